@@ -1,0 +1,306 @@
+//! What a project is, once its file has been read and found right.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use serde::Serialize;
+
+use crate::name::{EnvironmentName, ProjectName, UnitName};
+
+/// A directory with `lockstep.yaml`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Project {
+    /// `project:`, else the host's name.
+    pub name: ProjectName,
+    /// The directory that holds the file; absolute.
+    pub directory: PathBuf,
+    /// The file itself; absolute.
+    pub file: PathBuf,
+    /// `environments:`.
+    pub environments: BTreeMap<EnvironmentName, Environment>,
+    /// `default:`: what `build` builds when nothing is named, in the order given; else all, in order of their names.
+    pub default: Vec<EnvironmentName>,
+    /// `host:`.
+    pub host: Unit,
+    /// `plugins:`, in the order given, which is the order in which they are loaded.
+    pub plugins: Vec<Unit>,
+    /// `contract:`.
+    pub contract: Contract,
+    /// `smoke:`.
+    pub smoke: Option<Smoke>,
+    /// `source_date_epoch:`: seconds; the time that all files and images carry.
+    pub source_date_epoch: u64,
+    /// `limits:`.
+    pub limits: Limits,
+}
+
+impl Project {
+    /// The host and the plugins, host first.
+    pub fn units(&self) -> impl Iterator<Item = &Unit> {
+        std::iter::once(&self.host).chain(&self.plugins)
+    }
+}
+
+/// A named pair of images.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Environment {
+    /// The image in which host and plugins are compiled.
+    pub build: RecipeReference,
+    /// The image in which they run.
+    pub runtime: RecipeReference,
+}
+
+/// Where an image comes from.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(tag = "kind", rename_all = "kebab-case")]
+pub enum RecipeReference {
+    /// A bootstrap recipe's file in the project (`images/debian/build.yaml`).
+    File {
+        /// Relative to the project's directory.
+        path: String,
+    },
+    /// A recipe that comes with lockstep (`builtin: debian/build`).
+    Builtin {
+        /// Its name: its path below `images/` without `.yaml`.
+        name: String,
+    },
+    /// A Dockerfile in the project.
+    Dockerfile {
+        /// Relative to the project's directory; its directory is the build context.
+        path: String,
+        /// The stage to stop at.
+        target: Option<String>,
+    },
+    /// A registry's reference (`image: "alpine:3.22"`).
+    Image {
+        /// As given.
+        reference: String,
+    },
+}
+
+/// What a unit is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum UnitRole {
+    /// The program that loads plugins.
+    Host,
+    /// A shared object that it loads.
+    Plugin,
+}
+
+/// The languages that lockstep brings commands for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum LanguageName {
+    /// `rust`: cargo.
+    Rust,
+    /// `go`: the go command.
+    Go,
+    /// `c`: `$CC`, else `cc`.
+    C,
+    /// `cpp`: `$CXX`, else `c++`.
+    Cpp,
+}
+
+/// Something to compile.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Unit {
+    /// `name:`; for the host, when it has none, its first artifact's name.
+    pub name: UnitName,
+    /// Host or plugin.
+    pub role: UnitRole,
+    /// `language:`.
+    pub language: LanguageName,
+    /// `source:`: the directory it is compiled in, relative to the project's, `/`-separated, `.` for the project itself.
+    pub source: String,
+    /// `inputs:`: what else of the project it reads (files or directories, relative to the project's).
+    pub inputs: Vec<String>,
+    /// `package:`: which Go package of the module (`./plugins/match`).
+    pub package: Option<String>,
+    /// `artifacts:`: the file names that it yields, at least one.
+    pub artifacts: Vec<String>,
+    /// `command:`: a shell script in place of the language's compile command.
+    pub command: Option<String>,
+    /// `fetch:`: a shell script in place of the language's fetch command.
+    pub fetch: Option<String>,
+    /// `env:`: variables for its commands.
+    pub env: BTreeMap<String, String>,
+}
+
+/// What the host expects of a plugin.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Contract {
+    /// `loader:`.
+    pub loader: Loader,
+    /// `abi:`.
+    pub abi: Abi,
+    /// `symbols:` that every plugin must export.
+    pub symbols: Vec<String>,
+    /// `calls:` that the smoke test makes, in order.
+    pub calls: Vec<Call>,
+}
+
+/// How the host loads.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Loader {
+    /// `dlopen`.
+    Dlopen,
+    /// Go's `plugin.Open`.
+    Go,
+}
+
+/// What host and plugin exchange.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Abi {
+    /// C functions and types only.
+    C,
+    /// C++ classes.
+    Cxx,
+    /// Rust types.
+    Rust,
+    /// Go values.
+    Go,
+}
+
+/// A call that the smoke test makes on every plugin.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Call {
+    /// `symbol:`.
+    pub symbol: String,
+    /// `args:`.
+    pub args: Vec<Argument>,
+    /// `returns:`.
+    pub returns: Returns,
+}
+
+/// An argument of a call.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Argument {
+    /// Passed as a NUL-terminated string.
+    String(String),
+    /// Passed as a 64-bit integer.
+    Integer(i64),
+}
+
+/// What a call returns.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Returns {
+    /// A string: NUL-terminated for `dlopen`, a Go string for `go`.
+    String,
+    /// A 64-bit integer.
+    Integer,
+    /// Nothing that is looked at.
+    None,
+}
+
+/// The host's own smoke command.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Smoke {
+    /// `command:`: the host's artifact and its arguments; `{plugins}` stands for the directory that holds the plugins.
+    pub command: Vec<String>,
+    /// `env:`.
+    pub env: BTreeMap<String, String>,
+    /// `timeout:` for all of it.
+    pub timeout: Duration,
+    /// Whether it runs to its end, or serves.
+    pub kind: SmokeKind,
+}
+
+/// What the smoke command does.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(tag = "kind", rename_all = "kebab-case")]
+pub enum SmokeKind {
+    /// It runs to its end.
+    Command(Expectation),
+    /// It serves until it is stopped.
+    Server(Server),
+}
+
+/// `expect:` of a command.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Expectation {
+    /// `status:`, 0 when not given.
+    pub status: i32,
+    /// `stdout:`: texts that must appear, in this order.
+    pub stdout: Vec<String>,
+    /// `stderr:`: texts that must appear, in this order.
+    pub stderr: Vec<String>,
+}
+
+/// A server's smoke test.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Server {
+    /// `ready:`.
+    pub ready: Ready,
+    /// `requests:`, in order.
+    pub requests: Vec<Request>,
+    /// `stop:`.
+    pub stop: Stop,
+}
+
+/// When a server is ready.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Ready {
+    /// `http:`: this URL answers with a status below 400.
+    Http(String),
+    /// `tcp:`: this port of the loopback address accepts a connection.
+    Tcp(u16),
+    /// `stdout:`: this text was printed.
+    Stdout(String),
+}
+
+/// A request to a server.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Request {
+    /// `method:`, GET when not given.
+    pub method: String,
+    /// `url:`; or `path:`, which is taken on the address of `ready: {http: …}`.
+    pub url: String,
+    /// `headers:`.
+    pub headers: BTreeMap<String, String>,
+    /// `body:`.
+    pub body: Option<String>,
+    /// `expect:`.
+    pub expect: ResponseExpectation,
+}
+
+/// `expect:` of a request.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct ResponseExpectation {
+    /// `status:`, 200 when not given.
+    pub status: u16,
+    /// `headers:` that must be there with these values; names in any case.
+    pub headers: BTreeMap<String, String>,
+    /// `body:`: texts that must appear, in this order.
+    pub body: Vec<String>,
+}
+
+/// How a server is stopped.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Stop {
+    /// `signal:`, TERM when not given.
+    pub signal: String,
+    /// `status:` that it must then end with, 0 when not given.
+    pub status: i32,
+}
+
+/// What containers of this project may use.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+pub struct Limits {
+    /// `memory:`, in bytes (`4GiB` in the file).
+    pub memory_bytes: u64,
+    /// `cpus:`; none for as many as the engine has.
+    pub cpus: Option<u32>,
+    /// `processes:`.
+    pub processes: u64,
+    /// `timeout:` of one fetch or compile.
+    pub timeout: Duration,
+    /// `artifact:`: the largest artifact, in bytes.
+    pub artifact_bytes: u64,
+}

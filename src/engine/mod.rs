@@ -1,0 +1,363 @@
+//! The engine that runs containers, as lockstep sees it: a trait, the real one behind it, and a fake beside it.
+//!
+//! No type of the engine's client library leaves [`docker`].
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use futures_util::stream::BoxStream;
+use serde::{Deserialize, Serialize};
+
+use crate::digest::Digest;
+
+/// Bytes on their way to or from the engine.
+pub type ByteStream = BoxStream<'static, Result<Bytes, EngineError>>;
+
+/// What the engine calls an image (`sha256:…`): the config's digest in the classic store, the manifest's digest in the
+/// containerd store.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct ImageId(pub String);
+
+impl ImageId {
+    /// The first eight digits, for people.
+    #[must_use]
+    pub fn short(&self) -> String {
+        self.0.trim_start_matches("sha256:").chars().take(8).collect()
+    }
+}
+
+impl fmt::Display for ImageId {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.pad(&self.0)
+    }
+}
+
+/// What the engine calls a container.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct ContainerId(pub String);
+
+impl fmt::Display for ContainerId {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.pad(&self.0)
+    }
+}
+
+/// The labels of a container, volume or image.
+pub type Labels = BTreeMap<String, String>;
+
+/// What is known of the engine itself.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct EngineFacts {
+    /// Where it was reached, for example `unix:///var/run/docker.sock`.
+    pub address: String,
+    /// Its name and version, for example `Docker Engine 20.10.24`.
+    pub version: String,
+    /// The API version that was negotiated, for example `1.41`.
+    pub api_version: String,
+    /// `linux`.
+    pub operating_system: String,
+    /// `amd64`, `arm64`, … as the image specification spells them.
+    pub architecture: String,
+    /// How images are stored, for example `overlay2`.
+    pub storage_driver: String,
+    /// How many processors containers may use.
+    pub processors: u64,
+    /// How much memory containers may use, in bytes.
+    pub memory_bytes: u64,
+    /// Whether the engine can limit processes per container.
+    pub limits_processes: bool,
+}
+
+/// What is known of an image in the engine.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct ImageFacts {
+    /// What the engine calls it.
+    pub id: ImageId,
+    /// The digests of its layers' uncompressed tars, lowest first: the same on every machine.
+    pub diff_ids: Vec<Digest>,
+    /// `repository@sha256:…` names under which registries know it.
+    pub repository_digests: Vec<String>,
+    /// Its tags.
+    pub tags: Vec<String>,
+    /// `amd64`, `arm64`, …
+    pub architecture: String,
+    /// Its labels.
+    pub labels: Labels,
+    /// Its default environment (`NAME=value`).
+    pub environment: Vec<String>,
+    /// Its default user, empty for root.
+    pub user: String,
+    /// Its size in bytes.
+    pub size_bytes: u64,
+}
+
+/// How far a pull is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PullProgress {
+    /// What the engine says it is doing.
+    pub status: String,
+    /// Bytes done and in all, summed over the layers, where known.
+    pub bytes: Option<(u64, u64)>,
+}
+
+/// An image to be built from a Dockerfile.
+pub struct ImageBuild {
+    /// The build context, as a tar.
+    pub context: ByteStream,
+    /// The Dockerfile's path in the context.
+    pub dockerfile: String,
+    /// The stage to stop at.
+    pub target: Option<String>,
+    /// Build arguments.
+    pub arguments: BTreeMap<String, String>,
+    /// Labels for the image.
+    pub labels: Labels,
+    /// The tag it gets, `repository:tag`.
+    pub tag: String,
+}
+
+/// Whether a container reaches a network.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Network {
+    /// Only its own loopback.
+    None,
+    /// The engine's default network.
+    Default,
+}
+
+/// What a container may use.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+pub struct ResourceLimits {
+    /// Memory, in bytes; the same with swap.
+    pub memory_bytes: u64,
+    /// Processors, in billionths.
+    pub nano_cpus: u64,
+    /// Processes and threads.
+    pub processes: u64,
+}
+
+/// Something mounted into a container.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(tag = "kind", rename_all = "kebab-case")]
+pub enum Mount {
+    /// A named volume, which exists already.
+    Volume {
+        /// Its name.
+        name: String,
+        /// Where it is seen.
+        path: String,
+        /// Whether it can only be read.
+        read_only: bool,
+    },
+    /// A volume of the container's own, removed with it.
+    Anonymous {
+        /// Where it is seen.
+        path: String,
+        /// Its labels.
+        labels: Labels,
+    },
+    /// Memory.
+    Tmpfs {
+        /// Where it is seen.
+        path: String,
+        /// Its size in bytes.
+        size_bytes: u64,
+    },
+}
+
+/// A container to be created. It never has more capabilities than its user needs: all are dropped, and no new
+/// privileges can be gained, except for `capabilities`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct ContainerSpec {
+    /// Its name, which tells people what it is for.
+    pub name: String,
+    /// The image it runs.
+    pub image: ImageId,
+    /// Program and arguments; the image's entry point is not used.
+    pub command: Vec<String>,
+    /// Variables, on top of the image's.
+    pub environment: BTreeMap<String, String>,
+    /// Where it starts.
+    pub working_directory: String,
+    /// `uid:gid`.
+    pub user: String,
+    /// Its labels.
+    pub labels: Labels,
+    /// Whether it reaches a network.
+    pub network: Network,
+    /// What is mounted.
+    pub mounts: Vec<Mount>,
+    /// What it may use.
+    pub limits: ResourceLimits,
+    /// Whether its own root filesystem can only be read.
+    pub read_only_root: bool,
+    /// Whether the engine's init runs as its first process.
+    pub init: bool,
+    /// Capabilities that are kept, for example `CHOWN`; normally none.
+    pub capabilities: Vec<String>,
+}
+
+/// How a container ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+pub struct ContainerExit {
+    /// Its status; 128 + signal when a signal ended it.
+    pub status: i64,
+    /// Whether the kernel ended it for want of memory.
+    pub out_of_memory: bool,
+}
+
+/// Which of a container's two streams a piece of output came from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum OutputStream {
+    /// Standard output.
+    Stdout,
+    /// Standard error.
+    Stderr,
+}
+
+/// A container's output while it runs; ends when the container does.
+pub type LogStream = BoxStream<'static, Result<(OutputStream, Bytes), EngineError>>;
+
+/// What is known of a container that exists.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct ContainerFacts {
+    /// What the engine calls it.
+    pub id: String,
+    /// Its name, without a slash.
+    pub name: String,
+    /// `created`, `running`, `exited`, …
+    pub state: String,
+    /// Its labels.
+    pub labels: Labels,
+}
+
+/// What is known of a volume that exists.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct VolumeFacts {
+    /// Its name.
+    pub name: String,
+    /// Its labels.
+    pub labels: Labels,
+}
+
+/// What the engine did not do, and why.
+#[derive(Debug, Clone, thiserror::Error)]
+pub enum EngineError {
+    /// Nothing answers there.
+    #[error("failed to reach the engine at {address}: {cause}")]
+    Unreachable {
+        /// The address tried.
+        address: String,
+        /// What the operating system or the client said.
+        cause: String,
+    },
+    /// It is too old.
+    #[error("the engine at {address} speaks API {found}, lockstep needs {needed} or newer")]
+    TooOld {
+        /// The address.
+        address: String,
+        /// What it speaks.
+        found: String,
+        /// What is needed.
+        needed: &'static str,
+    },
+    /// What was asked for does not exist.
+    #[error("the engine has no {what}")]
+    NotFound {
+        /// For example `image alpine:3.22`.
+        what: String,
+    },
+    /// It refused or failed.
+    #[error("the engine failed to {action}: {cause}")]
+    Failed {
+        /// In the infinitive, for example `create a container`.
+        action: String,
+        /// Its own words.
+        cause: String,
+    },
+    /// A Dockerfile's build failed.
+    #[error("the engine failed to build {dockerfile}: {cause}")]
+    BuildFailed {
+        /// The Dockerfile.
+        dockerfile: String,
+        /// Its own words.
+        cause: String,
+    },
+    /// It took too long.
+    #[error("the engine did not {action} within {} s", limit.as_secs())]
+    TimedOut {
+        /// In the infinitive.
+        action: String,
+        /// The limit.
+        limit: Duration,
+    },
+    /// What was to be sent to the engine could not be read.
+    #[error("failed to read what was to be sent to the engine: {cause}")]
+    Source {
+        /// Why.
+        cause: String,
+    },
+}
+
+/// An engine that speaks the Docker Engine's API, 1.41 or newer.
+///
+/// Every method has a limit on how long it waits; the streams end, or yield an error. Dropping a future leaves nothing
+/// that a later [`Engine::containers`] by label would not find.
+#[async_trait]
+pub trait Engine: Send + Sync {
+    /// What it is and what it has.
+    async fn facts(&self) -> Result<EngineFacts, EngineError>;
+
+    /// An image by reference or ID; none when the engine has no such image.
+    async fn image(&self, reference: &str) -> Result<Option<ImageFacts>, EngineError>;
+    /// All images that carry all these labels.
+    async fn images(&self, labels: &Labels) -> Result<Vec<ImageFacts>, EngineError>;
+    /// Loads images from an archive as `docker save` writes it (image specification 1.2).
+    async fn load_images(&self, archive: ByteStream) -> Result<(), EngineError>;
+    /// Brings an image from its registry.
+    async fn pull_image(
+        &self,
+        reference: &str,
+        progress: &(dyn Fn(PullProgress) + Send + Sync),
+    ) -> Result<(), EngineError>;
+    /// Builds an image from a Dockerfile with the classic builder; `log` takes the builder's lines.
+    async fn build_image(&self, build: ImageBuild, log: &(dyn Fn(&str) + Send + Sync)) -> Result<ImageId, EngineError>;
+    /// Gives an image one more name.
+    async fn tag_image(&self, image: &ImageId, repository: &str, tag: &str) -> Result<(), EngineError>;
+    /// Removes an image, or one name of it.
+    async fn remove_image(&self, reference: &str) -> Result<(), EngineError>;
+    /// An image as an archive (image specification 1.2).
+    async fn save_image(&self, reference: &str) -> Result<ByteStream, EngineError>;
+
+    /// Creates a container.
+    async fn create_container(&self, spec: &ContainerSpec) -> Result<ContainerId, EngineError>;
+    /// Unpacks a tar into a container's directory, started or not.
+    async fn upload(&self, container: &ContainerId, path: &str, archive: ByteStream) -> Result<(), EngineError>;
+    /// A container's file or directory as a tar, running or not. Nothing in it can be trusted.
+    async fn download(&self, container: &ContainerId, path: &str) -> Result<ByteStream, EngineError>;
+    /// Starts a container.
+    async fn start(&self, container: &ContainerId) -> Result<(), EngineError>;
+    /// A container's output from its start until its end.
+    async fn logs(&self, container: &ContainerId) -> Result<LogStream, EngineError>;
+    /// Waits until a container has ended, at most `limit`.
+    async fn wait(&self, container: &ContainerId, limit: Duration) -> Result<ContainerExit, EngineError>;
+    /// Ends a container at once.
+    async fn kill(&self, container: &ContainerId) -> Result<(), EngineError>;
+    /// Removes a container, running or not, with its anonymous volumes; well when it is gone already.
+    async fn remove_container(&self, container: &ContainerId) -> Result<(), EngineError>;
+    /// All containers, running or not, that carry all these labels.
+    async fn containers(&self, labels: &Labels) -> Result<Vec<ContainerFacts>, EngineError>;
+
+    /// Creates a volume; well when it exists already, whose labels then stay as they are.
+    async fn create_volume(&self, name: &str, labels: &Labels) -> Result<(), EngineError>;
+    /// A volume by name; none when there is no such volume.
+    async fn volume(&self, name: &str) -> Result<Option<VolumeFacts>, EngineError>;
+    /// All volumes that carry all these labels.
+    async fn volumes(&self, labels: &Labels) -> Result<Vec<VolumeFacts>, EngineError>;
+    /// Removes a volume; well when it is gone already.
+    async fn remove_volume(&self, name: &str) -> Result<(), EngineError>;
+}

@@ -1,0 +1,13 @@
+//! lockstep builds a host program and its plugins in one pinned image, proves that they load, and can do it again bit
+//! for bit.
+//!
+//! The flow is the order of the modules below; `ARCHITECTURE.md` says what each may and may not do.
+
+pub mod cli;
+pub mod config;
+pub mod context;
+pub mod digest;
+pub mod engine;
+pub mod event;
+pub mod exit;
+pub mod name;
