@@ -10,4 +10,6 @@ pub mod digest;
 pub mod engine;
 pub mod event;
 pub mod exit;
+pub mod language;
+pub mod lock;
 pub mod name;
