@@ -1,5 +1,7 @@
 //! What a run tells while it goes on: these types are the interface between the work and every reporter.
 
+use std::fmt;
+
 use serde::Serialize;
 
 use crate::name::{EnvironmentName, UnitName};
@@ -20,6 +22,19 @@ pub enum Stage {
     Smoke,
     /// Bundle, shared volume and matched image are published.
     Seal,
+}
+
+impl fmt::Display for Stage {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.pad(match self {
+            Self::Images => "images",
+            Self::Fetch => "fetch",
+            Self::Compile => "compile",
+            Self::Collect => "collect",
+            Self::Smoke => "smoke",
+            Self::Seal => "bundle",
+        })
+    }
 }
 
 /// One step of a run: a stage, of an environment, of a unit where the stage works on units.
@@ -96,10 +111,22 @@ pub enum Event {
         environment: EnvironmentName,
         /// Which stage.
         stage: Stage,
-        /// The middle column, for example `build 3f9c2a71 · runtime 81ab09d4`.
+        /// The middle column, for example `build 3f9c2a71 · runtime 81ab09d4`; empty when the stage's steps and their
+        /// times say it best.
         text: String,
-        /// The right column, for example `from lock`; empty when there is nothing to say.
+        /// The right column, for example `from lock`; empty when the time that the stage took says it best.
         note: String,
+    },
+    /// All went well.
+    RunFinished {
+        /// How many environments were built.
+        environments: usize,
+        /// How many units were compiled.
+        compiled: usize,
+        /// How many units were there already.
+        cached: usize,
+        /// What to try next, commands each.
+        next: Vec<String>,
     },
     /// Something the user should know though it stops nothing.
     Warning {

@@ -13,3 +13,4 @@ pub mod exit;
 pub mod language;
 pub mod lock;
 pub mod name;
+pub mod report;

@@ -1,0 +1,68 @@
+//! The one place that owns standard output and standard error.
+
+use std::fmt::Write as _;
+use std::io::{IsTerminal as _, Write as _};
+
+use console::style;
+use indicatif::MultiProgress;
+
+use super::Failure;
+
+/// Writes to the two streams. Standard output carries only what somebody could pipe; all else goes to standard error.
+pub struct Printer {
+    bars: MultiProgress,
+    is_terminal: bool,
+}
+
+impl Default for Printer {
+    fn default() -> Self {
+        Self {
+            bars: MultiProgress::new(),
+            is_terminal: std::io::stderr().is_terminal(),
+        }
+    }
+}
+
+impl Printer {
+    /// Whether standard error is a terminal, which can be redrawn.
+    #[must_use]
+    pub fn is_terminal(&self) -> bool {
+        self.is_terminal
+    }
+
+    /// The lines at the bottom of the terminal that are redrawn in place.
+    pub(super) fn bars(&self) -> &MultiProgress {
+        &self.bars
+    }
+
+    /// Data, to standard output, as it is. Nothing reads on when the other end is closed, so that is no error.
+    pub fn data(&self, text: &str) {
+        self.bars.suspend(|| {
+            let mut stdout = std::io::stdout().lock();
+            let _ = stdout.write_all(text.as_bytes()).and_then(|()| stdout.flush());
+        });
+    }
+
+    /// A line for people, to standard error.
+    pub fn line(&self, text: &str) {
+        self.bars.suspend(|| {
+            let mut stderr = std::io::stderr().lock();
+            let _ = writeln!(stderr, "{text}");
+        });
+    }
+
+    /// Something the user should know though it stops nothing.
+    pub fn warning(&self, message: &str, hint: Option<&str>) {
+        let mut text = format!("{}: {message}", style("warning").for_stderr().yellow().bold());
+        if let Some(hint) = hint {
+            let _ = write!(text, "\n  hint: {hint}");
+        }
+        self.line(&text);
+    }
+
+    /// What ended the run.
+    pub fn failure(&self, failure: &Failure) {
+        let _ = self.bars.clear();
+        self.line(failure.render().trim_end());
+    }
+}
