@@ -13,4 +13,5 @@ pub mod exit;
 pub mod language;
 pub mod lock;
 pub mod name;
+pub mod plan;
 pub mod report;

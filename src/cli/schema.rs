@@ -1,0 +1,76 @@
+//! The commands and their arguments.
+
+use std::path::PathBuf;
+
+use clap::{Args, CommandFactory as _, Parser, Subcommand, ValueEnum};
+
+use super::World;
+use crate::exit::Exit;
+use crate::report::{Failure, Progress};
+
+/// What `--help` ends with: the exit codes.
+const EXIT_CODES: &str = "Exit codes:
+  0    ok
+  1    findings at error level
+  2    usage or configuration
+  3    engine unreachable or failing
+  4    a build failed inside its container
+  5    smoke test failed
+  6    not reproducible, or the lock has drifted
+  70   internal
+  130  interrupted";
+
+/// Builds a host program and its plugins in one pinned image, proves that they load, and can do it again bit for bit.
+#[derive(Debug, Parser)]
+#[command(name = "lockstep", version, after_help = EXIT_CODES, propagate_version = true, disable_help_subcommand = true)]
+pub struct CommandLine {
+    #[command(flatten)]
+    pub(super) global: Global,
+    #[command(subcommand)]
+    command: Command,
+}
+
+/// What every command takes.
+#[derive(Debug, Clone, Args)]
+pub(super) struct Global {
+    /// The project's file
+    #[arg(
+        long,
+        short,
+        global = true,
+        value_name = "PATH",
+        default_value = "lockstep.yaml",
+        env = "LOCKSTEP_FILE"
+    )]
+    pub(super) file: PathBuf,
+    /// How progress is shown, on standard error
+    #[arg(long, global = true, value_name = "HOW", default_value = "auto")]
+    pub(super) progress: Progress,
+    /// Only warnings and what went wrong
+    #[arg(long, short, global = true, conflicts_with = "progress")]
+    pub(super) quiet: bool,
+}
+
+/// What data on standard output looks like.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, ValueEnum)]
+pub(super) enum Format {
+    /// For people.
+    #[default]
+    Text,
+    /// For scripts.
+    Json,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {}
+
+/// The whole command line, for completions and tests.
+#[must_use]
+pub fn command() -> clap::Command {
+    CommandLine::command()
+}
+
+/// Runs the command that was given.
+pub(super) fn dispatch(line: CommandLine, _world: &World) -> Result<Exit, Failure> {
+    match line.command {}
+}

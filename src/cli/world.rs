@@ -1,0 +1,67 @@
+//! The world as a command sees it: what was observed once at the start, and where output goes.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use super::schema::Global;
+use crate::context::Context;
+use crate::digest::Digest;
+use crate::event::Events;
+use crate::report::{Printer, Progress, reporter};
+
+/// What commands need besides their arguments.
+pub struct World {
+    /// The machine, the user, the time.
+    pub context: Context,
+    /// The two output streams.
+    pub printer: Arc<Printer>,
+    /// The project's file, as given, made absolute.
+    pub file: PathBuf,
+    progress: Progress,
+}
+
+impl World {
+    /// Looks at everything that the program may depend on, once.
+    pub(super) fn observe(global: &Global) -> Self {
+        let variables: BTreeMap<String, String> = std::env::vars_os()
+            .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)))
+            .collect();
+        let working_directory = std::env::current_dir().unwrap_or_else(|_| PathBuf::from("/"));
+        let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+        let machine = std::fs::read_to_string("/etc/machine-id")
+            .or_else(|_| std::fs::read_to_string("/proc/sys/kernel/hostname"));
+        let seed = format!("{}-{}", now.as_nanos(), std::process::id());
+        let context = Context {
+            cache_directory: cache_directory(&variables),
+            started_at_seconds: now.as_secs(),
+            run_id: Digest::of(seed.as_bytes()).short(),
+            machine_id: machine.unwrap_or_default().trim().to_owned(),
+            is_root: rustix::process::geteuid().is_root(),
+            processors: std::thread::available_parallelism().map_or(1, usize::from),
+            working_directory,
+            variables,
+        };
+        Self {
+            file: context.working_directory.join(&global.file),
+            context,
+            printer: Arc::new(Printer::default()),
+            progress: if global.quiet { Progress::Quiet } else { global.progress },
+        }
+    }
+
+    /// The reporter that the command line asked for.
+    #[must_use]
+    pub fn events(&self) -> Arc<dyn Events> {
+        reporter(self.progress, &self.printer)
+    }
+}
+
+/// `$XDG_CACHE_HOME/lockstep`, else `~/.cache/lockstep` (XDG base directory specification).
+fn cache_directory(variables: &BTreeMap<String, String>) -> PathBuf {
+    let set = |name: &str| variables.get(name).filter(|value| !value.is_empty()).map(PathBuf::from);
+    let base = set("LOCKSTEP_CACHE_DIR").or_else(|| set("XDG_CACHE_HOME").map(|cache| cache.join("lockstep")));
+    base.or_else(|| set("HOME").map(|home| home.join(".cache/lockstep")))
+        .unwrap_or_else(|| PathBuf::from("/var/cache/lockstep"))
+}

@@ -1,0 +1,138 @@
+//! One unit's steps, and the keys that say when a result can be used again.
+
+use std::collections::BTreeMap;
+
+use serde::Serialize;
+
+use crate::config::{Unit, UnitRole};
+use crate::digest::{Digest, Hasher};
+use crate::language::{self, SOURCE_ROOT, language};
+use crate::name::UnitName;
+
+/// Part of every key: to be changed when the same inputs are run in another way, so that old results are not used.
+const KEY_VERSION: &[u8] = b"lockstep action 1";
+
+/// What was found in a unit's sources.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct UnitSource {
+    /// The digest of all of them.
+    pub digest: Digest,
+    /// Those that decide what is fetched: content by project-relative path.
+    pub dependency_files: BTreeMap<String, String>,
+}
+
+/// A script to be run in a build image.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Command {
+    /// For `sh -eu -c`.
+    pub script: String,
+    /// All variables that are set on top of the image's own.
+    pub variables: BTreeMap<String, String>,
+    /// Where it starts.
+    pub working_directory: String,
+}
+
+/// The steps of one unit.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct UnitPlan {
+    /// The unit's name.
+    pub name: UnitName,
+    /// The unit itself.
+    pub unit: Unit,
+    /// The digest of its sources.
+    pub source: Digest,
+    /// Brings its dependencies in; none when there are none. The only command with a network.
+    pub fetch: Option<Command>,
+    /// What decides what is fetched: the digest of the files that name dependencies.
+    pub fetch_inputs: Option<Digest>,
+    /// Compiles it.
+    pub compile: Command,
+}
+
+impl UnitPlan {
+    pub(super) fn new(unit: &Unit, source: &UnitSource, source_date_epoch: u64) -> Self {
+        let variables = language::variables(unit, source_date_epoch);
+        let working_directory = match unit.source.as_str() {
+            "." => SOURCE_ROOT.to_owned(),
+            directory => format!("{SOURCE_ROOT}/{directory}"),
+        };
+        let command = |script: String| Command {
+            script,
+            variables: variables.clone(),
+            working_directory: working_directory.clone(),
+        };
+        let fetch = language::fetch_script(unit, &source.dependency_files).map(command);
+        // A fetch command of the unit's own may read anything.
+        let fetch_inputs = fetch.as_ref().map(|_| match unit.fetch {
+            Some(_) => source.digest,
+            None => digest_of_files(&source.dependency_files),
+        });
+        let compile = command(language::compile_script(unit));
+        Self {
+            name: unit.name.clone(),
+            unit: unit.clone(),
+            source: source.digest,
+            fetch,
+            fetch_inputs,
+            compile,
+        }
+    }
+
+    /// The key of what fetch yields in a build image.
+    #[must_use]
+    pub fn fetch_key(&self, image: Digest) -> Option<Digest> {
+        let (command, inputs) = self.fetch.as_ref().zip(self.fetch_inputs)?;
+        Some(key(b"fetch", image, command, &[inputs]))
+    }
+
+    /// The key of what compile yields in a build image: everything that can change a bit of it.
+    #[must_use]
+    pub fn action_key(&self, image: Digest) -> Digest {
+        let mut inputs = vec![self.source];
+        inputs.extend(self.fetch_key(image));
+        let names = self.unit.artifacts.iter().map(String::as_bytes);
+        let mut artifacts = Hasher::new();
+        names.for_each(|name| artifacts.field(name));
+        inputs.push(artifacts.finish());
+        key(b"compile", image, &self.compile, &inputs)
+    }
+
+    /// Whether its compile may use the environment's cache volume.
+    #[must_use]
+    pub fn uses_cache(&self) -> bool {
+        language(self.unit.language).uses_cache
+    }
+
+    /// Whether it is the host.
+    #[must_use]
+    pub fn is_host(&self) -> bool {
+        self.unit.role == UnitRole::Host
+    }
+}
+
+fn digest_of_files(files: &BTreeMap<String, String>) -> Digest {
+    let mut hasher = Hasher::new();
+    for (path, text) in files {
+        hasher.field(path.as_bytes());
+        hasher.field(text.as_bytes());
+    }
+    hasher.finish()
+}
+
+fn key(kind: &[u8], image: Digest, command: &Command, inputs: &[Digest]) -> Digest {
+    let mut hasher = Hasher::new();
+    hasher.field(KEY_VERSION);
+    hasher.field(kind);
+    hasher.field(image.to_string().as_bytes());
+    hasher.field(command.script.as_bytes());
+    hasher.field(command.working_directory.as_bytes());
+    for (name, value) in &command.variables {
+        hasher.field(name.as_bytes());
+        hasher.field(value.as_bytes());
+    }
+    // A digest has a fixed length, so the list needs no count.
+    for input in inputs {
+        hasher.field(input.to_string().as_bytes());
+    }
+    hasher.finish()
+}
