@@ -2,6 +2,10 @@
 //!
 //! No type of the engine's client library leaves [`docker`].
 
+pub mod docker;
+pub mod error;
+pub mod lines;
+
 use std::collections::BTreeMap;
 use std::fmt;
 use std::time::Duration;
@@ -244,68 +248,12 @@ pub struct VolumeFacts {
     pub labels: Labels,
 }
 
-/// What the engine did not do, and why.
-#[derive(Debug, Clone, thiserror::Error)]
-pub enum EngineError {
-    /// Nothing answers there.
-    #[error("failed to reach the engine at {address}: {cause}")]
-    Unreachable {
-        /// The address tried.
-        address: String,
-        /// What the operating system or the client said.
-        cause: String,
-    },
-    /// It is too old.
-    #[error("the engine at {address} speaks API {found}, lockstep needs {needed} or newer")]
-    TooOld {
-        /// The address.
-        address: String,
-        /// What it speaks.
-        found: String,
-        /// What is needed.
-        needed: &'static str,
-    },
-    /// What was asked for does not exist.
-    #[error("the engine has no {what}")]
-    NotFound {
-        /// For example `image alpine:3.22`.
-        what: String,
-    },
-    /// It refused or failed.
-    #[error("the engine failed to {action}: {cause}")]
-    Failed {
-        /// In the infinitive, for example `create a container`.
-        action: String,
-        /// Its own words.
-        cause: String,
-    },
-    /// A Dockerfile's build failed.
-    #[error("the engine failed to build {dockerfile}: {cause}")]
-    BuildFailed {
-        /// The Dockerfile.
-        dockerfile: String,
-        /// Its own words.
-        cause: String,
-    },
-    /// It took too long.
-    #[error("the engine did not {action} within {} s", limit.as_secs())]
-    TimedOut {
-        /// In the infinitive.
-        action: String,
-        /// The limit.
-        limit: Duration,
-    },
-    /// What was to be sent to the engine could not be read.
-    #[error("failed to read what was to be sent to the engine: {cause}")]
-    Source {
-        /// Why.
-        cause: String,
-    },
-}
+pub use error::{EngineError, Obstacle};
 
 /// An engine that speaks the Docker Engine's API, 1.41 or newer.
 ///
-/// Every method has a limit on how long it waits; the streams end, or yield an error. Dropping a future leaves nothing
+/// Every method has a limit on how long it waits; the streams end, or yield an error. Only [`Engine::logs`] may be silent
+/// for as long as its container is: [`Engine::wait`] bounds it. Dropping a future leaves nothing
 /// that a later [`Engine::containers`] by label would not find.
 #[async_trait]
 pub trait Engine: Send + Sync {
@@ -325,10 +273,15 @@ pub trait Engine: Send + Sync {
         progress: &(dyn Fn(PullProgress) + Send + Sync),
     ) -> Result<(), EngineError>;
     /// Builds an image from a Dockerfile with the classic builder; `log` takes the builder's lines.
-    async fn build_image(&self, build: ImageBuild, log: &(dyn Fn(&str) + Send + Sync)) -> Result<ImageId, EngineError>;
+    async fn build_image(
+        &self,
+        build: ImageBuild,
+        log: &(dyn for<'line> Fn(&'line str) + Send + Sync),
+    ) -> Result<ImageId, EngineError>;
     /// Gives an image one more name.
     async fn tag_image(&self, image: &ImageId, repository: &str, tag: &str) -> Result<(), EngineError>;
-    /// Removes an image, or one name of it.
+    /// Removes one name of an image, and the image with its last name; by ID, the image with all its names. Well when it
+    /// is gone already.
     async fn remove_image(&self, reference: &str) -> Result<(), EngineError>;
     /// An image as an archive (image specification 1.2).
     async fn save_image(&self, reference: &str) -> Result<ByteStream, EngineError>;
@@ -341,7 +294,8 @@ pub trait Engine: Send + Sync {
     async fn download(&self, container: &ContainerId, path: &str) -> Result<ByteStream, EngineError>;
     /// Starts a container.
     async fn start(&self, container: &ContainerId) -> Result<(), EngineError>;
-    /// A container's output from its start until its end.
+    /// A container's output, of which nothing is lost when this is asked for before the container is started: the engine
+    /// keeps none of it, so that no container can fill its disk.
     async fn logs(&self, container: &ContainerId) -> Result<LogStream, EngineError>;
     /// Waits until a container has ended, at most `limit`.
     async fn wait(&self, container: &ContainerId, limit: Duration) -> Result<ContainerExit, EngineError>;

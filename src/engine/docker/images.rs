@@ -1,0 +1,322 @@
+//! Images.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use bollard::errors::Error;
+use bollard::models::{BuildInfo, CreateImageInfo, ImageInspect};
+use bollard::query_parameters::{
+    BuildImageOptionsBuilder, CreateImageOptionsBuilder, ImportImageOptionsBuilder, ListImagesOptionsBuilder,
+    RemoveImageOptionsBuilder, TagImageOptionsBuilder,
+};
+use futures_util::stream::{Stream, StreamExt};
+
+use super::errors::Call;
+use super::{
+    BUILD_TIMEOUT_SECONDS, CHANGE_TIMEOUT_SECONDS, DOWNLOAD_IDLE_TIMEOUT_SECONDS, Docker, LOAD_TIMEOUT_SECONDS,
+    PULL_IDLE_TIMEOUT_SECONDS, PULL_TIMEOUT_SECONDS, SAVE_TIMEOUT_SECONDS, check_path_part, label_filter, ordered,
+    streams, unordered, unsigned,
+};
+use crate::digest::Digest;
+use crate::engine::lines::Lines;
+use crate::engine::{ByteStream, EngineError, ImageBuild, ImageFacts, ImageId, Labels, PullProgress};
+
+/// What the engine answers for every image that an archive brought.
+const LOADED_PREFIX: &str = "Loaded image";
+const DEFAULT_TAG: &str = "latest";
+
+impl Docker {
+    pub(super) async fn find_image(&self, reference: &str) -> Result<Option<ImageFacts>, EngineError> {
+        check_path_part(reference, "image")?;
+        let call = self.query(format!("image {reference}"));
+        match call.run(self.client.inspect_image(reference)).await {
+            Ok(image) => facts(&call, image).map(Some),
+            Err(EngineError::NotFound { .. }) => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+
+    pub(super) async fn list_images(&self, labels: &Labels) -> Result<Vec<ImageFacts>, EngineError> {
+        let options = ListImagesOptionsBuilder::new().filters(&label_filter(labels)).build();
+        let listed = self
+            .query("images".to_owned())
+            .run(self.client.list_images(Some(options)))
+            .await?;
+        let mut images = Vec::with_capacity(listed.len());
+        for image in listed {
+            // One that went away since it was listed is left out.
+            images.extend(self.find_image(&image.id).await?);
+        }
+        images.sort_by(|left, right| (&left.tags, &left.id).cmp(&(&right.tags, &right.id)));
+        Ok(images)
+    }
+
+    pub(super) async fn load_archive(&self, archive: ByteStream) -> Result<(), EngineError> {
+        let call = self.call("load images", "archive", LOAD_TIMEOUT_SECONDS);
+        let (body, failure) = streams::body(archive);
+        let options = ImportImageOptionsBuilder::new().quiet(true).build();
+        let mut answers = self.client.import_image_stream(options, body, None);
+        let loaded = call.run(async {
+            let mut loaded = 0_u32;
+            while let Some(answer) = answers.next().await {
+                let is_image = answer?.stream.is_some_and(|text| text.starts_with(LOADED_PREFIX));
+                loaded += u32::from(is_image);
+            }
+            Ok(loaded)
+        });
+        match loaded.await {
+            Ok(0) => Err(failure.or(call.failed("there is no image in the archive"))),
+            Ok(_) => Ok(()),
+            Err(error) => Err(failure.or(error)),
+        }
+    }
+
+    pub(super) async fn pull(
+        &self,
+        reference: &str,
+        progress: &(dyn Fn(PullProgress) + Send + Sync),
+    ) -> Result<(), EngineError> {
+        check_path_part(reference, "image")?;
+        let call = self.call(
+            format!("pull {reference}"),
+            format!("image {reference} in its registry"),
+            PULL_TIMEOUT_SECONDS,
+        );
+        let reference = with_tag(reference);
+        let options = CreateImageOptionsBuilder::new().from_image(&reference).build();
+        let mut answers = self.client.create_image(Some(options), None, None);
+        let mut layers = PullLayers::default();
+        let idle_limit = Duration::from_secs(PULL_IDLE_TIMEOUT_SECONDS);
+        let pulled = call.run(async {
+            loop {
+                match tokio::time::timeout(idle_limit, answers.next()).await {
+                    Ok(Some(answer)) => progress(layers.update(answer?)),
+                    Ok(None) => return Ok(()),
+                    Err(_) => {
+                        let error = format!("it said nothing for {PULL_IDLE_TIMEOUT_SECONDS} s");
+                        return Err(Error::DockerStreamError { error });
+                    }
+                }
+            }
+        });
+        pulled.await
+    }
+
+    pub(super) async fn build(
+        &self,
+        build: ImageBuild,
+        log: &(dyn Fn(&str) + Send + Sync),
+    ) -> Result<ImageId, EngineError> {
+        let ImageBuild {
+            context,
+            dockerfile,
+            target,
+            arguments,
+            labels,
+            tag,
+        } = build;
+        check_path_part(&tag, "image")?;
+        let mut options = BuildImageOptionsBuilder::new()
+            .dockerfile(&dockerfile)
+            .t(&tag)
+            .rm(true)
+            // Also when the build fails: nothing of it shall stay behind.
+            .forcerm(true)
+            .buildargs(&unordered(&arguments))
+            .labels(&unordered(&labels));
+        if let Some(target) = &target {
+            options = options.target(target);
+        }
+        let call = self.call(format!("build {dockerfile}"), "builder", BUILD_TIMEOUT_SECONDS);
+        let (body, failure) = streams::body(context);
+        let answers = self
+            .client
+            .build_image(options.build(), None, Some(bollard::body_try_stream(body)));
+        let built = call.run(async {
+            // Whatever the engine itself says about a build is about the Dockerfile; the rest is about the engine.
+            match follow_build(answers, log).await {
+                Err(Error::DockerResponseServerError { message, .. }) => Ok(Err(message)),
+                Err(Error::DockerStreamError { error }) => Ok(Err(error)),
+                Err(error) => Err(error),
+                Ok(id) => Ok(Ok(id)),
+            }
+        });
+        let id = match built.await {
+            Ok(Ok(id)) => id,
+            Ok(Err(cause)) => {
+                let cause = cause.trim().replace('\n', " ");
+                return Err(failure.or(EngineError::BuildFailed { dockerfile, cause }));
+            }
+            Err(error) => return Err(failure.or(error)),
+        };
+        match id {
+            Some(id) => Ok(ImageId(id)),
+            // Podman tells the ID in words only.
+            None => match self.find_image(&tag).await? {
+                Some(image) => Ok(image.id),
+                None => Err(call.failed("it built no image")),
+            },
+        }
+    }
+
+    pub(super) async fn tag(&self, image: &ImageId, repository: &str, tag: &str) -> Result<(), EngineError> {
+        check_path_part(&image.0, "image")?;
+        let call = self.call(
+            format!("tag {repository}:{tag}"),
+            format!("image {image}"),
+            CHANGE_TIMEOUT_SECONDS,
+        );
+        let options = TagImageOptionsBuilder::new().repo(repository).tag(tag).build();
+        call.run(self.client.tag_image(&image.0, Some(options))).await
+    }
+
+    pub(super) async fn delete_image(&self, reference: &str) -> Result<(), EngineError> {
+        check_path_part(reference, "image")?;
+        let object = format!("image {reference}");
+        let call = self.call(format!("remove {object}"), object, CHANGE_TIMEOUT_SECONDS);
+        // By ID an image goes with all its names, which needs force; by name only that name goes.
+        let options = RemoveImageOptionsBuilder::new()
+            .force(reference.starts_with("sha256:"))
+            .build();
+        match call.run(self.client.remove_image(reference, Some(options), None)).await {
+            Ok(_) | Err(EngineError::NotFound { .. }) => Ok(()),
+            Err(error) => Err(error),
+        }
+    }
+
+    pub(super) async fn save(&self, reference: &str) -> Result<ByteStream, EngineError> {
+        check_path_part(reference, "image")?;
+        let object = format!("image {reference}");
+        let call = self.call(format!("save {object}"), object, SAVE_TIMEOUT_SECONDS);
+        let chunks = Box::pin(self.client.export_image(reference));
+        streams::download(call, chunks, DOWNLOAD_IDLE_TIMEOUT_SECONDS).await
+    }
+}
+
+fn facts(call: &Call<'_>, image: ImageInspect) -> Result<ImageFacts, EngineError> {
+    let layers = image.root_fs.and_then(|root| root.layers).unwrap_or_default();
+    let diff_ids = layers.iter().map(|layer| layer.parse::<Digest>());
+    let diff_ids = diff_ids
+        .collect::<Result<_, _>>()
+        .map_err(|error| call.failed(&error.to_string()))?;
+    let config = image.config.unwrap_or_default();
+    Ok(ImageFacts {
+        id: ImageId(image.id.unwrap_or_default()),
+        diff_ids,
+        repository_digests: image.repo_digests.unwrap_or_default(),
+        tags: image.repo_tags.unwrap_or_default(),
+        architecture: image.architecture.unwrap_or_default(),
+        labels: ordered(config.labels),
+        environment: config.env.unwrap_or_default(),
+        user: config.user.unwrap_or_default(),
+        size_bytes: unsigned(image.size),
+    })
+}
+
+/// `reference` with a tag or digest: without one the engine would pull every tag that there is.
+fn with_tag(reference: &str) -> String {
+    let last = reference.rsplit('/').next().unwrap_or_default();
+    if last.contains([':', '@']) {
+        reference.to_owned()
+    } else {
+        format!("{reference}:{DEFAULT_TAG}")
+    }
+}
+
+/// Follows a build to its end: its image's ID, when the engine tells.
+async fn follow_build(
+    mut answers: impl Stream<Item = Result<BuildInfo, Error>> + Unpin,
+    log: &(dyn Fn(&str) + Send + Sync),
+) -> Result<Option<String>, Error> {
+    let mut lines = Lines::new();
+    let mut id = None;
+    while let Some(answer) = answers.next().await {
+        let answer = answer.inspect_err(|_| lines.finish(log))?;
+        if let Some(text) = answer.stream {
+            lines.push(text.as_bytes(), log);
+        }
+        // The progress of a base image's layers would be a thousand lines; what concerns the whole image is one or two.
+        if let (Some(status), None) = (answer.status, answer.progress_detail) {
+            log(&status);
+        }
+        id = answer.aux.and_then(|aux| aux.id).or(id);
+    }
+    lines.finish(log);
+    Ok(id)
+}
+
+/// The layers of an image on their way.
+#[derive(Debug, Default)]
+struct PullLayers {
+    bytes: BTreeMap<String, (u64, u64)>,
+}
+
+impl PullLayers {
+    /// Takes one of the engine's reports into account.
+    fn update(&mut self, report: CreateImageInfo) -> PullProgress {
+        let status = report.status.unwrap_or_default();
+        let detail = report.progress_detail.unwrap_or_default();
+        let (current, total) = (unsigned(detail.current), unsigned(detail.total));
+        if let Some(layer) = report.id {
+            match status.as_str() {
+                "Downloading" if total > 0 => {
+                    self.bytes.insert(layer, (current.min(total), total));
+                }
+                // Unpacking counts from nothing again: a layer is done once it is here.
+                "Download complete" | "Verifying Checksum" | "Pull complete" => {
+                    if let Some((done, total)) = self.bytes.get_mut(&layer) {
+                        *done = *total;
+                    }
+                }
+                _ => {}
+            }
+        }
+        let sum = self
+            .bytes
+            .values()
+            .fold((0, 0), |sum, layer| (sum.0 + layer.0, sum.1 + layer.1));
+        PullProgress {
+            status,
+            bytes: (sum.1 > 0).then_some(sum),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use bollard::models::ProgressDetail;
+
+    #[test]
+    fn a_pull_is_of_one_tag() {
+        for (given, expected) in [
+            ("alpine", "alpine:latest"),
+            ("alpine:3.22", "alpine:3.22"),
+            ("host:5000/a", "host:5000/a:latest"),
+            ("host:5000/a@sha256:00", "host:5000/a@sha256:00"),
+        ] {
+            assert_eq!(with_tag(given), expected);
+        }
+    }
+
+    #[test]
+    fn a_pull_tells_the_sum_over_its_layers() {
+        let report = |id: &str, status: &str, progress: Option<(i64, i64)>| CreateImageInfo {
+            id: Some(id.to_owned()),
+            status: Some(status.to_owned()),
+            progress_detail: progress.map(|(current, total)| ProgressDetail {
+                current: Some(current),
+                total: Some(total),
+            }),
+            ..Default::default()
+        };
+        let mut layers = PullLayers::default();
+        let mut bytes = |id, status, progress| layers.update(report(id, status, progress)).bytes;
+        assert_eq!(bytes("3.22", "Pulling from library/alpine", None), None);
+        assert_eq!(bytes("a", "Downloading", Some((10, 100))), Some((10, 100)));
+        assert_eq!(bytes("b", "Downloading", Some((5, 50))), Some((15, 150)));
+        assert_eq!(bytes("a", "Download complete", None), Some((105, 150)));
+        assert_eq!(bytes("a", "Extracting", Some((1, 100))), Some((105, 150)));
+        assert_eq!(bytes("b", "Pull complete", None), Some((150, 150)));
+    }
+}

@@ -1,0 +1,225 @@
+//! What the engine did not do, and why, and what to do about it.
+
+use std::time::Duration;
+
+/// What stood between lockstep and the engine.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Obstacle {
+    /// There is no socket at this address.
+    NoSocket {
+        /// The address of another engine that is there, Podman's for example.
+        other: Option<String>,
+    },
+    /// This user may not open the socket.
+    PermissionDenied,
+    /// Nothing listens at this address.
+    Refused,
+    /// The host's name has no address.
+    UnknownHost,
+    /// The certificates, or what was agreed with them.
+    Tls,
+    /// `DOCKER_HOST` is no address that lockstep understands.
+    BadAddress,
+    /// It did not answer in time.
+    Silent,
+    /// It was there and went away in the middle of something.
+    Lost,
+}
+
+/// What the engine did not do, and why.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum EngineError {
+    /// Nothing answers there.
+    #[error("failed to reach the engine at {address}: {cause}")]
+    Unreachable {
+        /// The address tried.
+        address: String,
+        /// What kind of trouble it is.
+        obstacle: Obstacle,
+        /// What the operating system or the client said.
+        cause: String,
+    },
+    /// It is too old.
+    #[error("the engine at {address} speaks API {found}, lockstep needs {needed} or newer")]
+    TooOld {
+        /// The address.
+        address: String,
+        /// What it speaks.
+        found: String,
+        /// What is needed.
+        needed: &'static str,
+    },
+    /// What was asked for does not exist.
+    #[error("the engine has no {what}")]
+    NotFound {
+        /// For example `image alpine:3.22`.
+        what: String,
+    },
+    /// It refused or failed.
+    #[error("the engine failed to {action}: {cause}")]
+    Failed {
+        /// In the infinitive, for example `create a container`.
+        action: String,
+        /// Its own words.
+        cause: String,
+    },
+    /// A Dockerfile's build failed.
+    #[error("the engine failed to build {dockerfile}: {cause}")]
+    BuildFailed {
+        /// The Dockerfile.
+        dockerfile: String,
+        /// Its own words.
+        cause: String,
+    },
+    /// It took too long.
+    #[error("the engine did not {action} within {} s", limit.as_secs())]
+    TimedOut {
+        /// In the infinitive.
+        action: String,
+        /// The limit.
+        limit: Duration,
+    },
+    /// What was to be sent to the engine could not be read.
+    #[error("failed to read what was to be sent to the engine: {cause}")]
+    Source {
+        /// Why.
+        cause: String,
+    },
+}
+
+/// What engines say when a registry cannot be reached, as Go's network package words it.
+const REGISTRY_UNREACHABLE: [&str; 5] = [
+    "no such host",
+    "connection refused",
+    "i/o timeout",
+    "network is unreachable",
+    "Client.Timeout exceeded",
+];
+/// What registries say to someone they do not know; also for repositories that do not exist.
+const REGISTRY_DENIED: [&str; 3] = ["denied", "unauthorized", "authentication required"];
+
+impl EngineError {
+    /// What to do about it, where lockstep knows.
+    #[must_use]
+    pub fn hint(&self) -> Option<String> {
+        match self {
+            Self::Unreachable { obstacle, address, .. } => Some(obstacle.hint(address)),
+            Self::TooOld { .. } => {
+                Some("update the engine: Docker Engine 20.10 or newer, or a current Podman".to_owned())
+            }
+            Self::Failed { action, cause } => hint_for_failure(action, cause),
+            Self::BuildFailed { cause, .. } => hint_for_failure("build", cause),
+            Self::TimedOut { .. } => Some("is the engine overloaded? try again, or restart it".to_owned()),
+            Self::NotFound { .. } | Self::Source { .. } => None,
+        }
+    }
+}
+
+impl Obstacle {
+    fn hint(&self, address: &str) -> String {
+        match self {
+            Self::NoSocket { other: Some(other) } => {
+                format!("there is another engine: export DOCKER_HOST={other}")
+            }
+            Self::NoSocket { other: None } | Self::Refused => {
+                "install and start Docker Engine (`sudo systemctl start docker`), or name another engine in DOCKER_HOST"
+                    .to_owned()
+            }
+            Self::PermissionDenied => {
+                "add yourself to the group that owns the socket (`sudo usermod -aG docker $USER`) and log in again"
+                    .to_owned()
+            }
+            Self::UnknownHost => format!("is `{address}` spelled right? it comes from DOCKER_HOST"),
+            Self::Tls => {
+                "check DOCKER_CERT_PATH (ca.pem, cert.pem, key.pem) and DOCKER_TLS_VERIFY, which is set when the \
+                          engine wants TLS and unset when it does not"
+                    .to_owned()
+            }
+            Self::BadAddress => {
+                "set DOCKER_HOST to unix:///path/to/socket or tcp://host:port; for ssh, forward the socket and name it"
+                    .to_owned()
+            }
+            Self::Silent => format!("does `docker --host {address} version` answer?"),
+            Self::Lost => "the engine stopped or was restarted: look at its log, then run the command again".to_owned(),
+        }
+    }
+}
+
+fn hint_for_failure(action: &str, cause: &str) -> Option<String> {
+    let says = |words: &[&str]| words.iter().any(|word| cause.contains(word));
+    let hint = if says(&["no space left on device"]) {
+        "the engine's disk is full: see `docker system df`"
+    } else if !action.starts_with("pull") && !action.starts_with("build") {
+        return None;
+    } else if says(&REGISTRY_UNREACHABLE) {
+        "the engine reaches no registry: load the image with `docker load`, or use a bootstrap recipe, which needs none"
+    } else if says(&REGISTRY_DENIED) {
+        "is the name right? for a private image, `docker login` and `docker pull` it yourself, then run this again"
+    } else if says(&["manifest unknown", "not found"]) {
+        "is the tag right?"
+    } else {
+        return None;
+    };
+    Some(hint.to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn check(action: &str, cause: &str, expected: Option<&str>) {
+        let error = EngineError::Failed {
+            action: action.to_owned(),
+            cause: cause.to_owned(),
+        };
+        let hint = error.hint();
+        assert_eq!(hint.is_some(), expected.is_some(), "{action}: {cause}: {hint:?}");
+        if let (Some(hint), Some(expected)) = (hint, expected) {
+            assert!(hint.contains(expected), "{hint} does not say {expected}");
+        }
+    }
+
+    #[test]
+    fn a_failure_that_is_known_has_a_hint() {
+        let lookup = "Get \"https://registry-1.docker.io/v2/\": dial tcp: lookup registry-1.docker.io: no such host";
+        check("pull alpine:3.22", lookup, Some("bootstrap"));
+        check(
+            "pull alpine:3.22",
+            "manifest for alpine:3.99 not found: manifest unknown",
+            Some("tag"),
+        );
+        check(
+            "pull x/y:z",
+            "pull access denied for x/y, repository does not exist",
+            Some("docker login"),
+        );
+        check(
+            "create a container",
+            "mkdir /var/lib/docker/x: no space left on device",
+            Some("system df"),
+        );
+        check("start container x", "executable file not found in $PATH", None);
+    }
+
+    #[test]
+    fn every_obstacle_has_a_hint() {
+        let other = Some("unix:///run/podman/podman.sock".to_owned());
+        assert!(
+            Obstacle::NoSocket { other }
+                .hint("unix:///x")
+                .contains("DOCKER_HOST=unix:///run/podman")
+        );
+        for obstacle in [
+            Obstacle::NoSocket { other: None },
+            Obstacle::PermissionDenied,
+            Obstacle::Refused,
+            Obstacle::UnknownHost,
+            Obstacle::Tls,
+            Obstacle::BadAddress,
+            Obstacle::Silent,
+            Obstacle::Lost,
+        ] {
+            assert!(!obstacle.hint("tcp://host:2375").is_empty());
+        }
+    }
+}
