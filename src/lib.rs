@@ -15,3 +15,6 @@ pub mod lock;
 pub mod name;
 pub mod plan;
 pub mod report;
+pub mod nearest;
+pub mod problem;
+pub mod yaml;
