@@ -3,6 +3,7 @@
 //!
 //! The flow is the order of the modules below; `ARCHITECTURE.md` says what each may and may not do.
 
+pub mod bundle;
 pub mod cli;
 pub mod config;
 pub mod context;
@@ -13,8 +14,11 @@ pub mod exit;
 pub mod language;
 pub mod lock;
 pub mod name;
-pub mod plan;
-pub mod report;
 pub mod nearest;
+pub mod plan;
 pub mod problem;
+pub mod report;
+pub mod source;
+pub mod state;
+pub mod stream;
 pub mod yaml;

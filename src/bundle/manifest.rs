@@ -1,0 +1,423 @@
+//! `manifest.json`: what a bundle is made of, and out of what. There is no time, machine or user in it: the same inputs
+//! give the same bytes.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+
+use super::Artifact;
+use crate::config::{Abi, Argument, Contract, LanguageName, Loader, Project, Returns, SmokeKind, UnitRole};
+use crate::digest::Digest;
+use crate::name::{EnvironmentName, ProjectName, UnitName};
+
+/// The manifest's name in the bundle.
+pub const MANIFEST_FILE: &str = "manifest.json";
+/// The version of the format that this module writes and reads.
+pub const MANIFEST_SCHEMA_VERSION: u32 = 1;
+/// How large a manifest may be that is read.
+pub const MANIFEST_LIMIT_BYTES: u64 = 16 << 20;
+
+/// A bundle's manifest, as it is written.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Manifest {
+    /// [`MANIFEST_SCHEMA_VERSION`].
+    pub schema_version: u32,
+    /// The version of lockstep that made the bundle.
+    pub lockstep: String,
+    /// The project's name.
+    pub project: ProjectName,
+    /// The environment's name.
+    pub environment: EnvironmentName,
+    /// Seconds: the time that everything in the bundle claims.
+    pub source_date_epoch: u64,
+    /// The image in which all units were compiled.
+    pub build_image: ImageRecord,
+    /// The image in which they run.
+    pub runtime_image: ImageRecord,
+    /// The toolchains of the build image by name, for example `rustc` and `1.85.1`.
+    pub toolchains: BTreeMap<String, String>,
+    /// What the host expects of its plugins.
+    pub contract: ContractRecord,
+    /// The host first, then the plugins in the order in which they are loaded.
+    pub units: Vec<UnitRecord>,
+    /// What the artifacts had to pass before the bundle was published; none when the project asks for nothing.
+    pub smoke: Option<SmokeRecord>,
+}
+
+/// An image by what is the same on every machine.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ImageRecord {
+    /// Its config's digest.
+    pub config: Digest,
+    /// The digests of its layers' uncompressed tars, lowest first.
+    pub layers: Vec<Digest>,
+}
+
+/// One unit and what it yielded.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct UnitRecord {
+    /// Its name.
+    pub name: UnitName,
+    /// `host` or `plugin`.
+    pub role: String,
+    /// `rust`, `go`, `c` or `cpp`.
+    pub language: String,
+    /// The config's digest of the image in which it was compiled.
+    pub image: Digest,
+    /// The digest of all that its compilation depends on.
+    pub action: Digest,
+    /// The digest of its sources.
+    pub source: Digest,
+    /// The digest of what its fetch brought; none when it fetches nothing.
+    pub dependencies: Option<Digest>,
+    /// What it yielded, by name.
+    pub artifacts: Vec<ArtifactRecord>,
+}
+
+/// One file of the bundle.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ArtifactRecord {
+    /// Its path in the bundle.
+    pub name: String,
+    /// Of its content.
+    pub digest: Digest,
+    /// Its size.
+    pub size_bytes: u64,
+    /// Whether it may be executed (mode 0755, else 0644).
+    pub executable: bool,
+}
+
+/// What the host expects of a plugin.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ContractRecord {
+    /// `dlopen` or `go`.
+    pub loader: String,
+    /// `c`, `cxx`, `rust` or `go`.
+    pub abi: String,
+    /// What every plugin exports.
+    pub symbols: Vec<String>,
+    /// What is called on every plugin, in order.
+    pub calls: Vec<CallRecord>,
+}
+
+/// One call on a plugin.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct CallRecord {
+    /// The function.
+    pub symbol: String,
+    /// Its arguments.
+    pub arguments: Vec<ArgumentRecord>,
+    /// `string`, `integer` or `none`.
+    pub returns: String,
+}
+
+/// One argument of a call.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum ArgumentRecord {
+    /// A text.
+    String(String),
+    /// A number.
+    Integer(i64),
+}
+
+/// What the artifacts had to pass.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct SmokeRecord {
+    /// How many plugins were loaded.
+    pub plugins: usize,
+    /// How many calls were made on each.
+    pub calls: usize,
+    /// What the host did: `command` or `server`; none when it was not started.
+    pub host: Option<String>,
+}
+
+/// Why a text is no manifest.
+#[derive(Debug, thiserror::Error)]
+pub enum ManifestError {
+    /// It is no JSON of this shape.
+    #[error("failed to read the manifest: {cause}")]
+    Format {
+        /// Where and why.
+        cause: serde_json::Error,
+    },
+    /// It is of another version.
+    #[error(
+        "the manifest has schema version {found}, and this lockstep reads {MANIFEST_SCHEMA_VERSION}\n  hint: build the bundle again"
+    )]
+    Version {
+        /// What it has.
+        found: u32,
+    },
+    /// It names files that cannot be in a bundle.
+    #[error("the manifest names `{name}`, which {why}")]
+    Name {
+        /// The name.
+        name: String,
+        /// What is wrong with it.
+        why: &'static str,
+    },
+}
+
+/// Only what every version has: a newer manifest is told apart from a broken one.
+#[derive(Deserialize)]
+struct Version {
+    schema_version: u32,
+}
+
+impl Manifest {
+    /// The manifest as it is written: JSON with indentation and a line end.
+    ///
+    /// # Errors
+    /// Never for values of this type; JSON's writer has no other signature.
+    pub fn to_json(&self) -> Result<Vec<u8>, ManifestError> {
+        let mut json = serde_json::to_vec_pretty(self).map_err(|cause| ManifestError::Format { cause })?;
+        json.push(b'\n');
+        Ok(json)
+    }
+
+    /// Reads what [`Manifest::to_json`] wrote, and nothing else.
+    ///
+    /// # Errors
+    /// [`ManifestError`]: another version, an unknown or missing key, a wrong type, a name that leaves the bundle or
+    /// comes twice.
+    pub fn from_json(json: &[u8]) -> Result<Self, ManifestError> {
+        let format = |cause| ManifestError::Format { cause };
+        let Version { schema_version } = serde_json::from_slice(json).map_err(format)?;
+        if schema_version != MANIFEST_SCHEMA_VERSION {
+            return Err(ManifestError::Version { found: schema_version });
+        }
+        let manifest: Self = serde_json::from_slice(json).map_err(format)?;
+        let mut seen = std::collections::BTreeSet::from([MANIFEST_FILE]);
+        for artifact in manifest.artifacts() {
+            let name = artifact.name.as_str();
+            let refuse = |why| {
+                Err(ManifestError::Name {
+                    name: name.escape_debug().to_string(),
+                    why,
+                })
+            };
+            if name.is_empty() || name == "." || name == ".." || name.contains(['/', '\0']) {
+                return refuse("is not a plain file name");
+            }
+            if !seen.insert(name) {
+                return refuse("is there twice");
+            }
+        }
+        Ok(manifest)
+    }
+
+    /// The digest of the manifest as it is written, and with it of the whole bundle.
+    ///
+    /// # Errors
+    /// As [`Manifest::to_json`].
+    pub fn digest(&self) -> Result<Digest, ManifestError> {
+        Ok(Digest::of(&self.to_json()?))
+    }
+
+    /// All files of the bundle except for the manifest.
+    pub fn artifacts(&self) -> impl Iterator<Item = &ArtifactRecord> {
+        self.units.iter().flat_map(|unit| &unit.artifacts)
+    }
+}
+
+impl From<&Artifact> for ArtifactRecord {
+    fn from(artifact: &Artifact) -> Self {
+        let Artifact {
+            name,
+            digest,
+            size_bytes,
+            executable,
+        } = artifact.clone();
+        Self {
+            name,
+            digest,
+            size_bytes,
+            executable,
+        }
+    }
+}
+
+impl From<&Contract> for ContractRecord {
+    fn from(contract: &Contract) -> Self {
+        let loader = match contract.loader {
+            Loader::Dlopen => "dlopen",
+            Loader::Go => "go",
+        };
+        let abi = match contract.abi {
+            Abi::C => "c",
+            Abi::Cxx => "cxx",
+            Abi::Rust => "rust",
+            Abi::Go => "go",
+        };
+        let calls = contract.calls.iter().map(|call| CallRecord {
+            symbol: call.symbol.clone(),
+            arguments: call.args.iter().map(ArgumentRecord::from).collect(),
+            returns: match call.returns {
+                Returns::String => "string",
+                Returns::Integer => "integer",
+                Returns::None => "none",
+            }
+            .to_owned(),
+        });
+        Self {
+            loader: loader.to_owned(),
+            abi: abi.to_owned(),
+            symbols: contract.symbols.clone(),
+            calls: calls.collect(),
+        }
+    }
+}
+
+impl From<&Argument> for ArgumentRecord {
+    fn from(argument: &Argument) -> Self {
+        match argument {
+            Argument::String(text) => Self::String(text.clone()),
+            Argument::Integer(number) => Self::Integer(*number),
+        }
+    }
+}
+
+impl From<&Project> for SmokeRecord {
+    fn from(project: &Project) -> Self {
+        let host = project.smoke.as_ref().map(|smoke| match smoke.kind {
+            SmokeKind::Command(_) => "command".to_owned(),
+            SmokeKind::Server(_) => "server".to_owned(),
+        });
+        Self {
+            plugins: project.plugins.len(),
+            calls: project.contract.calls.len(),
+            host,
+        }
+    }
+}
+
+impl UnitRecord {
+    /// `role` and `language` as the manifest spells them.
+    #[must_use]
+    pub fn words(role: UnitRole, language: LanguageName) -> (String, String) {
+        let role = match role {
+            UnitRole::Host => "host",
+            UnitRole::Plugin => "plugin",
+        };
+        let language = match language {
+            LanguageName::Rust => "rust",
+            LanguageName::Go => "go",
+            LanguageName::C => "c",
+            LanguageName::Cpp => "cpp",
+        };
+        (role.to_owned(), language.to_owned())
+    }
+}
+
+#[cfg(test)]
+pub(super) mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    /// A manifest of a host and one plugin per given artifact.
+    pub(in crate::bundle) fn manifest_of(artifacts: &[Artifact]) -> Manifest {
+        let image = ImageRecord {
+            config: Digest::of(b"config"),
+            layers: vec![Digest::of(b"layer")],
+        };
+        let unit = |(index, artifact): (usize, &Artifact)| UnitRecord {
+            name: UnitName::new(format!("unit{index}")).unwrap(),
+            role: if index == 0 { "host" } else { "plugin" }.to_owned(),
+            language: "c".to_owned(),
+            image: image.config,
+            action: Digest::of(b"action"),
+            source: Digest::of(b"source"),
+            dependencies: None,
+            artifacts: vec![artifact.into()],
+        };
+        Manifest {
+            schema_version: MANIFEST_SCHEMA_VERSION,
+            lockstep: "0.1.0".to_owned(),
+            project: ProjectName::new("greeter").unwrap(),
+            environment: EnvironmentName::new("glibc").unwrap(),
+            source_date_epoch: 1_735_689_600,
+            runtime_image: image.clone(),
+            toolchains: BTreeMap::from([("gcc".to_owned(), "14.2.0".to_owned())]),
+            contract: ContractRecord {
+                loader: "dlopen".to_owned(),
+                abi: "c".to_owned(),
+                symbols: vec!["plugin_name".to_owned()],
+                calls: vec![CallRecord {
+                    symbol: "plugin_greet".to_owned(),
+                    arguments: vec![ArgumentRecord::String("World".to_owned()), ArgumentRecord::Integer(1)],
+                    returns: "string".to_owned(),
+                }],
+            },
+            units: artifacts.iter().enumerate().map(unit).collect(),
+            smoke: Some(SmokeRecord {
+                plugins: 1,
+                calls: 1,
+                host: Some("command".to_owned()),
+            }),
+            build_image: image.clone(),
+        }
+    }
+
+    pub(in crate::bundle) fn artifact(name: &str, content: &[u8]) -> Artifact {
+        let (digest, size_bytes) = (Digest::of(content), content.len() as u64);
+        Artifact {
+            name: name.to_owned(),
+            digest,
+            size_bytes,
+            executable: false,
+        }
+    }
+
+    #[test]
+    fn what_is_written_is_read_back_and_its_bytes_are_pinned() {
+        let manifest = manifest_of(&[artifact("greeter", b"host"), artifact("reverse.so", b"plugin")]);
+        let json = manifest.to_json().unwrap();
+        assert_eq!(Manifest::from_json(&json).unwrap(), manifest);
+        assert!(json.ends_with(b"}\n"));
+        // Anything that moves these bytes moves every release's name: it needs a new schema version.
+        assert_eq!(manifest.digest().unwrap().short(), "e73564dd");
+    }
+
+    #[test]
+    fn anything_else_is_refused() {
+        let manifest = manifest_of(&[artifact("greeter", b"host"), artifact("reverse.so", b"plugin")]);
+        let good = String::from_utf8(manifest.to_json().unwrap()).unwrap();
+        let cases = [
+            ("\"schema_version\": 1", "\"schema_version\": 2", "schema version 2"),
+            ("\"lockstep\"", "\"locksteq\"", "unknown field `locksteq`"),
+            ("\"size_bytes\": 4", "\"size_bytes\": \"4\"", "invalid type"),
+            ("sha256:", "md5:", "is not a digest"),
+            ("\"reverse.so\"", "\"../reverse.so\"", "is not a plain file name"),
+            ("\"reverse.so\"", "\"\"", "is not a plain file name"),
+            ("\"reverse.so\"", "\"greeter\"", "is there twice"),
+            ("\"reverse.so\"", "\"manifest.json\"", "is there twice"),
+            ("}\n", "}{}", "trailing characters"),
+        ];
+        for (from, to, expected) in cases {
+            let bad = good.replacen(from, to, 1);
+            assert_ne!(bad, good, "{from}");
+            let bad = if to == "}{}" {
+                format!("{}{{}}", good.trim_end())
+            } else {
+                bad
+            };
+            let error = Manifest::from_json(bad.as_bytes()).unwrap_err().to_string();
+            assert!(error.contains(expected), "{to}: {error}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn no_bytes_make_the_reader_panic(bytes: Vec<u8>) {
+            let _ = Manifest::from_json(&bytes);
+        }
+    }
+}

@@ -1,0 +1,20 @@
+//! The bundle: artifacts come out of containers that nobody trusts, get a manifest, and are published all at once.
+
+mod manifest;
+mod publish;
+mod untrusted;
+mod volume;
+
+pub use manifest::{
+    ArgumentRecord, ArtifactRecord, CallRecord, ContractRecord, ImageRecord, MANIFEST_FILE, MANIFEST_LIMIT_BYTES,
+    MANIFEST_SCHEMA_VERSION, Manifest, ManifestError, SmokeRecord, UnitRecord,
+};
+pub use publish::{Difference, Publication, PublishError, Staging, verify};
+pub use untrusted::{
+    ARCHIVE_ENTRIES_LIMIT, Artifact, CollectError, Collected, Declared, EXTENSION_LIMIT_BYTES, IGNORED_LIMIT_BYTES,
+    collect,
+};
+pub use volume::{INSTANCE_LABEL, PROJECT_LABEL, ReleaseVolume, StagedRelease, VolumeError, stage};
+
+/// Where bundles are published, in a project's directory.
+pub const BUNDLE_DIRECTORY: &str = "dist";

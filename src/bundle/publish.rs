@@ -1,0 +1,465 @@
+//! Publication to `dist/<environment>/`: all of a bundle or nothing, at every moment and after a loss of power.
+
+use std::fs::{self, File};
+use std::io::{self, Read, Write};
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+
+use rustix::fs::{CWD, RenameFlags, rename, renameat_with};
+use rustix::io::Errno;
+
+use super::manifest::MANIFEST_LIMIT_BYTES;
+use super::{ArtifactRecord, BUNDLE_DIRECTORY, MANIFEST_FILE, Manifest, ManifestError};
+use crate::digest::Digest;
+use crate::name::EnvironmentName;
+use crate::state::{STAGING_PREFIX, StateError, state_directory};
+
+/// How many files a bundle's directory may hold when it is compared with its manifest.
+const DIRECTORY_LIMIT_ENTRIES: usize = 10_000;
+
+/// Why a bundle was not published, or cannot be compared with its manifest.
+#[derive(Debug, thiserror::Error)]
+pub enum PublishError {
+    /// The project's state directory cannot be used.
+    #[error(transparent)]
+    State(#[from] StateError),
+    /// The manifest cannot be read or written.
+    #[error("{}: {cause}", path.display())]
+    Manifest {
+        /// Where it is.
+        path: PathBuf,
+        /// What is wrong.
+        cause: ManifestError,
+    },
+    /// There is something else where the bundle belongs.
+    #[error("{} is not a directory that lockstep made\n  hint: move it away", path.display())]
+    InTheWay {
+        /// What is there.
+        path: PathBuf,
+    },
+    /// Both directories must be on one file system.
+    #[error(
+        "{} and {} are on different file systems, so that a bundle cannot appear there all at once\n  \
+         hint: make `{BUNDLE_DIRECTORY}` an ordinary directory of the project", from.display(), to.display()
+    )]
+    OtherFileSystem {
+        /// Where the bundle was made.
+        from: PathBuf,
+        /// Where it belongs.
+        to: PathBuf,
+    },
+    /// The operating system refused.
+    #[error("failed to {action} {}: {cause}", path.display())]
+    Io {
+        /// In the infinitive.
+        action: &'static str,
+        /// What it was about.
+        path: PathBuf,
+        /// The operating system's words.
+        cause: io::Error,
+    },
+}
+
+fn failed<'path>(action: &'static str, path: &'path Path) -> impl FnOnce(io::Error) -> PublishError + 'path {
+    move |cause| PublishError::Io {
+        action,
+        path: path.to_owned(),
+        cause,
+    }
+}
+
+/// A bundle in the making, on the file system where it will be published. Removed when dropped.
+#[derive(Debug)]
+pub struct Staging {
+    project: PathBuf,
+    directory: PathBuf,
+}
+
+impl Staging {
+    /// Makes an empty directory for this run's bundle of this environment.
+    ///
+    /// # Errors
+    /// When it cannot be made, or is there already: a run's ID is used once.
+    pub fn create(project: &Path, run_id: &str, environment: &EnvironmentName) -> Result<Self, PublishError> {
+        let directory = state_directory(project)?.join(format!("{STAGING_PREFIX}{run_id}-{environment}"));
+        fs::create_dir(&directory).map_err(failed("make the directory", &directory))?;
+        let staging = Self {
+            project: project.to_owned(),
+            directory,
+        };
+        let mode = fs::Permissions::from_mode(0o755);
+        fs::set_permissions(&staging.directory, mode).map_err(failed("set the mode of", &staging.directory))?;
+        Ok(staging)
+    }
+
+    /// Where the artifacts are collected.
+    #[must_use]
+    pub fn path(&self) -> &Path {
+        &self.directory
+    }
+
+    /// Adds the manifest, which completes the bundle.
+    ///
+    /// # Errors
+    /// When it cannot be written.
+    pub fn write_manifest(&self, manifest: &Manifest) -> Result<(), PublishError> {
+        let path = self.directory.join(MANIFEST_FILE);
+        let json = manifest.to_json().map_err(|cause| PublishError::Manifest {
+            path: path.clone(),
+            cause,
+        })?;
+        let mut file = File::create_new(&path).map_err(failed("write", &path))?;
+        file.write_all(&json).map_err(failed("write", &path))?;
+        file.set_permissions(fs::Permissions::from_mode(0o644))
+            .map_err(failed("set the mode of", &path))
+    }
+
+    /// Puts the bundle in the place of the one that is there. It stays only when [`Publication::keep`] is called:
+    /// until then the previous bundle is at hand, and comes back when the publication is dropped.
+    ///
+    /// # Errors
+    /// When something else is there, or a file cannot be synchronised or renamed; the previous bundle is then as it was.
+    pub fn publish(self, environment: &EnvironmentName) -> Result<Publication, PublishError> {
+        self.synchronise()?;
+        let parent = self.project.join(BUNDLE_DIRECTORY);
+        fs::create_dir_all(&parent).map_err(failed("make the directory", &parent))?;
+        let target = parent.join(environment.as_str());
+        let replaces = match fs::symlink_metadata(&target) {
+            Ok(metadata) if metadata.is_dir() => true,
+            Ok(_) => return Err(PublishError::InTheWay { path: target }),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => false,
+            Err(cause) => {
+                return Err(PublishError::Io {
+                    action: "look at",
+                    path: target,
+                    cause,
+                });
+            }
+        };
+        let swapped = if replaces {
+            swap(&self.directory, &target)
+        } else {
+            rename(&self.directory, &target)
+        };
+        swapped.map_err(|errno| match errno {
+            Errno::XDEV => PublishError::OtherFileSystem {
+                from: self.directory.clone(),
+                to: target.clone(),
+            },
+            errno => failed("publish", &target)(errno.into()),
+        })?;
+        let publication = Publication {
+            staging: Some(self),
+            target,
+            replaces,
+        };
+        synchronise(&parent)?;
+        Ok(publication)
+    }
+
+    /// Brings all files to the disk before they get the name under which they are used.
+    fn synchronise(&self) -> Result<(), PublishError> {
+        for entry in fs::read_dir(&self.directory).map_err(failed("list", &self.directory))? {
+            synchronise(&entry.map_err(failed("list", &self.directory))?.path())?;
+        }
+        synchronise(&self.directory)
+    }
+}
+
+impl Drop for Staging {
+    fn drop(&mut self) {
+        // What cannot be removed now is swept by the next run.
+        let _ = fs::remove_dir_all(&self.directory);
+    }
+}
+
+/// Exchanges two directories at once; where the file system cannot (FUSE, NFS), with three renames, which leave `right`
+/// without a directory for a moment.
+fn swap(left: &Path, right: &Path) -> Result<(), Errno> {
+    match renameat_with(CWD, left, CWD, right, RenameFlags::EXCHANGE) {
+        Err(Errno::INVAL | Errno::NOSYS | Errno::NOTSUP) => swap_by_renames(left, right),
+        done => done,
+    }
+}
+
+fn swap_by_renames(left: &Path, right: &Path) -> Result<(), Errno> {
+    let mut aside = left.as_os_str().to_owned();
+    aside.push(".previous");
+    let aside = PathBuf::from(aside);
+    rename(right, &aside)?;
+    if let Err(errno) = rename(left, right) {
+        // The first rename worked, so its reverse works unless the file system itself is failing.
+        rename(&aside, right)?;
+        return Err(errno);
+    }
+    rename(&aside, left)
+}
+
+fn synchronise(path: &Path) -> Result<(), PublishError> {
+    File::open(path)
+        .and_then(|file| file.sync_all())
+        .map_err(failed("bring to the disk", path))
+}
+
+/// A bundle that is in its place, while it may still be taken back.
+#[derive(Debug)]
+#[must_use = "dropping a publication takes it back"]
+pub struct Publication {
+    /// Holds the previous bundle, when there was one; removes it when dropped.
+    staging: Option<Staging>,
+    target: PathBuf,
+    replaces: bool,
+}
+
+impl Publication {
+    /// The bundle stays, and the previous one is removed.
+    pub fn keep(mut self) -> PathBuf {
+        self.staging = None;
+        self.target.clone()
+    }
+}
+
+impl Drop for Publication {
+    fn drop(&mut self) {
+        let Some(staging) = &self.staging else { return };
+        // When this fails too, the new bundle stays: it is complete, and there is nobody left to tell.
+        let _ = if self.replaces {
+            swap(&staging.directory, &self.target)
+        } else {
+            rename(&self.target, &staging.directory)
+        };
+    }
+}
+
+/// A way in which a bundle is not what its manifest says.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Difference {
+    /// A file is not there.
+    Missing {
+        /// Its name.
+        name: String,
+    },
+    /// A file is of another size, content or mode, or is no file.
+    Changed {
+        /// Its name.
+        name: String,
+        /// What is different.
+        what: &'static str,
+    },
+    /// A file is there that the manifest does not name.
+    Unknown {
+        /// Its name.
+        name: String,
+    },
+}
+
+/// Compares a published bundle with its manifest; no differences mean that every byte is as it was when it was sealed.
+///
+/// # Errors
+/// When there is no manifest, it is not one, or the directory cannot be read.
+pub fn verify(bundle: &Path) -> Result<(Manifest, Vec<Difference>), PublishError> {
+    let path = bundle.join(MANIFEST_FILE);
+    let mut json = Vec::new();
+    File::open(&path)
+        .and_then(|file| file.take(MANIFEST_LIMIT_BYTES).read_to_end(&mut json))
+        .map_err(failed("read", &path))?;
+    let manifest = Manifest::from_json(&json).map_err(|cause| PublishError::Manifest { path, cause })?;
+    let mut differences = Vec::new();
+    for artifact in manifest.artifacts() {
+        differences.extend(compare(bundle, artifact)?);
+    }
+    let known = |name: &str| name == MANIFEST_FILE || manifest.artifacts().any(|artifact| artifact.name == name);
+    let mut unknown = Vec::new();
+    for entry in fs::read_dir(bundle)
+        .map_err(failed("list", bundle))?
+        .take(DIRECTORY_LIMIT_ENTRIES)
+    {
+        let name = entry
+            .map_err(failed("list", bundle))?
+            .file_name()
+            .to_string_lossy()
+            .into_owned();
+        if !known(&name) {
+            unknown.push(name);
+        }
+    }
+    unknown.sort();
+    differences.extend(unknown.into_iter().map(|name| Difference::Unknown { name }));
+    Ok((manifest, differences))
+}
+
+fn compare(bundle: &Path, artifact: &ArtifactRecord) -> Result<Option<Difference>, PublishError> {
+    let path = bundle.join(&artifact.name);
+    let name = artifact.name.clone();
+    let metadata = match fs::symlink_metadata(&path) {
+        Ok(metadata) => metadata,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Some(Difference::Missing { name })),
+        Err(cause) => {
+            return Err(PublishError::Io {
+                action: "look at",
+                path,
+                cause,
+            });
+        }
+    };
+    let executable = metadata.permissions().mode() & 0o100 != 0;
+    let what = if !metadata.is_file() {
+        "is no regular file"
+    } else if metadata.len() != artifact.size_bytes {
+        "has another size"
+    } else if executable != artifact.executable {
+        "has another mode"
+    } else {
+        let content = File::open(&path)
+            .and_then(Digest::of_reader)
+            .map_err(failed("read", &path))?;
+        if content == artifact.digest {
+            return Ok(None);
+        }
+        "has another content"
+    };
+    Ok(Some(Difference::Changed { name, what }))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::bundle::manifest::tests::{artifact, manifest_of};
+
+    struct Bench {
+        project: tempfile::TempDir,
+        environment: EnvironmentName,
+    }
+
+    impl Bench {
+        fn new() -> Self {
+            Self {
+                project: tempfile::tempdir().unwrap(),
+                environment: EnvironmentName::new("glibc").unwrap(),
+            }
+        }
+
+        fn staged(&self, run: &str, content: &[u8]) -> Staging {
+            let staging = Staging::create(self.project.path(), run, &self.environment).unwrap();
+            fs::write(staging.path().join("greeter"), content).unwrap();
+            staging
+                .write_manifest(&manifest_of(&[artifact("greeter", content)]))
+                .unwrap();
+            staging
+        }
+
+        fn bundle(&self) -> PathBuf {
+            self.project.path().join("dist/glibc")
+        }
+
+        fn published(&self) -> Option<Vec<u8>> {
+            fs::read(self.bundle().join("greeter")).ok()
+        }
+
+        fn state(&self) -> Vec<String> {
+            let entries = fs::read_dir(self.project.path().join(".lockstep")).unwrap();
+            entries
+                .map(|entry| entry.unwrap().file_name().into_string().unwrap())
+                .collect()
+        }
+    }
+
+    #[test]
+    fn a_bundle_replaces_the_previous_one_and_leaves_nothing_beside_it() {
+        let bench = Bench::new();
+        for content in [&b"first"[..], b"second", b"third"] {
+            let path = bench.staged("run", content).publish(&bench.environment).unwrap().keep();
+            assert_eq!(path, bench.bundle());
+            assert_eq!(bench.published().unwrap(), content);
+            assert_eq!(verify(&path).unwrap().1, []);
+            assert_eq!(bench.state(), [".gitignore"]);
+        }
+    }
+
+    #[test]
+    fn what_is_not_kept_is_taken_back() {
+        let bench = Bench::new();
+        drop(bench.staged("run", b"first").publish(&bench.environment).unwrap());
+        assert_eq!(bench.published(), None);
+        bench
+            .staged("run", b"second")
+            .publish(&bench.environment)
+            .unwrap()
+            .keep();
+        let publication = bench.staged("run", b"third").publish(&bench.environment).unwrap();
+        assert_eq!(bench.published().unwrap(), b"third");
+        drop(publication);
+        assert_eq!(bench.published().unwrap(), b"second");
+        drop(bench.staged("run", b"never published"));
+        assert_eq!(bench.published().unwrap(), b"second");
+        assert_eq!(bench.state(), [".gitignore"]);
+    }
+
+    #[test]
+    fn a_file_system_without_exchange_gets_renames() {
+        let directory = tempfile::tempdir().unwrap();
+        let (left, right) = (directory.path().join("left"), directory.path().join("right"));
+        fs::create_dir(&left).unwrap();
+        fs::create_dir(&right).unwrap();
+        fs::write(left.join("new"), "").unwrap();
+        swap_by_renames(&left, &right).unwrap();
+        assert!(right.join("new").is_file() && left.is_dir() && !left.join("new").exists());
+
+        fs::remove_dir(&left).unwrap();
+        assert_eq!(swap_by_renames(&left, &right), Err(Errno::NOENT));
+        assert!(right.join("new").is_file(), "the bundle is back where it was");
+        assert_eq!(fs::read_dir(directory.path()).unwrap().count(), 1);
+    }
+
+    #[test]
+    fn what_is_in_the_way_stays() {
+        let bench = Bench::new();
+        fs::create_dir(bench.project.path().join("dist")).unwrap();
+        std::os::unix::fs::symlink("/", bench.bundle()).unwrap();
+        let error = bench.staged("run", b"new").publish(&bench.environment).unwrap_err();
+        assert!(matches!(error, PublishError::InTheWay { .. }), "{error}");
+        assert!(bench.bundle().is_symlink());
+    }
+
+    #[test]
+    fn every_difference_is_seen() {
+        let bench = Bench::new();
+        let path = bench
+            .staged("run", b"first")
+            .publish(&bench.environment)
+            .unwrap()
+            .keep();
+        let file = path.join("greeter");
+        let changed = |what| {
+            vec![Difference::Changed {
+                name: "greeter".to_owned(),
+                what,
+            }]
+        };
+        fs::write(&file, "fIrst").unwrap();
+        assert_eq!(verify(&path).unwrap().1, changed("has another content"));
+        fs::write(&file, "first!").unwrap();
+        assert_eq!(verify(&path).unwrap().1, changed("has another size"));
+        fs::write(&file, "first").unwrap();
+        fs::set_permissions(&file, fs::Permissions::from_mode(0o755)).unwrap();
+        assert_eq!(verify(&path).unwrap().1, changed("has another mode"));
+        fs::remove_file(&file).unwrap();
+        fs::write(path.join("extra"), "").unwrap();
+        let missing = Difference::Missing {
+            name: "greeter".to_owned(),
+        };
+        assert_eq!(
+            verify(&path).unwrap().1,
+            [
+                missing,
+                Difference::Unknown {
+                    name: "extra".to_owned()
+                }
+            ]
+        );
+        std::os::unix::fs::symlink("manifest.json", &file).unwrap();
+        assert_eq!(verify(&path).unwrap().1[..1], changed("is no regular file"));
+        fs::remove_file(path.join("manifest.json")).unwrap();
+        assert!(verify(&path).is_err());
+    }
+}

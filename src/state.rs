@@ -1,0 +1,237 @@
+//! `.lockstep/`: what a run keeps beside the project while it goes on, and the lock that lets only one run at a time.
+
+use std::fs::{self, File};
+use std::io::{self, Read, Write};
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use rustix::fs::{FlockOperation, flock};
+use rustix::io::Errno;
+use tokio::time::{Instant, sleep};
+
+/// The directory's name, in a project's directory.
+pub const STATE_DIRECTORY: &str = ".lockstep";
+/// What the names of staging directories start with; the run's ID follows.
+pub(crate) const STAGING_PREFIX: &str = "staging-";
+/// How long a run waits for another one of the same project when nothing else is said.
+pub const PROJECT_LOCK_TIMEOUT: Duration = Duration::from_secs(30 * 60);
+
+const LOCK_FILE: &str = "lock";
+const GITIGNORE: &str = "# lockstep keeps here what belongs to this machine alone.\n*\n";
+/// How often the lock is tried: the kernel cannot wait for it with a limit.
+const LOCK_POLL_MILLISECONDS: u64 = 50;
+/// How much of the lock file is read to say who holds it.
+const HOLDER_LIMIT_BYTES: u64 = 256;
+/// How many leftovers one sweep removes; the next run removes the rest.
+const SWEEP_LIMIT_ENTRIES: usize = 1000;
+
+/// Why the state directory or its lock cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum StateError {
+    /// Another run goes on for too long.
+    #[error(
+        "another run of this project ({holder}) did not end within {} s\n  \
+         hint: wait for it, or end it; the lock is {}", limit.as_secs(), path.display()
+    )]
+    Busy {
+        /// What the other run wrote about itself.
+        holder: String,
+        /// How long was waited.
+        limit: Duration,
+        /// The lock.
+        path: PathBuf,
+    },
+    /// The operating system refused.
+    #[error("failed to {action} {}: {cause}", path.display())]
+    Io {
+        /// In the infinitive.
+        action: &'static str,
+        /// What it was about.
+        path: PathBuf,
+        /// The operating system's words.
+        cause: io::Error,
+    },
+}
+
+fn failed<'path>(action: &'static str, path: &'path Path) -> impl FnOnce(io::Error) -> StateError + 'path {
+    move |cause| StateError::Io {
+        action,
+        path: path.to_owned(),
+        cause,
+    }
+}
+
+/// Makes the project's state directory where it is missing, hidden from version control, and returns its path.
+///
+/// # Errors
+/// When it cannot be made.
+pub fn state_directory(project: &Path) -> Result<PathBuf, StateError> {
+    let directory = project.join(STATE_DIRECTORY);
+    fs::create_dir_all(&directory).map_err(failed("make the directory", &directory))?;
+    let gitignore = directory.join(".gitignore");
+    match File::create_new(&gitignore).and_then(|mut file| file.write_all(GITIGNORE.as_bytes())) {
+        Err(error) if error.kind() != io::ErrorKind::AlreadyExists => Err(failed("write", &gitignore)(error)),
+        _ => Ok(directory),
+    }
+}
+
+/// The right to write into a project's `dist/` and state directory; the kernel takes it back when the process ends, by
+/// whatever means.
+#[derive(Debug)]
+pub struct ProjectLock {
+    directory: PathBuf,
+    /// Holds the lock for as long as it is open.
+    _file: File,
+}
+
+impl ProjectLock {
+    /// Takes the lock; when another run has it, calls `on_wait` once with what that run wrote about itself and waits at
+    /// most `limit`. `holder` is what others are told about this run.
+    ///
+    /// # Errors
+    /// [`StateError::Busy`] after `limit`; [`StateError::Io`] when the directory cannot be written.
+    pub async fn acquire(
+        project: &Path,
+        holder: &str,
+        on_wait: impl FnOnce(&str),
+        limit: Duration,
+    ) -> Result<Self, StateError> {
+        let directory = state_directory(project)?;
+        let path = directory.join(LOCK_FILE);
+        let mut file = File::options()
+            .read(true)
+            .write(true)
+            .create(true)
+            .truncate(false)
+            .open(&path)
+            .map_err(failed("open", &path))?;
+        let started = Instant::now();
+        let mut on_wait = Some(on_wait);
+        loop {
+            match flock(&file, FlockOperation::NonBlockingLockExclusive) {
+                Ok(()) => break,
+                Err(Errno::WOULDBLOCK | Errno::INTR) => {}
+                Err(errno) => return Err(failed("lock", &path)(errno.into())),
+            }
+            if let Some(on_wait) = on_wait.take() {
+                on_wait(&read_holder(&path));
+            }
+            if started.elapsed() >= limit {
+                return Err(StateError::Busy {
+                    holder: read_holder(&path),
+                    limit,
+                    path,
+                });
+            }
+            sleep(Duration::from_millis(LOCK_POLL_MILLISECONDS)).await;
+        }
+        // The text only informs; the lock is held whether it can be written or not.
+        let _ = file.set_len(0).and_then(|()| file.write_all(holder.as_bytes()));
+        Ok(Self { directory, _file: file })
+    }
+
+    /// The state directory.
+    #[must_use]
+    pub fn directory(&self) -> &Path {
+        &self.directory
+    }
+
+    /// What runs that were killed have left behind. Whoever holds the lock is the only run, so all of it is dead.
+    ///
+    /// # Errors
+    /// When the directory cannot be read.
+    pub fn leftovers(&self) -> Result<Vec<PathBuf>, StateError> {
+        let mut leftovers = Vec::new();
+        for entry in fs::read_dir(&self.directory).map_err(failed("list", &self.directory))? {
+            let entry = entry.map_err(failed("list", &self.directory))?;
+            if entry.file_name().to_string_lossy().starts_with(STAGING_PREFIX) {
+                leftovers.push(entry.path());
+            }
+        }
+        leftovers.sort();
+        leftovers.truncate(SWEEP_LIMIT_ENTRIES);
+        Ok(leftovers)
+    }
+
+    /// Removes [`ProjectLock::leftovers`] and returns them.
+    ///
+    /// # Errors
+    /// When one of them cannot be removed.
+    pub fn sweep(&self) -> Result<Vec<PathBuf>, StateError> {
+        let leftovers = self.leftovers()?;
+        for path in &leftovers {
+            let is_directory = fs::symlink_metadata(path).is_ok_and(|metadata| metadata.is_dir());
+            let removed = if is_directory {
+                fs::remove_dir_all(path)
+            } else {
+                fs::remove_file(path)
+            };
+            removed.map_err(failed("remove", path))?;
+        }
+        Ok(leftovers)
+    }
+}
+
+fn read_holder(path: &Path) -> String {
+    let mut text = Vec::new();
+    let read = File::open(path).and_then(|file| file.take(HOLDER_LIMIT_BYTES).read_to_end(&mut text));
+    let text = String::from_utf8_lossy(&text);
+    match text.trim() {
+        name if read.is_ok() && !name.is_empty() => name.escape_debug().to_string(),
+        _ => "of unknown name".to_owned(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::sync::Mutex;
+
+    const SHORT: Duration = Duration::from_millis(120);
+
+    #[tokio::test]
+    async fn the_second_run_waits_and_is_told_for_whom() {
+        let project = tempfile::tempdir().unwrap();
+        let first = ProjectLock::acquire(project.path(), "run 1", |_| panic!("nobody holds it"), SHORT)
+            .await
+            .unwrap();
+        let told = Mutex::new(Vec::new());
+        let on_wait = |holder: &str| told.lock().unwrap().push(holder.to_owned());
+        let error = ProjectLock::acquire(project.path(), "run 2", on_wait, SHORT)
+            .await
+            .unwrap_err();
+        assert!(
+            matches!(&error, StateError::Busy { holder, .. } if holder == "run 1"),
+            "{error}"
+        );
+        assert_eq!(*told.lock().unwrap(), ["run 1"]);
+
+        let release = async {
+            sleep(SHORT).await;
+            drop(first);
+        };
+        let waiting = ProjectLock::acquire(project.path(), "run 3", |_| {}, Duration::from_secs(10));
+        let (third, ()) = tokio::join!(waiting, release);
+        assert!(third.is_ok());
+        assert_eq!(read_holder(&project.path().join(".lockstep/lock")), "run 3");
+    }
+
+    #[tokio::test]
+    async fn the_state_directory_hides_itself_and_leftovers_are_swept() {
+        let project = tempfile::tempdir().unwrap();
+        let lock = ProjectLock::acquire(project.path(), "run", |_| {}, SHORT)
+            .await
+            .unwrap();
+        assert!(
+            fs::read_to_string(lock.directory().join(".gitignore"))
+                .unwrap()
+                .ends_with("*\n")
+        );
+        fs::create_dir_all(lock.directory().join("staging-dead/glibc")).unwrap();
+        fs::write(lock.directory().join("staging-file"), "x").unwrap();
+        fs::create_dir(lock.directory().join("logs")).unwrap();
+        assert_eq!(lock.sweep().unwrap().len(), 2);
+        assert_eq!(lock.leftovers().unwrap(), Vec::<PathBuf>::new());
+        assert!(lock.directory().join("logs").is_dir());
+    }
+}
