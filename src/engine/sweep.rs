@@ -56,6 +56,52 @@ pub async fn sweep(engine: &dyn Engine, labels: &Labels) -> Result<Swept, Engine
     failure.map_or(Ok(swept), Err)
 }
 
+/// Removes every image that carries all these labels, and gives their names (or IDs, where they have none). An image that
+/// others are built on goes after those.
+///
+/// # Errors
+/// When one cannot be removed, because a container uses it for example; and for no labels at all.
+pub async fn sweep_images(engine: &dyn Engine, labels: &Labels) -> Result<BTreeSet<String>, EngineError> {
+    refuse_no_labels(labels)?;
+    let mut swept = BTreeSet::new();
+    loop {
+        let images = engine.images(labels).await?;
+        let mut failure = None;
+        let mut removed = 0_u32;
+        for image in images {
+            match engine.remove_image(&image.id.0).await {
+                Ok(()) => {
+                    removed += 1;
+                    let names = if image.tags.is_empty() {
+                        vec![image.id.0]
+                    } else {
+                        image.tags
+                    };
+                    swept.extend(names);
+                }
+                Err(error) => failure = Some(error),
+            }
+        }
+        match failure {
+            None => return Ok(swept),
+            // Every round removes at least one, so this ends.
+            Some(error) if removed == 0 => return Err(error),
+            Some(_) => {}
+        }
+    }
+}
+
+fn refuse_no_labels(labels: &Labels) -> Result<(), EngineError> {
+    if labels.is_empty() {
+        let cause = "no label says which".to_owned();
+        return Err(EngineError::Failed {
+            action: "remove what was made".to_owned(),
+            cause,
+        });
+    }
+    Ok(())
+}
+
 /// The values that the label `name` has on containers and volumes that carry all of `labels`: for example the runs of
 /// which a project still has something.
 ///
