@@ -4,7 +4,10 @@
 
 pub mod docker;
 pub mod error;
+pub mod fake;
+pub mod job;
 pub mod lines;
+pub mod sweep;
 
 use std::collections::BTreeMap;
 use std::fmt;

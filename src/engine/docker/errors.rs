@@ -7,7 +7,10 @@ use bollard::errors::Error;
 
 use crate::engine::{EngineError, Obstacle};
 
+const STATUS_BAD_REQUEST: u16 = 400;
 const STATUS_NOT_FOUND: u16 = 404;
+/// By which an error of the TLS library is known, whose type is out of reach.
+const TLS_WORDS: [&str; 4] = ["certificate", "corrupt message", "fatal alert", "handshake"];
 
 /// One request: what it does, what it is about, and how long it may take.
 pub(super) struct Call<'a> {
@@ -91,12 +94,11 @@ fn obstacle(system: Option<std::io::ErrorKind>, cause: &str, error: &Error) -> O
         Some(ErrorKind::NotFound) => Obstacle::NoSocket { other: None },
         Some(ErrorKind::PermissionDenied) => Obstacle::PermissionDenied,
         Some(ErrorKind::ConnectionRefused) => Obstacle::Refused,
-        // Rustls' errors come as this kind; so does an engine with TLS that is spoken to without.
-        Some(ErrorKind::InvalidData) => Obstacle::Tls,
         Some(ErrorKind::TimedOut | ErrorKind::HostUnreachable | ErrorKind::NetworkUnreachable) => Obstacle::Silent,
         _ if cause.contains("lookup address") => Obstacle::UnknownHost,
-        // An engine answers plain HTTP on a TLS port with this status.
-        _ if has_status(error, 400) || cause.contains("certificate") => Obstacle::Tls,
+        // An engine answers plain HTTP on its TLS port with this status.
+        _ if has_status(error, STATUS_BAD_REQUEST) => Obstacle::Tls,
+        _ if TLS_WORDS.iter().any(|word| cause.contains(word)) => Obstacle::Tls,
         _ => Obstacle::Lost,
     }
 }

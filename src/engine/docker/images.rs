@@ -23,6 +23,8 @@ use crate::engine::{ByteStream, EngineError, ImageBuild, ImageFacts, ImageId, La
 
 /// What the engine answers for every image that an archive brought.
 const LOADED_PREFIX: &str = "Loaded image";
+/// What the builder puts around everything that a command writes to standard error.
+const STDERR_COLOURS: [&str; 2] = ["\u{1b}[91m", "\u{1b}[0m"];
 const DEFAULT_TAG: &str = "latest";
 
 impl Docker {
@@ -233,6 +235,9 @@ async fn follow_build(
     while let Some(answer) = answers.next().await {
         let answer = answer.inspect_err(|_| lines.finish(log))?;
         if let Some(text) = answer.stream {
+            let text = STDERR_COLOURS
+                .iter()
+                .fold(text, |text, colour| text.replace(colour, ""));
             lines.push(text.as_bytes(), log);
         }
         // The progress of a base image's layers would be a thousand lines; what concerns the whole image is one or two.

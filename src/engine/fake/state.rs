@@ -1,0 +1,528 @@
+//! What the fake has.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use bytes::Bytes;
+use serde::Deserialize;
+use tokio::sync::{mpsc, watch};
+
+use super::archive::{self, Files};
+use super::{Behaviour, FakeContainer, ROLE_LABEL};
+use crate::digest::Digest;
+use crate::engine::{
+    ContainerExit, ContainerFacts, ContainerId, ContainerSpec, EngineError, ImageFacts, ImageId, Labels, Mount,
+    OutputStream, VolumeFacts,
+};
+
+/// How a container ends that is killed.
+pub(super) const KILLED: ContainerExit = ContainerExit {
+    status: 137,
+    out_of_memory: false,
+};
+
+/// What containers of one role do.
+pub(super) type Script = Arc<dyn Fn(&FakeContainer) -> Behaviour + Send + Sync>;
+/// Where a container's output goes.
+type Sink = mpsc::UnboundedSender<(OutputStream, Bytes)>;
+
+/// Whether `labels` has all of `wanted`.
+pub(super) fn carries(labels: &Labels, wanted: &Labels) -> bool {
+    wanted.iter().all(|(name, value)| labels.get(name) == Some(value))
+}
+
+/// The error for what does not exist.
+pub(super) fn missing(kind: &str, name: &str) -> EngineError {
+    EngineError::NotFound {
+        what: format!("{kind} {name}"),
+    }
+}
+
+fn refused(action: &str, cause: &str) -> EngineError {
+    EngineError::Failed {
+        action: action.to_owned(),
+        cause: cause.to_owned(),
+    }
+}
+
+pub(super) struct Image {
+    pub(super) facts: ImageFacts,
+    pub(super) archive: Vec<u8>,
+}
+
+pub(super) struct Container {
+    pub(super) spec: ContainerSpec,
+    state: &'static str,
+    /// Files outside of volumes, by absolute path.
+    files: Files,
+    mounts: Vec<VolumeMount>,
+    sinks: Vec<Sink>,
+    ended: watch::Sender<Option<ContainerExit>>,
+}
+
+struct VolumeMount {
+    path: String,
+    volume: String,
+    is_read_only: bool,
+}
+
+struct Volume {
+    labels: Labels,
+    is_anonymous: bool,
+    files: Files,
+}
+
+/// What `manifest.json` in an archive says of an image (image specification 1.2).
+#[derive(Deserialize)]
+#[serde(rename_all = "PascalCase")]
+struct Manifest {
+    config: String,
+    repo_tags: Option<Vec<String>>,
+}
+
+#[derive(Deserialize)]
+struct Config {
+    #[serde(default)]
+    architecture: String,
+    #[serde(default)]
+    config: RunConfig,
+    rootfs: RootFs,
+}
+
+#[derive(Deserialize, Default)]
+#[serde(rename_all = "PascalCase", default)]
+struct RunConfig {
+    labels: Option<Labels>,
+    env: Option<Vec<String>>,
+    user: Option<String>,
+}
+
+#[derive(Deserialize)]
+struct RootFs {
+    diff_ids: Vec<Digest>,
+}
+
+#[derive(Default)]
+pub(super) struct State {
+    pub(super) images: BTreeMap<ImageId, Image>,
+    pub(super) registry: BTreeSet<String>,
+    pub(super) scripts: BTreeMap<String, Script>,
+    pub(super) failures: BTreeMap<String, String>,
+    pub(super) gone_at: Option<usize>,
+    pub(super) calls: Vec<String>,
+    pub(super) created: Vec<ContainerSpec>,
+    pub(super) containers: BTreeMap<String, Container>,
+    volumes: BTreeMap<String, Volume>,
+}
+
+impl State {
+    pub(super) fn add_image(&mut self, reference: &str, labels: Labels) -> ImageId {
+        let id = ImageId(Digest::of(format!("{reference} {labels:?}").as_bytes()).to_string());
+        let facts = ImageFacts {
+            id: id.clone(),
+            diff_ids: vec![Digest::of(reference.as_bytes())],
+            repository_digests: Vec::new(),
+            tags: Vec::new(),
+            architecture: "amd64".to_owned(),
+            labels,
+            environment: Vec::new(),
+            user: String::new(),
+            size_bytes: 0,
+        };
+        self.images.entry(id.clone()).or_insert(Image {
+            facts,
+            archive: Vec::new(),
+        });
+        self.name(&id, reference.to_owned());
+        id
+    }
+
+    /// Gives `name` to one image and takes it from any other.
+    fn name(&mut self, id: &ImageId, name: String) {
+        for image in self.images.values_mut() {
+            image.facts.tags.retain(|tag| *tag != name);
+        }
+        if let Some(image) = self.images.get_mut(id) {
+            image.facts.tags.push(name);
+        }
+    }
+
+    pub(super) fn find_image(&self, reference: &str) -> Option<&Image> {
+        self.images.get(&ImageId(reference.to_owned())).or_else(|| {
+            self.images
+                .values()
+                .find(|image| image.facts.tags.iter().any(|tag| tag == reference))
+        })
+    }
+
+    pub(super) fn image(&self, reference: &str) -> Option<&ImageFacts> {
+        self.find_image(reference).map(|image| &image.facts)
+    }
+
+    pub(super) fn tag(&mut self, image: &ImageId, name: String) -> Result<(), EngineError> {
+        let id = self
+            .image(&image.0)
+            .ok_or_else(|| missing("image", &image.0))?
+            .id
+            .clone();
+        self.name(&id, name);
+        Ok(())
+    }
+
+    pub(super) fn remove_image(&mut self, reference: &str) -> Result<(), EngineError> {
+        let Some(facts) = self.image(reference).cloned() else {
+            return Ok(());
+        };
+        let is_used = self
+            .containers
+            .values()
+            .any(|container| container.spec.image == facts.id);
+        if facts.id.0 == reference || facts.tags.len() == 1 {
+            if is_used {
+                return Err(refused("remove an image", "it is being used by a container"));
+            }
+            self.images.remove(&facts.id);
+        } else if let Some(image) = self.images.get_mut(&facts.id) {
+            image.facts.tags.retain(|tag| tag != reference);
+        }
+        Ok(())
+    }
+
+    /// Loads an archive as the real engine does: the ID is the configuration's digest.
+    pub(super) fn load(&mut self, bytes: Vec<u8>) -> Result<(), EngineError> {
+        let invalid = |error: serde_json::Error| refused("load images", &error.to_string());
+        let files = archive::unpack(&bytes)?;
+        let file = |name: &str| {
+            let content = files.get(name).and_then(Option::as_ref);
+            content.ok_or_else(|| refused("load images", &format!("open {name}: no such file or directory")))
+        };
+        let manifests: Vec<Manifest> = serde_json::from_slice(file("manifest.json")?).map_err(invalid)?;
+        for manifest in &manifests {
+            let text = file(&manifest.config)?;
+            let config: Config = serde_json::from_slice(text).map_err(invalid)?;
+            let id = ImageId(Digest::of(text).to_string());
+            let facts = ImageFacts {
+                id: id.clone(),
+                diff_ids: config.rootfs.diff_ids,
+                repository_digests: Vec::new(),
+                tags: Vec::new(),
+                architecture: config.architecture,
+                labels: config.config.labels.unwrap_or_default(),
+                environment: config.config.env.unwrap_or_default(),
+                user: config.config.user.unwrap_or_default(),
+                size_bytes: bytes.len() as u64,
+            };
+            self.images.entry(id.clone()).or_insert(Image {
+                facts,
+                archive: bytes.clone(),
+            });
+            for name in manifest.repo_tags.iter().flatten() {
+                self.name(&id, name.clone());
+            }
+        }
+        Ok(())
+    }
+
+    pub(super) fn create(&mut self, spec: &ContainerSpec) -> Result<ContainerId, EngineError> {
+        if self.image(&spec.image.0).is_none() {
+            return Err(missing("image", &spec.image.0));
+        }
+        if self
+            .containers
+            .values()
+            .any(|container| container.spec.name == spec.name)
+        {
+            return Err(refused(
+                "create a container",
+                &format!("the name {} is already in use", spec.name),
+            ));
+        }
+        self.created.push(spec.clone());
+        let id = Digest::of(format!("{} {}", self.created.len(), spec.name).as_bytes()).hex();
+        let mut mounts = Vec::new();
+        for (index, mount) in spec.mounts.iter().enumerate() {
+            match mount {
+                Mount::Volume { name, path, read_only } => {
+                    if !self.volumes.contains_key(name) {
+                        return Err(missing("volume", name));
+                    }
+                    mounts.push(VolumeMount {
+                        path: path.clone(),
+                        volume: name.clone(),
+                        is_read_only: *read_only,
+                    });
+                }
+                Mount::Anonymous { path, labels } => {
+                    let name = Digest::of(format!("{id} {index}").as_bytes()).hex();
+                    self.create_volume(&name, labels, true);
+                    mounts.push(VolumeMount {
+                        path: path.clone(),
+                        volume: name,
+                        is_read_only: false,
+                    });
+                }
+                Mount::Tmpfs { .. } => {}
+            }
+        }
+        let container = Container {
+            spec: spec.clone(),
+            state: "created",
+            files: Files::new(),
+            mounts,
+            sinks: Vec::new(),
+            ended: watch::Sender::new(None),
+        };
+        self.containers.insert(id.clone(), container);
+        Ok(ContainerId(id))
+    }
+
+    fn container(&self, id: &ContainerId) -> Result<&Container, EngineError> {
+        self.containers.get(&id.0).ok_or_else(|| missing("container", &id.0))
+    }
+
+    fn container_mut(&mut self, id: &ContainerId) -> Result<&mut Container, EngineError> {
+        self.containers
+            .get_mut(&id.0)
+            .ok_or_else(|| missing("container", &id.0))
+    }
+
+    pub(super) fn upload(&mut self, id: &ContainerId, path: &str, files: Files) -> Result<(), EngineError> {
+        self.container(id)?;
+        files
+            .into_iter()
+            .try_for_each(|(name, content)| self.put(id, &join(path, &name), content))
+    }
+
+    /// Puts a file where it belongs: the volume that is mounted there, or the container's own layer.
+    fn put(&mut self, id: &ContainerId, path: &str, content: Option<Vec<u8>>) -> Result<(), EngineError> {
+        let container = self
+            .containers
+            .get_mut(&id.0)
+            .ok_or_else(|| missing("container", &id.0))?;
+        let mount = container
+            .mounts
+            .iter()
+            .find_map(|mount| Some((mount, relative(path, &mount.path)?)));
+        match mount {
+            Some((mount, _)) if mount.is_read_only => Err(refused("write a file", "the volume is mounted read-only")),
+            Some((mount, path)) => {
+                if let Some(volume) = self.volumes.get_mut(&mount.volume) {
+                    volume.files.insert(path.to_owned(), content);
+                }
+                Ok(())
+            }
+            None if container.spec.read_only_root => {
+                Err(refused("write a file", "container rootfs is marked read-only"))
+            }
+            None => {
+                container.files.insert(path.to_owned(), content);
+                Ok(())
+            }
+        }
+    }
+
+    /// All files of a container, by absolute path.
+    fn all_files(&self, id: &ContainerId) -> Result<Files, EngineError> {
+        let container = self.container(id)?;
+        let mut files = container.files.clone();
+        for mount in &container.mounts {
+            files.insert(mount.path.clone(), None);
+            let volume = self.volumes.get(&mount.volume).map(|volume| &volume.files);
+            let volume = volume.into_iter().flatten();
+            files.extend(volume.map(|(path, content)| (join(&mount.path, path), content.clone())));
+        }
+        Ok(files)
+    }
+
+    /// What is at `path`, with the paths it has in the engine's tar, which start with the last step of `path`.
+    pub(super) fn files_below(&self, id: &ContainerId, path: &str) -> Result<Files, EngineError> {
+        let path = path.trim_end_matches('/');
+        let root = path.rsplit('/').next().unwrap_or_default();
+        let below = |(file, content): (String, Option<Vec<u8>>)| Some((join(root, relative(&file, path)?), content));
+        let mut files: Files = self.all_files(id)?.into_iter().filter_map(below).collect();
+        if files.is_empty() {
+            return Err(missing(path, &format!("in container {id}")));
+        }
+        // A directory is there as soon as a file below it is.
+        files.entry(root.to_owned()).or_insert(None);
+        Ok(files)
+    }
+
+    /// Attaches to the output, which only what has not started yet still has.
+    pub(super) fn attach(&mut self, id: &ContainerId, sink: Sink) -> Result<(), EngineError> {
+        let container = self.container_mut(id)?;
+        if container.state == "created" {
+            container.sinks.push(sink);
+        }
+        Ok(())
+    }
+
+    pub(super) fn start(&mut self, id: &ContainerId) -> Result<Behaviour, EngineError> {
+        let files = self.all_files(id)?;
+        let files = files
+            .into_iter()
+            .filter_map(|(path, content)| Some((path, content?)))
+            .collect();
+        let seen = FakeContainer {
+            spec: self.container(id)?.spec.clone(),
+            files,
+        };
+        let script = seen.spec.labels.get(ROLE_LABEL).and_then(|role| self.scripts.get(role));
+        let behaviour = script.map_or_else(|| Behaviour::exit(0), |script| script(&seen));
+        for (path, content) in &behaviour.files {
+            self.put(id, path, Some(content.clone()))?;
+        }
+        let container = self.container_mut(id)?;
+        container.state = "running";
+        for piece in &behaviour.output {
+            // A reader that has gone is none of the container's business.
+            container.sinks.retain(|sink| sink.send(piece.clone()).is_ok());
+        }
+        Ok(behaviour)
+    }
+
+    /// The container is over, if it still was running.
+    pub(super) fn end(&mut self, id: &ContainerId, exit: ContainerExit) {
+        if let Some(container) = self.containers.get_mut(&id.0)
+            && container.ended.borrow().is_none()
+        {
+            container.state = "exited";
+            container.sinks.clear();
+            container.ended.send_replace(Some(exit));
+        }
+    }
+
+    /// Tells when the container is over, and how.
+    pub(super) fn ended(&self, id: &ContainerId) -> Result<watch::Receiver<Option<ContainerExit>>, EngineError> {
+        Ok(self.container(id)?.ended.subscribe())
+    }
+
+    pub(super) fn remove_container(&mut self, id: &ContainerId) {
+        let Some(container) = self.containers.remove(&id.0) else {
+            return;
+        };
+        for mount in container.mounts {
+            if self
+                .volumes
+                .get(&mount.volume)
+                .is_some_and(|volume| volume.is_anonymous)
+            {
+                self.volumes.remove(&mount.volume);
+            }
+        }
+    }
+
+    pub(super) fn containers_with(&self, labels: &Labels) -> Vec<ContainerFacts> {
+        let carrying = self
+            .containers
+            .iter()
+            .filter(|(_, container)| carries(&container.spec.labels, labels));
+        let facts = carrying.map(|(id, container)| ContainerFacts {
+            id: id.clone(),
+            name: container.spec.name.clone(),
+            state: container.state.to_owned(),
+            labels: container.spec.labels.clone(),
+        });
+        facts.collect()
+    }
+
+    pub(super) fn create_volume(&mut self, name: &str, labels: &Labels, is_anonymous: bool) {
+        let volume = || Volume {
+            labels: labels.clone(),
+            is_anonymous,
+            files: Files::new(),
+        };
+        self.volumes.entry(name.to_owned()).or_insert_with(volume);
+    }
+
+    pub(super) fn volume(&self, name: &str) -> Option<VolumeFacts> {
+        let labels = self.volumes.get(name)?.labels.clone();
+        Some(VolumeFacts {
+            name: name.to_owned(),
+            labels,
+        })
+    }
+
+    pub(super) fn volumes_with(&self, labels: &Labels) -> Vec<VolumeFacts> {
+        let carrying = self
+            .volumes
+            .iter()
+            .filter(|(_, volume)| carries(&volume.labels, labels));
+        carrying
+            .map(|(name, volume)| VolumeFacts {
+                name: name.clone(),
+                labels: volume.labels.clone(),
+            })
+            .collect()
+    }
+
+    pub(super) fn volume_files(&self, name: &str) -> BTreeMap<String, Vec<u8>> {
+        let files = self
+            .volumes
+            .get(name)
+            .map(|volume| volume.files.clone())
+            .unwrap_or_default();
+        files
+            .into_iter()
+            .filter_map(|(path, content)| Some((path, content?)))
+            .collect()
+    }
+
+    pub(super) fn remove_volume(&mut self, name: &str) -> Result<(), EngineError> {
+        let mut mounts = self.containers.values().flat_map(|container| &container.mounts);
+        if mounts.any(|mount| mount.volume == name) {
+            return Err(refused(&format!("remove volume {name}"), "volume is in use"));
+        }
+        self.volumes.remove(name);
+        Ok(())
+    }
+
+    pub(super) fn left_behind(&self) -> Vec<String> {
+        let containers = self
+            .containers
+            .values()
+            .map(|container| format!("container {}", container.spec.name));
+        containers
+            .chain(self.volumes.keys().map(|name| format!("volume {name}")))
+            .collect()
+    }
+}
+
+/// `path` seen from `directory`, when it is in there.
+fn relative<'a>(path: &'a str, directory: &str) -> Option<&'a str> {
+    let rest = path.strip_prefix(directory.trim_end_matches('/'))?;
+    if rest.is_empty() {
+        Some(rest)
+    } else {
+        rest.strip_prefix('/')
+    }
+}
+
+fn join(directory: &str, path: &str) -> String {
+    if path.is_empty() {
+        directory.to_owned()
+    } else {
+        format!("{}/{path}", directory.trim_end_matches('/'))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_path_is_seen_from_its_directories_only() {
+        for (path, directory, expected) in [
+            ("/lockstep/out/x", "/lockstep", Some("out/x")),
+            ("/lockstep", "/lockstep/", Some("")),
+            ("/lockstepping", "/lockstep", None),
+            ("/x", "/", Some("x")),
+            ("/a", "/a/b", None),
+        ] {
+            assert_eq!(relative(path, directory), expected, "{path} from {directory}");
+            if let Some(relative) = expected {
+                assert_eq!(join(directory.trim_end_matches('/'), relative), path);
+            }
+        }
+    }
+}
