@@ -1,0 +1,364 @@
+//! Processes that this one starts: their output, their end, and that nothing of them stays.
+//!
+//! A plugin may do anything that a process can: fork, keep a pipe open, ignore signals, leave its group. So nothing here
+//! waits for the end of a pipe alone, and every descendant is adopted, killed and reaped at the end.
+
+use std::collections::BTreeSet;
+use std::fmt;
+use std::fs;
+use std::io::{self, Read};
+use std::os::unix::process::CommandExt;
+use std::path::Path;
+use std::process::{Command, Stdio};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::thread::{self, JoinHandle};
+use std::time::{Duration, Instant};
+
+use crate::capture::Capture;
+use crate::signal::Signal;
+use crate::system::{self, Ending, Reaped};
+
+/// What is read from a pipe at once.
+const PIECE_BYTES: usize = 64 * 1024;
+/// How long a killed process may take to be gone.
+const KILL_TIMEOUT_SECONDS: u64 = 5;
+/// How long pipes may take to be empty once every process that could write to them is gone.
+const DRAIN_TIMEOUT_SECONDS: u64 = 2;
+/// How often the process table is looked through for descendants.
+const SWEEP_ROUNDS_LIMIT_COUNT: usize = 200;
+/// Between two looks at something that gives no signal.
+const PAUSE_MILLISECONDS: u64 = 2;
+
+/// Why a process could not be watched over.
+#[derive(Debug)]
+pub enum ChildError {
+    /// The kernel refused what every kernel in use grants.
+    Prepare(&'static str, io::Error),
+    /// The program could not be started.
+    Start {
+        /// As it was given.
+        program: String,
+        /// What the kernel says.
+        cause: io::Error,
+        /// The kernel says "no such file" of a file that is there: it means the interpreter that the file names.
+        is_interpreter_missing: bool,
+    },
+}
+
+impl ChildError {
+    fn start(command: &Command, cause: io::Error) -> ChildError {
+        let program = Path::new(command.get_program());
+        let is_interpreter_missing =
+            cause.kind() == io::ErrorKind::NotFound && program.components().count() > 1 && program.exists();
+        ChildError::Start {
+            program: program.display().to_string(),
+            cause,
+            is_interpreter_missing,
+        }
+    }
+}
+
+impl fmt::Display for ChildError {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            ChildError::Prepare(what, cause) => write!(formatter, "failed to {what}: {cause}"),
+            ChildError::Start {
+                program,
+                cause,
+                is_interpreter_missing,
+            } => {
+                let reason = if *is_interpreter_missing {
+                    "; the file is there, its interpreter is not"
+                } else {
+                    ""
+                };
+                write!(formatter, "failed to start `{program}`: {cause}{reason}")
+            }
+        }
+    }
+}
+
+/// Watches over processes, and is told when the loader itself is to end.
+#[derive(Debug)]
+pub struct Supervisor {
+    interrupt: Option<Signal>,
+}
+
+/// Why a wait is over.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Wake {
+    /// The process has ended.
+    Ended,
+    /// The time is over.
+    TimedOut,
+    /// The loader was asked to end.
+    Interrupted,
+}
+
+impl Supervisor {
+    /// Takes over signals and orphans. Threads that are started before this would still get the signals.
+    pub fn start() -> Result<Supervisor, ChildError> {
+        system::hold_signals().map_err(|cause| ChildError::Prepare("hold back signals", cause))?;
+        system::adopt_orphans().map_err(|cause| ChildError::Prepare("adopt orphans", cause))?;
+        system::forbid_core_files().map_err(|cause| ChildError::Prepare("forbid core files", cause))?;
+        Ok(Supervisor { interrupt: None })
+    }
+
+    /// The signal that asked the loader to end.
+    pub fn interrupt(&self) -> Option<Signal> {
+        self.interrupt
+    }
+
+    /// Starts a process in a group of its own, and reads what it writes. Its standard input is the caller's affair.
+    pub fn spawn(&mut self, mut command: Command, output_limit_bytes: usize) -> Result<Running, ChildError> {
+        system::prepare(&mut command);
+        command.process_group(0).stdout(Stdio::piped()).stderr(Stdio::piped());
+        let started = Instant::now();
+        let mut child = command.spawn().map_err(|cause| ChildError::start(&command, cause))?;
+        let reader = |cause| ChildError::Prepare("start a thread that reads output", cause);
+        let stdout = Reader::start(child.stdout.take(), output_limit_bytes).map_err(reader)?;
+        let stderr = Reader::start(child.stderr.take(), output_limit_bytes).map_err(reader)?;
+        // A process id is positive and fits; the kernel's own type is signed.
+        Ok(Running {
+            pid: child.id() as i32,
+            started,
+            ending: None,
+            stdout,
+            stderr,
+        })
+    }
+
+    /// Handles what has happened, and waits for something to happen at most this long.
+    pub fn tick(&mut self, running: &mut Running, pause: Duration) {
+        running.reap();
+        if running.ending.is_none() || !pause.is_zero() {
+            match system::next_signal(pause) {
+                Some(libc::SIGCHLD) | None => {}
+                Some(signal) => self.interrupt = Some(signal),
+            }
+            running.reap();
+        }
+    }
+
+    /// Waits until the process has ended, the deadline has passed, or the loader is asked to end.
+    pub fn wait(&mut self, running: &mut Running, deadline: Instant) -> Wake {
+        loop {
+            self.tick(running, Duration::ZERO);
+            let left = deadline.saturating_duration_since(Instant::now());
+            match running.ending {
+                Some(_) => return Wake::Ended,
+                None if self.interrupt.is_some() => return Wake::Interrupted,
+                None if left.is_zero() => return Wake::TimedOut,
+                None => self.tick(running, left),
+            }
+        }
+    }
+
+    /// Waits until the process has ended or the deadline has passed, whatever else is wanted.
+    pub fn wait_regardless(&mut self, running: &mut Running, deadline: Instant) -> bool {
+        while running.ending.is_none() && Instant::now() < deadline {
+            self.tick(running, deadline.saturating_duration_since(Instant::now()));
+        }
+        running.ending.is_some()
+    }
+
+    /// Runs something that may block, in a thread of its own, while signals and ends are handled. None if the loader
+    /// is asked to end before it is done; the thread is then left to its own time limit.
+    pub fn meanwhile<T: Send + 'static>(
+        &mut self,
+        running: &mut Running,
+        work: impl FnOnce() -> Result<T, String> + Send + 'static,
+    ) -> Option<Result<T, String>> {
+        let thread = match thread::Builder::new().spawn(work) {
+            Ok(thread) => thread,
+            Err(cause) => return Some(Err(format!("failed to start a thread: {cause}"))),
+        };
+        while !thread.is_finished() {
+            self.tick(running, Duration::from_millis(PAUSE_MILLISECONDS));
+            if self.interrupt.is_some() {
+                return None;
+            }
+        }
+        Some(
+            thread
+                .join()
+                .unwrap_or_else(|_| Err("the thread that did this has failed".to_owned())),
+        )
+    }
+
+    /// Asks the process to end, and kills it if it does not in time. Says whether it ended by itself.
+    pub fn stop(&mut self, running: &mut Running, signal: Signal, timeout: Duration) -> bool {
+        running.signal(signal);
+        let ended = self.wait_regardless(running, Instant::now() + timeout);
+        if !ended {
+            self.kill(running);
+        }
+        ended
+    }
+
+    /// Kills the process and its group.
+    pub fn kill(&mut self, running: &mut Running) {
+        running.signal(libc::SIGKILL);
+        system::signal_group(running.pid, libc::SIGKILL);
+        self.wait_regardless(running, Instant::now() + Duration::from_secs(KILL_TIMEOUT_SECONDS));
+    }
+
+    /// Kills and reaps whatever the process has left behind, and gives how many processes that were.
+    pub fn sweep(&mut self, running: &mut Running) -> usize {
+        let mut killed = BTreeSet::new();
+        for _ in 0..SWEEP_ROUNDS_LIMIT_COUNT {
+            if running.reap() == Reaped::NoChildren {
+                break;
+            }
+            // Orphans become children of this process, so each round reaches the next generation.
+            for pid in living_children() {
+                killed.insert(pid);
+                system::signal_process(pid, libc::SIGKILL);
+            }
+            self.tick(running, Duration::from_millis(PAUSE_MILLISECONDS));
+        }
+        killed.len()
+    }
+}
+
+/// A process that was started.
+#[derive(Debug)]
+pub struct Running {
+    pid: i32,
+    started: Instant,
+    ending: Option<Ending>,
+    stdout: Reader,
+    stderr: Reader,
+}
+
+impl Running {
+    /// When it was started.
+    pub fn started(&self) -> Instant {
+        self.started
+    }
+
+    /// How it ended, if it has.
+    pub fn ending(&self) -> Option<Ending> {
+        self.ending
+    }
+
+    /// What it has written to standard output.
+    pub fn stdout(&self) -> &Reader {
+        &self.stdout
+    }
+
+    /// What it has written to standard error.
+    pub fn stderr(&self) -> &Reader {
+        &self.stderr
+    }
+
+    /// Sends it a signal, unless it has ended: its number may be another's then.
+    pub fn signal(&self, signal: Signal) {
+        if self.ending.is_none() {
+            system::signal_process(self.pid, signal);
+        }
+    }
+
+    /// Sends its group a signal.
+    pub fn signal_group(&self, signal: Signal) {
+        if self.ending.is_none() {
+            system::signal_group(self.pid, signal);
+        }
+    }
+
+    /// Takes every child that has ended: this process, and orphans, which are only to be gone.
+    fn reap(&mut self) -> Reaped {
+        loop {
+            match system::reap() {
+                Reaped::Ended(pid, ending) if pid == self.pid => self.ending = Some(ending),
+                Reaped::Ended(..) => {}
+                other => return other,
+            }
+        }
+    }
+}
+
+/// Reads a pipe in a thread of its own, so that its writer never waits.
+#[derive(Debug)]
+pub struct Reader {
+    capture: Arc<Mutex<Capture>>,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl Reader {
+    /// Reads until the end of the pipe, and keeps up to the limit.
+    pub fn start(pipe: Option<impl Read + Send + 'static>, limit_bytes: usize) -> io::Result<Reader> {
+        let capture = Arc::new(Mutex::new(Capture::of_stream(limit_bytes)));
+        let shared = Arc::clone(&capture);
+        let read = |pipe| thread::Builder::new().spawn(move || read_to_end(pipe, &shared));
+        Ok(Reader {
+            capture,
+            thread: pipe.map(read).transpose()?,
+        })
+    }
+
+    /// What was read until now.
+    pub fn so_far(&self) -> MutexGuard<'_, Capture> {
+        lock(&self.capture)
+    }
+
+    /// What was read until the end, or until it is clear that none comes. A look at the clock is all that this waits
+    /// on, since a process that was not killed could hold the pipe for ever.
+    pub fn finish(&self) -> Capture {
+        let deadline = Instant::now() + Duration::from_secs(DRAIN_TIMEOUT_SECONDS);
+        while self.thread.as_ref().is_some_and(|thread| !thread.is_finished()) && Instant::now() < deadline {
+            thread::sleep(Duration::from_millis(PAUSE_MILLISECONDS));
+        }
+        self.so_far().clone()
+    }
+}
+
+fn read_to_end(mut pipe: impl Read, capture: &Mutex<Capture>) {
+    let mut piece = vec![0; PIECE_BYTES];
+    loop {
+        match pipe.read(&mut piece) {
+            Ok(0) => return,
+            Ok(length) => lock(capture).push(&piece[..length]),
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(_) => return,
+        }
+    }
+}
+
+/// A thread that failed while it held the lock has not made the bytes wrong.
+fn lock(capture: &Mutex<Capture>) -> MutexGuard<'_, Capture> {
+    capture.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// The children of this process that still run. None when there is no process table to read: their group was killed
+/// all the same.
+fn living_children() -> Vec<i32> {
+    let own = std::process::id();
+    let entries = fs::read_dir("/proc").into_iter().flatten().flatten();
+    let pids = entries.filter_map(|entry| entry.file_name().to_str()?.parse::<i32>().ok());
+    pids.filter(|pid| {
+        let stat = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
+        parse_stat(&stat).is_some_and(|(state, parent)| parent == own && state != "Z" && state != "X")
+    })
+    .collect()
+}
+
+/// State and parent from `/proc/PID/stat` (proc(5)). The name before them may hold anything, even parentheses.
+fn parse_stat(stat: &str) -> Option<(&str, u32)> {
+    let mut fields = stat.rsplit_once(')')?.1.split_whitespace();
+    Some((fields.next()?, fields.next()?.parse().ok()?))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn process_names_do_not_confuse() {
+        assert_eq!(parse_stat("7 (cat) S 3 7 7 0"), Some(("S", 3)));
+        assert_eq!(parse_stat("7 (a) Z 1 (b) R 42 7 7"), Some(("R", 42)));
+        for text in ["", "7 cat S 3", "7 (cat)", "7 (cat) S", "7 (cat) S x"] {
+            assert_eq!(parse_stat(text), None, "{text}");
+        }
+    }
+}

@@ -1,0 +1,250 @@
+//! `drive`: a command that runs to its end, or a server that is awaited, asked and stopped.
+
+use std::fmt;
+use std::io::{self, Write};
+use std::net::TcpStream;
+use std::process::{Command, Stdio};
+use std::time::{Duration, Instant};
+
+use crate::arguments::{DriveOptions, Ready, ServerOptions};
+use crate::child::{Running, Supervisor, Wake};
+use crate::event::{Asked, Event, ExitEvent, NotReady, Printer, StoppedBy};
+use crate::http::{self, Request, Url};
+
+/// Between two looks whether a server is ready.
+const READY_PAUSE_MILLISECONDS: u64 = 10;
+/// For one such look: a server that accepts and never answers is asked anew.
+const READY_ATTEMPT_TIMEOUT_SECONDS: u64 = 2;
+/// Of the body of such a look.
+const READY_BODY_LIMIT_BYTES: usize = 64 * 1024;
+/// How long a command may take to end after the loader was asked to, when no other limit is given.
+const INTERRUPT_TIMEOUT_SECONDS: u64 = 5;
+
+/// Why a command could not be driven, through no fault of its own.
+#[derive(Debug)]
+pub enum DriveError {
+    /// Nobody listens.
+    Print(io::Error),
+}
+
+impl fmt::Display for DriveError {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let DriveError::Print(cause) = self;
+        write!(formatter, "failed to write to standard output: {cause}")
+    }
+}
+
+/// Starts the command, drives it, and reports until it is gone.
+pub fn drive(
+    supervisor: &mut Supervisor,
+    options: &DriveOptions,
+    printer: &mut Printer<impl Write>,
+) -> Result<(), DriveError> {
+    let [program, arguments @ ..] = options.command.as_slice() else {
+        return Ok(());
+    };
+    let mut command = Command::new(program);
+    command
+        .args(arguments)
+        .envs(options.environment.iter().map(|(name, value)| (name, value)));
+    command.stdin(Stdio::null());
+    let mut running = match supervisor.spawn(command, options.output_limit_bytes) {
+        Ok(running) => running,
+        Err(error) => {
+            return printer
+                .print(&Event::NotStarted(error.to_string()))
+                .map_err(DriveError::Print)
+        }
+    };
+    let deadline = running.started() + options.timeout;
+    let stopped_by = match &options.server {
+        None => run_to_end(supervisor, &mut running, deadline),
+        Some(server) => {
+            let mut session = Session {
+                supervisor,
+                running: &mut running,
+                options,
+                server,
+                deadline,
+                printer: &mut *printer,
+            };
+            session.serve()?
+        }
+    };
+    let elapsed = running.started().elapsed();
+    let leftover_processes = supervisor.sweep(&mut running);
+    let exit = ExitEvent {
+        ending: running.ending(),
+        stopped_by,
+        leftover_processes,
+        elapsed,
+        stdout: running.stdout().finish(),
+        stderr: running.stderr().finish(),
+    };
+    printer.print(&Event::Exit(Box::new(exit))).map_err(DriveError::Print)
+}
+
+fn run_to_end(supervisor: &mut Supervisor, running: &mut Running, deadline: Instant) -> StoppedBy {
+    match supervisor.wait(running, deadline) {
+        Wake::Ended => StoppedBy::Itself,
+        Wake::TimedOut => {
+            supervisor.kill(running);
+            StoppedBy::Timeout
+        }
+        Wake::Interrupted => {
+            pass_on_interrupt(supervisor, running, Duration::from_secs(INTERRUPT_TIMEOUT_SECONDS));
+            StoppedBy::Interrupt
+        }
+    }
+}
+
+fn pass_on_interrupt(supervisor: &mut Supervisor, running: &mut Running, timeout: Duration) {
+    if let Some(signal) = supervisor.interrupt() {
+        supervisor.stop(running, signal, timeout);
+    }
+}
+
+/// A server at work.
+struct Session<'a, W> {
+    supervisor: &'a mut Supervisor,
+    running: &'a mut Running,
+    options: &'a DriveOptions,
+    server: &'a ServerOptions,
+    deadline: Instant,
+    printer: &'a mut Printer<W>,
+}
+
+impl<W: Write> Session<'_, W> {
+    fn serve(&mut self) -> Result<StoppedBy, DriveError> {
+        if self.await_ready()? {
+            for (index, request) in self.server.requests.iter().enumerate() {
+                self.ask(index, request)?;
+            }
+        }
+        if self.supervisor.interrupt().is_some() {
+            pass_on_interrupt(self.supervisor, self.running, self.server.stop_timeout);
+            return Ok(StoppedBy::Interrupt);
+        }
+        self.supervisor.tick(self.running, Duration::ZERO);
+        if self.running.ending().is_some() {
+            return Ok(StoppedBy::Itself);
+        }
+        let stopped = self
+            .supervisor
+            .stop(self.running, self.server.stop_signal, self.server.stop_timeout);
+        Ok(if stopped {
+            StoppedBy::StopSignal
+        } else {
+            StoppedBy::StopTimeout
+        })
+    }
+
+    /// Waits and reports. Not ready is also what a loader gets that is asked to end meanwhile.
+    fn await_ready(&mut self) -> Result<bool, DriveError> {
+        let started = self.running.started();
+        let deadline = self.deadline.min(started + self.server.ready_timeout);
+        let mut attempts = 0;
+        let mut message = None;
+        let reason = loop {
+            attempts += 1;
+            match self.attempt(deadline) {
+                // An answer from somebody else on that port says nothing about a server that has ended.
+                Some(Ok(())) if self.is_alive() => {
+                    self.print(&Event::Ready {
+                        elapsed: started.elapsed(),
+                        attempts,
+                    })?;
+                    return Ok(true);
+                }
+                Some(Ok(())) => break NotReady::Exited,
+                Some(Err(failure)) => message = Some(failure),
+                None => return Ok(false),
+            }
+            let pause = Instant::now() + Duration::from_millis(READY_PAUSE_MILLISECONDS);
+            match self.supervisor.wait(self.running, pause) {
+                Wake::Ended => break NotReady::Exited,
+                Wake::Interrupted => return Ok(false),
+                Wake::TimedOut if Instant::now() >= deadline => break NotReady::TimedOut,
+                Wake::TimedOut => {}
+            }
+        };
+        self.print(&Event::NotReady {
+            reason,
+            message,
+            elapsed: started.elapsed(),
+        })?;
+        Ok(false)
+    }
+
+    /// One look; none when the loader is asked to end meanwhile.
+    fn attempt(&mut self, deadline: Instant) -> Option<Result<(), String>> {
+        let deadline = deadline.min(Instant::now() + Duration::from_secs(READY_ATTEMPT_TIMEOUT_SECONDS));
+        match &self.server.ready {
+            Ready::Stdout(text) => Some(self.has_printed(text)),
+            Ready::Tcp(port) => {
+                let address = Url::of_port(*port).address();
+                // A timeout of nothing is an error in itself.
+                let left = deadline
+                    .saturating_duration_since(Instant::now())
+                    .max(Duration::from_millis(1));
+                let connect = move || match TcpStream::connect_timeout(&address, left) {
+                    Ok(_) => Ok(()),
+                    Err(cause) => Err(format!("failed to connect to {address}: {cause}")),
+                };
+                self.supervisor.meanwhile(self.running, connect)
+            }
+            Ready::Http(url) => {
+                let request = Request::get(url.clone());
+                let ask = move || match http::exchange(&request, deadline, READY_BODY_LIMIT_BYTES) {
+                    Ok(response) if response.status < 400 => Ok(()),
+                    Ok(response) => Err(format!("{} answered with status {}", request.url, response.status)),
+                    Err(error) => Err(error.to_string()),
+                };
+                self.supervisor.meanwhile(self.running, ask)
+            }
+        }
+    }
+
+    fn has_printed(&self, text: &[u8]) -> Result<(), String> {
+        let printed = self.running.stdout().so_far();
+        if text.is_empty() || printed.head().windows(text.len()).any(|window| window == text) {
+            return Ok(());
+        }
+        Err(format!("`{}` was not printed", String::from_utf8_lossy(text)))
+    }
+
+    fn is_alive(&mut self) -> bool {
+        self.supervisor.tick(self.running, Duration::ZERO);
+        self.running.ending().is_none()
+    }
+
+    /// Sends one request and reports. Nothing is sent to a server that is gone, or when no time is left.
+    fn ask(&mut self, index: usize, request: &Request) -> Result<(), DriveError> {
+        let started = Instant::now();
+        let result = if self.supervisor.interrupt().is_some() {
+            return Ok(());
+        } else if !self.is_alive() {
+            Err("not sent: the server has ended".to_owned())
+        } else if started >= self.deadline {
+            Err(format!("not sent: {} ms were over", self.options.timeout.as_millis()))
+        } else {
+            let deadline = self.deadline.min(started + self.server.request_timeout);
+            let limit = self.options.output_limit_bytes;
+            let asked = request.clone();
+            let exchange = move || http::exchange(&asked, deadline, limit).map_err(|error| error.to_string());
+            match self.supervisor.meanwhile(self.running, exchange) {
+                Some(result) => result,
+                None => return Ok(()),
+            }
+        };
+        let asked = Asked::since(started, index, request);
+        match result {
+            Ok(response) => self.print(&Event::Response(asked, response)),
+            Err(message) => self.print(&Event::RequestFailed(asked, message)),
+        }
+    }
+
+    fn print(&mut self, event: &Event) -> Result<(), DriveError> {
+        self.printer.print(event).map_err(DriveError::Print)
+    }
+}

@@ -1,0 +1,531 @@
+//! What is reported: one JSON object a line on standard output. The README lists every field.
+
+use std::io::{self, Write};
+use std::time::{Duration, Instant};
+
+use crate::capture::Capture;
+use crate::channel::{Phase, Returned, Value};
+use crate::http::{Request, Response};
+use crate::json::Json;
+use crate::signal::{self, Signal};
+use crate::system::Ending;
+
+/// The version of the events' shapes.
+const SCHEMA: i64 = 1;
+
+/// Something that was seen.
+#[derive(Debug)]
+pub enum Event {
+    /// What became of a plugin.
+    Plugin(Box<PluginEvent>),
+    /// The command could not be started.
+    NotStarted(String),
+    /// The server is ready.
+    Ready {
+        /// Since its start.
+        elapsed: Duration,
+        /// How often it was tried.
+        attempts: u64,
+    },
+    /// The server did not become ready.
+    NotReady {
+        /// Why.
+        reason: NotReady,
+        /// What the last try gave.
+        message: Option<String>,
+        /// Since its start.
+        elapsed: Duration,
+    },
+    /// The server has answered.
+    Response(Asked, Response),
+    /// The server has not answered.
+    RequestFailed(Asked, String),
+    /// The command has ended.
+    Exit(Box<ExitEvent>),
+    /// The loader was asked to end before it was done.
+    Interrupted(Signal),
+    /// The loader itself has failed.
+    Error(String),
+    /// What this loader is.
+    Version,
+    /// Everything was reported.
+    End,
+}
+
+/// Why a server is not ready.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum NotReady {
+    /// It has ended.
+    Exited,
+    /// It took too long.
+    TimedOut,
+}
+
+/// A request and how long it took.
+#[derive(Debug)]
+pub struct Asked {
+    /// Its place among the requests.
+    pub index: usize,
+    /// `GET` and the like.
+    pub method: String,
+    /// Where.
+    pub url: String,
+    /// Until the answer was complete, or failed.
+    pub elapsed: Duration,
+}
+
+impl Asked {
+    /// For a request that began then.
+    pub fn since(started: Instant, index: usize, request: &Request) -> Asked {
+        Asked {
+            index,
+            method: request.method.clone(),
+            url: request.url.to_string(),
+            elapsed: started.elapsed(),
+        }
+    }
+}
+
+/// What became of a plugin.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Outcome {
+    /// Opened, complete, called and closed without a complaint.
+    Loaded,
+    /// The loader refused it.
+    NotLoadable,
+    /// Opened, but it lacks a symbol.
+    SymbolMissing,
+    /// A call came back with something wrong.
+    CallFailed,
+    /// A signal ended its process.
+    Crashed,
+    /// It ended its process, with whatever status.
+    Exited,
+    /// It was not done in time.
+    TimedOut,
+}
+
+impl Outcome {
+    /// Its name in events.
+    pub fn name(self) -> &'static str {
+        match self {
+            Outcome::Loaded => "loaded",
+            Outcome::NotLoadable => "not-loadable",
+            Outcome::SymbolMissing => "symbol-missing",
+            Outcome::CallFailed => "call-failed",
+            Outcome::Crashed => "crashed",
+            Outcome::Exited => "exited",
+            Outcome::TimedOut => "timed-out",
+        }
+    }
+}
+
+/// `{"event": "plugin"}`.
+#[derive(Debug)]
+pub struct PluginEvent {
+    /// As given.
+    pub path: String,
+    /// What became of it.
+    pub outcome: Outcome,
+    /// Where it stopped; none when it was loaded.
+    pub phase: Option<Phase>,
+    /// The symbol that was looked up or called then.
+    pub symbol: Option<String>,
+    /// The loader's own words.
+    pub message: Option<String>,
+    /// Every symbol that is not there.
+    pub missing: Vec<String>,
+    /// How its process ended; none when it was killed for being late.
+    pub ending: Option<Ending>,
+    /// What the calls gave that came back.
+    pub calls: Vec<Returned>,
+    /// Processes that it left behind.
+    pub leftover_processes: usize,
+    /// From start to end.
+    pub elapsed: Duration,
+    /// What it printed.
+    pub stdout: Capture,
+    /// What it printed.
+    pub stderr: Capture,
+}
+
+/// What ended a command.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum StoppedBy {
+    /// It ended without being asked.
+    Itself,
+    /// It was asked to, and did.
+    StopSignal,
+    /// It was asked to, did not in time, and was killed.
+    StopTimeout,
+    /// Its time was over, and it was killed.
+    Timeout,
+    /// The loader itself was asked to end.
+    Interrupt,
+}
+
+impl StoppedBy {
+    fn name(self) -> &'static str {
+        match self {
+            StoppedBy::Itself => "itself",
+            StoppedBy::StopSignal => "stop-signal",
+            StoppedBy::StopTimeout => "stop-timeout",
+            StoppedBy::Timeout => "timeout",
+            StoppedBy::Interrupt => "interrupt",
+        }
+    }
+}
+
+/// `{"event": "exit"}`.
+#[derive(Debug)]
+pub struct ExitEvent {
+    /// How the process ended.
+    pub ending: Option<Ending>,
+    /// What made it end.
+    pub stopped_by: StoppedBy,
+    /// Processes that it left behind.
+    pub leftover_processes: usize,
+    /// From start to end.
+    pub elapsed: Duration,
+    /// What it printed.
+    pub stdout: Capture,
+    /// What it printed.
+    pub stderr: Capture,
+}
+
+impl Event {
+    fn to_json(&self) -> Json {
+        match self {
+            Event::Plugin(plugin) => plugin.to_json(),
+            Event::NotStarted(message) => event("not-started", [("message", message.as_str().into())]),
+            Event::Ready { elapsed, attempts } => event(
+                "ready",
+                [("attempts", (*attempts).into()), ("elapsed_ms", milliseconds(*elapsed))],
+            ),
+            Event::NotReady {
+                reason,
+                message,
+                elapsed,
+            } => {
+                let reason = match reason {
+                    NotReady::Exited => "exited",
+                    NotReady::TimedOut => "timed-out",
+                };
+                let message = message.as_deref().into();
+                event(
+                    "not-ready",
+                    [
+                        ("reason", reason.into()),
+                        ("message", message),
+                        ("elapsed_ms", milliseconds(*elapsed)),
+                    ],
+                )
+            }
+            Event::Response(asked, response) => {
+                let headers = response
+                    .headers
+                    .iter()
+                    .map(|(name, values)| (name.clone(), values.clone().into()));
+                let fields = [
+                    ("status", i64::from(response.status).into()),
+                    ("headers", Json::Object(headers.collect())),
+                    ("body", response.body.to_json()),
+                ];
+                asked.event("response", fields)
+            }
+            Event::RequestFailed(asked, message) => {
+                asked.event("request-failed", [("message", message.as_str().into())])
+            }
+            Event::Exit(exit) => exit.to_json(),
+            Event::Interrupted(number) => event(
+                "interrupted",
+                [
+                    ("signal", (*number).into()),
+                    ("signal_name", signal::name(*number).into()),
+                ],
+            ),
+            Event::Error(message) => event("error", [("message", message.as_str().into())]),
+            Event::Version => {
+                let (name, version) = crate::system::c_library();
+                let fields = [
+                    ("loader", "dlopen".into()),
+                    ("version", env!("CARGO_PKG_VERSION").into()),
+                    ("libc", name.into()),
+                    ("libc_version", version.into()),
+                    ("go", Json::Null),
+                ];
+                event("version", fields)
+            }
+            Event::End => event("end", []),
+        }
+    }
+}
+
+impl Asked {
+    fn event<const N: usize>(&self, name: &str, fields: [(&str, Json); N]) -> Json {
+        let asked = [
+            ("index", self.index.into()),
+            ("method", self.method.as_str().into()),
+            ("url", self.url.as_str().into()),
+            ("elapsed_ms", milliseconds(self.elapsed)),
+        ];
+        join(event(name, asked), fields)
+    }
+}
+
+impl PluginEvent {
+    fn to_json(&self) -> Json {
+        let calls: Vec<Json> = self.calls.iter().map(returned_to_json).collect();
+        let fields = [
+            ("path", self.path.as_str().into()),
+            ("outcome", self.outcome.name().into()),
+            ("phase", self.phase.map(Phase::name).into()),
+            ("symbol", self.symbol.as_deref().into()),
+            ("message", self.message.as_deref().into()),
+            ("missing", self.missing.clone().into()),
+        ];
+        let rest = [
+            ("calls", Json::List(calls)),
+            ("leftover_processes", self.leftover_processes.into()),
+            ("elapsed_ms", milliseconds(self.elapsed)),
+            ("stdout", self.stdout.to_json()),
+            ("stderr", self.stderr.to_json()),
+        ];
+        join(join(event("plugin", fields), ending_fields(self.ending)), rest)
+    }
+}
+
+impl ExitEvent {
+    fn to_json(&self) -> Json {
+        let rest = [
+            ("stopped_by", self.stopped_by.name().into()),
+            ("leftover_processes", self.leftover_processes.into()),
+            ("elapsed_ms", milliseconds(self.elapsed)),
+            ("stdout", self.stdout.to_json()),
+            ("stderr", self.stderr.to_json()),
+        ];
+        join(event("exit", ending_fields(self.ending)), rest)
+    }
+}
+
+fn returned_to_json(returned: &Returned) -> Json {
+    let (value, lossy) = match &returned.value {
+        None => (Json::Null, false),
+        Some(Value::Integer(number)) => ((*number).into(), false),
+        Some(Value::String(bytes)) => (
+            String::from_utf8_lossy(bytes).into_owned().into(),
+            std::str::from_utf8(bytes).is_err(),
+        ),
+    };
+    Json::object([
+        ("symbol", returned.symbol.as_str().into()),
+        ("type", returned.returns.name().into()),
+        ("returned", value),
+        ("lossy", lossy.into()),
+        ("problem", returned.problem.as_deref().into()),
+    ])
+}
+
+fn ending_fields(ending: Option<Ending>) -> [(&'static str, Json); 3] {
+    let (status, number) = match ending {
+        None => (None, None),
+        Some(Ending::Status(status)) => (Some(status), None),
+        Some(Ending::Signal(number)) => (None, Some(number)),
+    };
+    [
+        ("status", status.into()),
+        ("signal", number.into()),
+        ("signal_name", number.map(signal::name).into()),
+    ]
+}
+
+fn milliseconds(duration: Duration) -> Json {
+    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX).into()
+}
+
+fn event<const N: usize>(name: &str, fields: [(&str, Json); N]) -> Json {
+    join(
+        Json::object([("schema", SCHEMA.into()), ("event", name.into())]),
+        fields,
+    )
+}
+
+fn join<const N: usize>(object: Json, more: [(&str, Json); N]) -> Json {
+    match (object, Json::object(more)) {
+        (Json::Object(mut fields), Json::Object(more)) => {
+            fields.extend(more);
+            Json::Object(fields)
+        }
+        (object, _) => object,
+    }
+}
+
+/// Writes events, each at once: whoever reads them may be waiting.
+pub struct Printer<W> {
+    out: W,
+}
+
+impl<W: Write> Printer<W> {
+    /// Writes to this.
+    pub fn new(out: W) -> Printer<W> {
+        Printer { out }
+    }
+
+    /// Writes one line.
+    pub fn print(&mut self, event: &Event) -> io::Result<()> {
+        self.out.write_all(format!("{}\n", event.to_json()).as_bytes())?;
+        self.out.flush()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::arguments::Returns;
+    use crate::http::Url;
+    use std::collections::BTreeMap;
+
+    fn check(event: Event, expect: &str) {
+        let mut printer = Printer::new(Vec::new());
+        assert!(printer.print(&event).is_ok());
+        assert_eq!(String::from_utf8_lossy(&printer.out), format!("{expect}\n"));
+    }
+
+    fn captured(text: &str) -> Capture {
+        let mut capture = Capture::of_stream(1024);
+        capture.push(text.as_bytes());
+        capture
+    }
+
+    const NOTHING: &str = r#"{"text":"","tail":null,"bytes":0,"truncated":false,"lossy":false}"#;
+
+    #[test]
+    fn a_plugin_is_told_with_every_field() {
+        let plugin = PluginEvent {
+            path: "/p/x.so".into(),
+            outcome: Outcome::Crashed,
+            phase: Some(Phase::Call),
+            symbol: Some("plugin_greet".into()),
+            message: None,
+            missing: Vec::new(),
+            ending: Some(Ending::Signal(libc::SIGSEGV)),
+            calls: vec![
+                Returned {
+                    symbol: "plugin_name".into(),
+                    returns: Returns::String,
+                    value: Some(Value::String(b"sh\xffut".to_vec())),
+                    problem: Some("returned text that is not UTF-8".into()),
+                },
+                Returned {
+                    symbol: "plugin_count".into(),
+                    returns: Returns::Int32,
+                    value: Some(Value::Integer(-1)),
+                    problem: None,
+                },
+            ],
+            leftover_processes: 1,
+            elapsed: Duration::from_micros(3_999),
+            stdout: captured(""),
+            stderr: captured(""),
+        };
+        let expect = concat!(
+            r#"{"schema":1,"event":"plugin","path":"/p/x.so","outcome":"crashed","phase":"call","symbol":"plugin_greet","#,
+            r#""message":null,"missing":[],"status":null,"signal":11,"signal_name":"SIGSEGV","calls":["#,
+            r#"{"symbol":"plugin_name","type":"string","returned":"sh�ut","lossy":true,"#,
+            r#""problem":"returned text that is not UTF-8"},"#,
+            r#"{"symbol":"plugin_count","type":"int32","returned":-1,"lossy":false,"problem":null}],"#,
+            r#""leftover_processes":1,"elapsed_ms":3,"stdout":NOTHING,"stderr":NOTHING}"#,
+        );
+        check(Event::Plugin(Box::new(plugin)), &expect.replace("NOTHING", NOTHING));
+    }
+
+    #[test]
+    fn a_command_is_told_with_every_field() {
+        let exit = ExitEvent {
+            ending: Some(Ending::Status(3)),
+            stopped_by: StoppedBy::StopSignal,
+            leftover_processes: 0,
+            elapsed: Duration::from_millis(12),
+            stdout: captured("HELLO, WORLD\n"),
+            stderr: captured(""),
+        };
+        let expect = concat!(
+            r#"{"schema":1,"event":"exit","status":3,"signal":null,"signal_name":null,"stopped_by":"stop-signal","#,
+            r#""leftover_processes":0,"elapsed_ms":12,"#,
+            r#""stdout":{"text":"HELLO, WORLD\n","tail":null,"bytes":13,"truncated":false,"lossy":false},"stderr":NOTHING}"#,
+        );
+        check(Event::Exit(Box::new(exit)), &expect.replace("NOTHING", NOTHING));
+    }
+
+    #[test]
+    fn answers_are_told_with_every_field() {
+        let asked = || Asked {
+            index: 1,
+            method: "GET".into(),
+            url: Url::of_port(8080).to_string(),
+            elapsed: Duration::from_millis(2),
+        };
+        let response = Response {
+            status: 200,
+            headers: BTreeMap::from([("content-type".into(), vec!["text/plain".into()])]),
+            body: captured("hi"),
+        };
+        check(
+            Event::Response(asked(), response),
+            concat!(
+                r#"{"schema":1,"event":"response","index":1,"method":"GET","url":"http://127.0.0.1:8080/","elapsed_ms":2,"#,
+                r#""status":200,"headers":{"content-type":["text/plain"]},"#,
+                r#""body":{"text":"hi","tail":null,"bytes":2,"truncated":false,"lossy":false}}"#,
+            ),
+        );
+        check(
+            Event::RequestFailed(asked(), "failed to connect".into()),
+            concat!(
+                r#"{"schema":1,"event":"request-failed","index":1,"method":"GET","url":"http://127.0.0.1:8080/","#,
+                r#""elapsed_ms":2,"message":"failed to connect"}"#,
+            ),
+        );
+    }
+
+    #[test]
+    fn the_rest_is_short() {
+        let elapsed = Duration::from_millis(40);
+        for (event, expect) in [
+            (
+                Event::NotStarted("no".into()),
+                r#"{"schema":1,"event":"not-started","message":"no"}"#,
+            ),
+            (
+                Event::Ready { elapsed, attempts: 3 },
+                r#"{"schema":1,"event":"ready","attempts":3,"elapsed_ms":40}"#,
+            ),
+            (
+                Event::NotReady {
+                    reason: NotReady::Exited,
+                    message: None,
+                    elapsed,
+                },
+                r#"{"schema":1,"event":"not-ready","reason":"exited","message":null,"elapsed_ms":40}"#,
+            ),
+            (
+                Event::NotReady {
+                    reason: NotReady::TimedOut,
+                    message: Some("refused".into()),
+                    elapsed,
+                },
+                r#"{"schema":1,"event":"not-ready","reason":"timed-out","message":"refused","elapsed_ms":40}"#,
+            ),
+            (
+                Event::Interrupted(libc::SIGTERM),
+                r#"{"schema":1,"event":"interrupted","signal":15,"signal_name":"SIGTERM"}"#,
+            ),
+            (
+                Event::Error("no".into()),
+                r#"{"schema":1,"event":"error","message":"no"}"#,
+            ),
+            (Event::End, r#"{"schema":1,"event":"end"}"#),
+        ] {
+            check(event, expect);
+        }
+    }
+}
