@@ -63,6 +63,24 @@ impl<'a> Value<'a> {
         matches!(self.node.kind, Kind::Sequence(_))
     }
 
+    /// The keys of a mapping, in the order in which they are written; nothing is reported.
+    #[must_use]
+    pub fn keys(&self) -> Vec<&'a str> {
+        match &self.node.kind {
+            Kind::Mapping(entries) => entries.iter().filter_map(|(key, _)| key.text()).collect(),
+            Kind::Scalar(_) | Kind::Sequence(_) => Vec::new(),
+        }
+    }
+
+    /// The values of a mapping that are no collections, as they are written; nothing is reported.
+    #[must_use]
+    pub fn words(&self) -> Vec<&'a str> {
+        match &self.node.kind {
+            Kind::Mapping(entries) => entries.iter().filter_map(|(_, value)| value.text()).collect(),
+            Kind::Scalar(_) | Kind::Sequence(_) => Vec::new(),
+        }
+    }
+
     /// What it is, for people.
     pub(super) fn found(&self) -> String {
         match &self.node.kind {
