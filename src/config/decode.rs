@@ -33,7 +33,7 @@ const SOURCE_DATE_EPOCH_LIMIT_SECONDS: u64 = 0o77_777_777_777;
 pub(super) fn project(value: Value<'_>, surroundings: &Surroundings<'_>) -> Decoded<Project> {
     let mut scope = Scope::new(surroundings);
     value.fields("a project", KEYS, |fields| {
-        let version = fields.required("version", "1: `version: 1`", version);
+        let version = fields.required("version", "1", version);
         let name = fields.optional("project", |value| self::name(value, ProjectName::new));
         let environments = fields.required("environments", "at least one environment", |value| {
             environment::environments(value, &scope)

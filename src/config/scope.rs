@@ -52,6 +52,16 @@ pub(super) enum Expected {
     FileOrDirectory,
 }
 
+impl Expected {
+    fn words(self) -> &'static str {
+        match self {
+            Self::Directory => "expected a directory",
+            Self::File => "expected a file",
+            Self::FileOrDirectory => "expected a file or a directory",
+        }
+    }
+}
+
 impl<'s> Scope<'_, 's> {
     pub(super) fn new(surroundings: &'s Surroundings<'s>) -> Self {
         Self {
@@ -79,9 +89,9 @@ impl<'s> Scope<'_, 's> {
         match (self.surroundings.find)(&path) {
             Found::Directory if expected != Expected::File => Ok(path),
             Found::File if expected != Expected::Directory => Ok(path),
-            Found::Directory => Err(value.report(format!("`{path}` is a directory"), "expected a file")),
-            Found::File => Err(value.report(format!("`{path}` is a file"), "expected a directory")),
-            Found::Other => Err(value.report(format!("`{path}` is no plain file"), "expected a file or a directory")),
+            Found::Directory => Err(value.report(format!("`{path}` is a directory"), expected.words())),
+            Found::File => Err(value.report(format!("`{path}` is a file"), expected.words())),
+            Found::Other => Err(value.report(format!("`{path}` is no plain file"), expected.words())),
             Found::Nothing { similar } => {
                 let label = similar.map_or(hint.to_owned(), |similar| format!("did you mean `{similar}`?"));
                 Err(value.report(format!("`{path}` does not exist"), label))

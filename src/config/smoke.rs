@@ -48,6 +48,10 @@ fn command(value: Value<'_>, host_artifacts: Option<&[String]>, env: Option<Valu
     let mut places = Vec::new();
     let words = value.list(|item| {
         places.push(item);
+        if item.is_mapping() {
+            let label = format!("put braces in quotes: \"{PLUGINS_PLACEHOLDER}\"");
+            return Err(item.report("expected text, found a mapping", label));
+        }
         item.word().map(str::to_owned)
     })?;
     let Some(program) = words.first() else {

@@ -66,7 +66,11 @@ fn unit<'v>(value: Value<'v>, role: UnitRole, scope: &mut Scope<'v, '_>) -> Deco
             scope.path(value, Expected::Directory)
         });
         let inputs = fields.or("inputs", Vec::new(), |value| {
-            value.list(|item| scope.path(item, Expected::FileOrDirectory))
+            let mut taken = BTreeMap::new();
+            value.list(|item| {
+                let path = scope.path(item, Expected::FileOrDirectory)?;
+                claim(&mut taken, "input", &path, item).map(|()| path)
+            })
         });
         let package = fields.optional("package", |value| package(value, language.ok()));
         let command = fields.optional("command", script);
