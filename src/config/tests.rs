@@ -98,6 +98,27 @@ fn the_examples_are_read() {
     snapshot("gateway", &serde_json::to_string_pretty(&project).unwrap());
 }
 
+/// The samples themselves; that their files exist is the build's test.
+#[test]
+fn the_samples_are_read() {
+    for (text, name) in [
+        (include_str!("../../lockstep.yaml"), "greeter"),
+        (include_str!("../../gateway/lockstep.yaml"), "gateway"),
+    ] {
+        let is_file = |path: &str| path.ends_with(".yaml") || path.ends_with("Dockerfile");
+        let surroundings = Surroundings {
+            file: Path::new("/project/lockstep.yaml"),
+            directory: Path::new("/project"),
+            shown: "lockstep.yaml",
+            builtin: &[BUILTIN, &["alpine/build", "alpine/runtime"]].concat(),
+            find: &|path| if is_file(path) { Found::File } else { Found::Directory },
+        };
+        let (project, problems) = parse(text.as_bytes(), &surroundings);
+        assert_eq!(told(&problems), "");
+        assert_eq!(project.unwrap().name.as_str(), name);
+    }
+}
+
 #[test]
 fn a_mark_and_line_ends_of_other_systems_change_nothing() {
     let (expected, _) = parse_text(GREETER);
