@@ -11,6 +11,8 @@ const EXCERPT_LIMIT_COLUMNS: usize = 100;
 const EXCERPT_LEAD_COLUMNS: usize = 30;
 /// What a tab becomes in an excerpt, so that the underline stays below what it means.
 const TAB_COLUMNS: usize = 4;
+/// How much of a message or label is shown, which may quote what the user wrote.
+const TEXT_LIMIT_CHARACTERS: usize = 300;
 /// Stands for what was cut from a long line.
 const CUT: char = '…';
 
@@ -168,6 +170,22 @@ impl Excerpt {
     }
 }
 
+/// A text that quotes what the user wrote, on one line and not endless: what would move the cursor is escaped.
+pub(crate) fn one_line(text: &str) -> String {
+    let mut line = String::new();
+    for (count, character) in text.chars().enumerate() {
+        if count >= TEXT_LIMIT_CHARACTERS {
+            line.push(CUT);
+            break;
+        }
+        match shown(character) {
+            (' ', ..) | ('\u{fffd}', ..) if character != ' ' => line.extend(character.escape_default()),
+            _ => line.push(character),
+        }
+    }
+    line
+}
+
 /// A piece of a line as a terminal can show it.
 #[derive(Default)]
 struct Shown {
@@ -295,6 +313,12 @@ error[config]: unknown key `artefacts`
     fn nothing_in_a_line_moves_the_cursor() {
         let excerpt = Excerpt::new(1, "a\u{1b}[31m\u{202e}b\r", 0, 1, "");
         assert_eq!(excerpt.text, "a\u{fffd}[31m\u{fffd}b\u{fffd}");
+    }
+
+    #[test]
+    fn a_message_is_one_line() {
+        assert_eq!(one_line("a\nb\tc\u{1b}\u{202e} d"), "a\\nb\\tc\\u{1b}\\u{202e} d");
+        assert_eq!(one_line(&"日".repeat(400)).chars().count(), 301);
     }
 
     #[test]

@@ -162,7 +162,10 @@ pub async fn stage(
     let owner = existing.as_ref().and_then(|facts| facts.labels.get(PROJECT_LABEL));
     if let Some(owner) = owner.filter(|owner| volume.labels.get(PROJECT_LABEL) != Some(owner)) {
         let owner = owner.clone();
-        return Err(VolumeError::Foreign { volume: volume.name, owner });
+        return Err(VolumeError::Foreign {
+            volume: volume.name,
+            owner,
+        });
     }
     let made_volume = existing.is_none();
     let instance = match existing {

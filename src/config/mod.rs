@@ -1,8 +1,73 @@
 //! `lockstep.yaml`: text in, a [`Project`] or every problem of the file out.
+//!
+//! [`parse`] is pure: what it must know of the project's directory comes in as a function. [`load`] asks the disk.
 
+mod contract;
+mod decode;
+mod environment;
+mod fit;
+mod limits;
+mod paths;
 mod project;
+mod request;
+mod scope;
+mod smoke;
+#[cfg(test)]
+mod tests;
+mod unit;
 
+use std::path::Path;
+
+use crate::problem::Problem;
+use crate::yaml;
+
+pub use paths::{Found, find};
 pub use project::{
     Abi, Argument, Call, Contract, Environment, Expectation, LanguageName, Limits, Loader, Project, Ready,
     RecipeReference, Request, ResponseExpectation, Returns, Server, Smoke, SmokeKind, Stop, Unit, UnitRole,
 };
+pub use scope::Surroundings;
+
+/// The code of every problem of `lockstep.yaml`.
+pub const PROBLEM_CODE: &str = "config";
+
+/// Decodes `bytes`, the content of `lockstep.yaml`. There is a project exactly when there are no problems.
+pub fn parse(bytes: &[u8], surroundings: &Surroundings<'_>) -> (Option<Project>, Vec<Problem>) {
+    let expected = "a project, which starts with `version: 1`; `lockstep init` writes one";
+    yaml::read(PROBLEM_CODE, surroundings.shown, bytes, expected, |value| {
+        decode::project(value, surroundings)
+    })
+}
+
+/// Reads the project whose file is at `path` (absolute), called `shown` in problems; `builtin` are the names of the
+/// recipes that come with lockstep. There is a project exactly when there are no problems.
+pub fn load(path: &Path, shown: &str, builtin: &[&str]) -> (Option<Project>, Vec<Problem>) {
+    let hint = "go to a directory with a `lockstep.yaml`, name one with `--file`, or write one with `lockstep init`";
+    let bytes = match yaml::read_file(PROBLEM_CODE, path, shown, hint) {
+        Ok(bytes) => bytes,
+        Err(problem) => return (None, vec![*problem]),
+    };
+    let directory = match path.parent().unwrap_or(path).canonicalize() {
+        Ok(directory) => directory,
+        Err(error) => {
+            let message = format!("failed to find the directory of `{shown}`: {error}");
+            return (
+                None,
+                vec![Problem::of_file(
+                    PROBLEM_CODE,
+                    shown,
+                    message,
+                    "check the permissions above it",
+                )],
+            );
+        }
+    };
+    let surroundings = Surroundings {
+        file: &directory.join(path.file_name().unwrap_or_default()),
+        directory: &directory,
+        shown,
+        builtin,
+        find: &|path| find(&directory, path),
+    };
+    parse(&bytes, &surroundings)
+}

@@ -203,9 +203,9 @@ pub enum Returns {
 pub struct Smoke {
     /// `command:`: the host's artifact and its arguments; `{plugins}` stands for the directory that holds the plugins.
     pub command: Vec<String>,
-    /// `env:`.
+    /// `env:`; `{plugins}` stands for the same in its values.
     pub env: BTreeMap<String, String>,
-    /// `timeout:` for all of it.
+    /// `timeout:` for all of it, 30 s when not given.
     pub timeout: Duration,
     /// Whether it runs to its end, or serves.
     pub kind: SmokeKind,
@@ -260,7 +260,8 @@ pub enum Ready {
 pub struct Request {
     /// `method:`, GET when not given.
     pub method: String,
-    /// `url:`; or `path:`, which is taken on the address of `ready: {http: …}`.
+    /// `url:`; or `path:`, which is taken on the address that `ready:` names. Always
+    /// `http://`, on a loopback address, with a path.
     pub url: String,
     /// `headers:`.
     pub headers: BTreeMap<String, String>,

@@ -49,6 +49,16 @@ pub(super) enum Meaning {
     Text,
 }
 
+impl Node {
+    /// What is written there, when it is no collection.
+    pub(super) fn text(&self) -> Option<&str> {
+        match &self.kind {
+            Kind::Scalar(scalar) => Some(&scalar.text),
+            Kind::Sequence(_) | Kind::Mapping(_) => None,
+        }
+    }
+}
+
 impl Scalar {
     pub(super) fn meaning(&self) -> Meaning {
         if !self.is_plain {

@@ -43,13 +43,13 @@ impl<'a> Report<'a> {
         self.is_complete
     }
 
-    pub(super) fn add(&self, span: Span, message: impl Into<String>, label: impl Into<String>) -> Reported {
+    pub(super) fn add(&self, span: Span, message: impl AsRef<str>, label: impl AsRef<str>) -> Reported {
         let mut problems = self.problems.borrow_mut();
         if problems.len() >= PROBLEM_LIMIT {
             self.left_out.set(self.left_out.get() + 1);
             return Reported;
         }
-        let problem = self.source.problem(span, message.into(), label.into());
+        let problem = self.source.problem(span, message.as_ref(), label.as_ref());
         // What an alias repeats is wrong once only.
         if !problems.contains(&problem) {
             problems.push(problem);

@@ -57,21 +57,19 @@ impl<'a> Value<'a> {
     where
         T: TryFrom<i64> + PartialOrd + Display,
     {
-        let bounds = format!("from {} to {}", range.start(), range.end());
+        let bounds = match range.start() == range.end() {
+            true => format!("expected {}", range.start()),
+            false => format!("expected {} to {}", range.start(), range.end()),
+        };
         match self.scalar().map(|scalar| (scalar.meaning(), scalar.text.as_str())) {
             Some((Meaning::Integer(value), text)) => value
                 .and_then(|value| T::try_from(value).ok())
                 .filter(|value| range.contains(value))
-                .ok_or_else(|| {
-                    self.report(
-                        format!("the number {text} is out of range"),
-                        format!("expected {bounds}"),
-                    )
-                }),
+                .ok_or_else(|| self.report(format!("the number {text} is out of range"), &bounds)),
             Some((Meaning::Text, text)) if number::is_integer(text) => {
-                Err(self.report_type("a number", "remove the quotes"))
+                Err(self.report_type("a whole number", "remove the quotes"))
             }
-            _ => Err(self.report_type("a number", format!("expected an integer {bounds}"))),
+            _ => Err(self.report_type("a whole number", &bounds)),
         }
     }
 
@@ -135,7 +133,7 @@ impl<'a> Value<'a> {
             return Err(self.report(format!("`{text}` is no duration"), label));
         };
         if duration.is_zero() || duration > limit {
-            let label = format!("expected more than zero, and at most {}s", limit.as_secs());
+            let label = format!("expected more than zero, and at most {}", show_duration(limit));
             return Err(self.report(format!("the duration {text} is out of range"), label));
         }
         Ok(duration)
@@ -223,8 +221,17 @@ impl<'a> Value<'a> {
     }
 }
 
+fn show_duration(duration: Duration) -> String {
+    match duration.as_secs() {
+        seconds if seconds % 3600 == 0 => format!("{}h", seconds / 3600),
+        seconds if seconds % 60 == 0 => format!("{}m", seconds / 60),
+        seconds => format!("{seconds}s"),
+    }
+}
+
 fn show_size(bytes: u64) -> String {
     match bytes {
+        _ if bytes >= 1 << 40 => format!("{}TiB", bytes >> 40),
         _ if bytes >= 1 << 30 => format!("{}GiB", bytes >> 30),
         _ if bytes >= 1 << 20 => format!("{}MiB", bytes >> 20),
         _ => format!("{}KiB", bytes >> 10),

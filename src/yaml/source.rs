@@ -1,6 +1,6 @@
 //! The text of a file, and places in it.
 
-use crate::problem::{Excerpt, Problem};
+use crate::problem::{Excerpt, Problem, one_line};
 
 /// A range of a text, in bytes, on the boundaries of characters.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -77,7 +77,7 @@ impl<'a> Source<'a> {
     }
 
     /// A problem at `span`, which is shown as far as its first line goes.
-    pub(super) fn problem(&self, span: Span, message: String, label: String) -> Problem {
+    pub(super) fn problem(&self, span: Span, message: &str, label: &str) -> Problem {
         let start = span.start.min(self.text.len());
         let line = self.line(start);
         let (line_start, text) = self.line_text(line);
@@ -86,9 +86,9 @@ impl<'a> Source<'a> {
         let marked = text.get(column..column + length).unwrap_or_default().trim_end();
         Problem {
             code: self.code,
-            message,
+            message: one_line(message),
             file: self.file.to_owned(),
-            excerpt: Some(Excerpt::new(line, text, column, marked.len(), label)),
+            excerpt: Some(Excerpt::new(line, text, column, marked.len(), one_line(label))),
             hint: None,
         }
     }

@@ -25,13 +25,13 @@ impl<'a> Value<'a> {
 
     /// Reports that something is wrong with this value. `label` stands next to the underlined value, and says what is
     /// expected or what to do.
-    pub fn report(&self, message: impl Into<String>, label: impl Into<String>) -> Reported {
+    pub fn report(&self, message: impl AsRef<str>, label: impl AsRef<str>) -> Reported {
         self.report.add(self.node.span, message, label)
     }
 
     /// Reports that something is absent in this value, at its key where it has one. Nothing is reported when the file
     /// could not be read to its end, as it may stand there.
-    pub fn report_absent(&self, message: impl Into<String>, label: impl Into<String>) -> Reported {
+    pub fn report_absent(&self, message: impl AsRef<str>, label: impl AsRef<str>) -> Reported {
         if self.is_complete() {
             self.report
                 .add(self.key.map_or(self.node.span, |key| key.span), message, label);
@@ -63,6 +63,24 @@ impl<'a> Value<'a> {
         matches!(self.node.kind, Kind::Sequence(_))
     }
 
+    /// The keys of a mapping, in the order in which they are written; nothing is reported.
+    #[must_use]
+    pub fn keys(&self) -> Vec<&'a str> {
+        match &self.node.kind {
+            Kind::Mapping(entries) => entries.iter().filter_map(|(key, _)| key.text()).collect(),
+            Kind::Scalar(_) | Kind::Sequence(_) => Vec::new(),
+        }
+    }
+
+    /// The values of a mapping that are no collections, as they are written; nothing is reported.
+    #[must_use]
+    pub fn words(&self) -> Vec<&'a str> {
+        match &self.node.kind {
+            Kind::Mapping(entries) => entries.iter().filter_map(|(_, value)| value.text()).collect(),
+            Kind::Scalar(_) | Kind::Sequence(_) => Vec::new(),
+        }
+    }
+
     /// What it is, for people.
     pub(super) fn found(&self) -> String {
         match &self.node.kind {
@@ -85,7 +103,7 @@ impl<'a> Value<'a> {
     }
 
     /// Reports that it is of another type than expected.
-    pub(super) fn report_type(&self, expected: &str, label: impl Into<String>) -> Reported {
+    pub(super) fn report_type(&self, expected: &str, label: impl AsRef<str>) -> Reported {
         let message = match self.key.and_then(|key| Value { node: key, ..*self }.scalar()) {
             Some(key) => format!("`{}` must be {expected}, found {}", key.text, self.found()),
             None => format!("expected {expected}, found {}", self.found()),
@@ -100,7 +118,9 @@ impl<'a> Value<'a> {
     pub fn list<T>(&self, mut decode: impl FnMut(Value<'a>) -> Decoded<T>) -> Decoded<Vec<T>> {
         let Kind::Sequence(items) = &self.node.kind else {
             let label = match &self.node.kind {
-                Kind::Scalar(scalar) if scalar.meaning() != Meaning::Nothing => format!("write `[{}]`", scalar.text),
+                Kind::Scalar(scalar) if !scalar.text.is_empty() && !scalar.text.contains(char::is_whitespace) => {
+                    format!("write `[{}]`", scalar.text)
+                }
                 _ => "write items in `[` `]`, or one a line after `- `".to_owned(),
             };
             return Err(self.report_type("a list", label));
@@ -162,15 +182,18 @@ impl<'a> Value<'a> {
             return Err(self.report_type(&expected, format!("expected the keys {}", enumerate(keys))));
         };
         let mut result = Ok(());
+        let mut misspelled = Vec::new();
         for (node, _) in entries {
             let key = Value {
                 node,
                 key: None,
                 report: self.report,
             };
-            let text = key.scalar().map_or("", |scalar| &scalar.text);
+            let text = node.text().unwrap_or_default();
             if !keys.contains(&text) {
-                result = Err(key.report(format!("unknown key `{text}`"), suggest(text, keys, what)));
+                let meant = nearest(text, keys.iter().copied());
+                result = Err(key.report(format!("unknown key `{text}`"), suggest(text, meant, keys, what)));
+                misspelled.extend(meant);
             }
         }
         let decoded = decode(Fields {
@@ -178,14 +201,15 @@ impl<'a> Value<'a> {
             what,
             keys,
             entries,
+            misspelled: &misspelled,
         });
         result.and(decoded)
     }
 }
 
 /// What to write instead of a key that is not known.
-fn suggest(text: &str, keys: &[&'static str], what: &str) -> String {
-    match nearest(text, keys.iter().copied()) {
+fn suggest(text: &str, meant: Option<&str>, keys: &[&str], what: &str) -> String {
+    match meant {
         Some(key) => format!("did you mean `{key}`?"),
         None if text == "<<" => "merge keys are not part of YAML 1.2; write the keys out, or use an alias".to_owned(),
         None => format!("{what} has the keys {}", enumerate(keys)),
@@ -209,6 +233,8 @@ pub struct Fields<'a, 'k> {
     what: &'k str,
     keys: &'static [&'static str],
     entries: &'a [(Node, Node)],
+    /// The keys that unknown ones were probably meant to be; their absence is no problem of its own.
+    misspelled: &'k [&'k str],
 }
 
 impl<'a> Fields<'a, '_> {
@@ -248,6 +274,7 @@ impl<'a> Fields<'a, '_> {
     ) -> Decoded<T> {
         match self.get(key) {
             Some(value) => decode(value),
+            None if self.misspelled.contains(&key) => Err(Reported),
             None => {
                 let message = format!("the key `{key}` is missing: {} needs it", self.what);
                 Err(self
@@ -280,6 +307,9 @@ impl<'a> Fields<'a, '_> {
     pub fn exactly_one(&self, keys: &[&'static str]) -> Decoded<(&'static str, Value<'a>)> {
         let mut present = keys.iter().filter_map(|key| Some((*key, self.get(key)?)));
         let Some(first) = present.next() else {
+            if keys.iter().any(|key| self.misspelled.contains(key)) {
+                return Err(Reported);
+            }
             let message = format!("{} needs one of the keys {}", self.what, enumerate(keys));
             return Err(self.value.report_absent(message, "none of them is here"));
         };

@@ -1,0 +1,160 @@
+//! The file as a whole.
+
+use std::collections::BTreeMap;
+
+use crate::name::{EnvironmentName, InvalidName, ProjectName};
+use crate::nearest::nearest;
+use crate::yaml::{Decoded, Fields, Reported, Value};
+
+use super::project::{Environment, Limits, Project};
+use super::scope::{Scope, Surroundings, claim};
+use super::{contract, environment, limits, smoke, unit};
+
+/// The keys of the file.
+const KEYS: &[&str] = &[
+    "version",
+    "project",
+    "environments",
+    "default",
+    "host",
+    "plugins",
+    "contract",
+    "smoke",
+    "source_date_epoch",
+    "limits",
+];
+/// The only version there is.
+const VERSION: i64 = 1;
+/// When nothing else is said: 2025-01-01T00:00:00Z.
+const SOURCE_DATE_EPOCH_SECONDS: u64 = 1_735_689_600;
+/// The most that a tar's header holds (eleven octal digits).
+const SOURCE_DATE_EPOCH_LIMIT_SECONDS: u64 = 0o77_777_777_777;
+
+pub(super) fn project(value: Value<'_>, surroundings: &Surroundings<'_>) -> Decoded<Project> {
+    let mut scope = Scope::new(surroundings);
+    value.fields("a project", KEYS, |fields| {
+        let version = fields.required("version", "1", version);
+        let name = fields.optional("project", |value| self::name(value, ProjectName::new));
+        let environments = fields.required("environments", "at least one environment", |value| {
+            environment::environments(value, &scope)
+        });
+        let default = default(&fields, environments.as_ref().ok());
+        let host = fields.required("host", "the program that loads plugins", |value| {
+            unit::host(value, &mut scope)
+        });
+        let plugins = fields.required("plugins", "a list of plugins", |value| unit::plugins(value, &mut scope));
+        let contract = fields.required("contract", "what the host expects of a plugin", |value| {
+            contract::contract(value, &scope.languages)
+        });
+        let smoke = fields.optional("smoke", |value| smoke::smoke(value, scope.host_artifacts.as_deref()));
+        let source_date_epoch = fields.or("source_date_epoch", SOURCE_DATE_EPOCH_SECONDS, |value| {
+            value.integer(0..=SOURCE_DATE_EPOCH_LIMIT_SECONDS)
+        });
+        let limits = fields.or("limits", Limits::default(), limits::limits);
+
+        version?;
+        let host = host?;
+        let name = match name? {
+            Some(name) => name,
+            // A unit's name is as strict as a project's.
+            None => ProjectName::new(host.name.as_str())
+                .map_err(|error| fields.value().report_absent(error.to_string(), "add `project:`"))?,
+        };
+        Ok(Project {
+            name,
+            directory: surroundings.directory.to_owned(),
+            file: surroundings.file.to_owned(),
+            environments: environments?,
+            default: default?,
+            host,
+            plugins: plugins?,
+            contract: contract?,
+            smoke: smoke?,
+            source_date_epoch: source_date_epoch?,
+            limits: limits?,
+        })
+    })
+}
+
+fn version(value: Value<'_>) -> Decoded<()> {
+    match value.as_integer() {
+        Some(VERSION) => Ok(()),
+        Some(other) => {
+            let label = "this lockstep reads version 1; a newer lockstep may read it";
+            Err(value.report(format!("unknown version {other} of the configuration"), label))
+        }
+        None => value.integer(VERSION..=VERSION).map(|_| ()),
+    }
+}
+
+/// A name that can stand in image tags.
+pub(super) fn name<T>(value: Value<'_>, new: impl FnOnce(String) -> Result<T, InvalidName>) -> Decoded<T> {
+    let text = value.text()?;
+    new(text.to_owned()).map_err(|_| report_name(value, text))
+}
+
+/// Reports that `text` is no name, with the name that it could be.
+pub(super) fn report_name(value: Value<'_>, text: &str) -> Reported {
+    let label = match suggest_name(text) {
+        Some(name) => format!("write lower-case letters, digits and single `-`, `_` or `.`: `{name}`"),
+        None => "write 1 to 63 lower-case letters, digits and single `-`, `_` or `.` between them".to_owned(),
+    };
+    value.report(format!("`{text}` is not a name"), label)
+}
+
+fn suggest_name(text: &str) -> Option<String> {
+    let plain: String = text
+        .chars()
+        .map(|character| match character.to_ascii_lowercase() {
+            plain @ ('a'..='z' | '0'..='9' | '.' | '_') => plain,
+            _ => '-',
+        })
+        .collect();
+    let parts: Vec<&str> = plain
+        .split('-')
+        .map(|part| part.trim_matches(['.', '_']))
+        .filter(|part| !part.is_empty())
+        .collect();
+    let name = parts.join("-");
+    ProjectName::new(name.as_str()).is_ok().then_some(name)
+}
+
+fn default(
+    fields: &Fields<'_, '_>,
+    environments: Option<&BTreeMap<EnvironmentName, Environment>>,
+) -> Decoded<Vec<EnvironmentName>> {
+    // Names are looked up in the file, so that a problem inside of an environment does not hide one in here.
+    let known: Vec<&str> = fields.get("environments").map(|value| value.keys()).unwrap_or_default();
+    let is_known_fully = fields.value().is_complete() && !known.is_empty();
+    let given = fields.optional("default", |value| {
+        let mut taken = BTreeMap::new();
+        let names = value.list(|item| {
+            let text = item.text()?;
+            claim(&mut taken, "environment", text, item)?;
+            if is_known_fully && !known.contains(&text) {
+                let label = match nearest(text, known.iter().copied()) {
+                    Some(name) => format!("did you mean `{name}`?"),
+                    None => format!("there are `{}`", known.join("`, `")),
+                };
+                return Err(item.report(format!("the environment `{text}` does not exist"), label));
+            }
+            // One that exists and is no name has been reported where it is defined.
+            EnvironmentName::new(text).map_err(|_| match is_known_fully {
+                true => Reported,
+                false => report_name(item, text),
+            })
+        })?;
+        if names.is_empty() {
+            return Err(value.report(
+                "`default` names no environment",
+                "name one, or remove the key to mean all",
+            ));
+        }
+        Ok(names)
+    })?;
+    Ok(given.unwrap_or_else(|| {
+        environments
+            .map(|all| all.keys().cloned().collect())
+            .unwrap_or_default()
+    }))
+}

@@ -1,0 +1,143 @@
+//! `environments:` and the recipes in them.
+
+use std::collections::BTreeMap;
+
+use crate::name::EnvironmentName;
+use crate::nearest::nearest;
+use crate::yaml::{Decoded, Value};
+
+use super::decode::name;
+use super::project::{Environment, RecipeReference};
+use super::scope::{Expected, Scope};
+
+/// The keys of an environment.
+const KEYS: &[&str] = &["build", "runtime"];
+/// The keys of a recipe that is no path.
+const RECIPE_KEYS: &[&str] = &["builtin", "image", "dockerfile", "target"];
+/// Those of them that exclude each other.
+const RECIPE_KINDS: &[&str] = &["builtin", "image", "dockerfile"];
+/// The longest reference (distribution specification: a name of at most 255 characters, and a tag or digest).
+const REFERENCE_LIMIT_CHARACTERS: usize = 512;
+
+pub(super) fn environments(value: Value<'_>, scope: &Scope<'_, '_>) -> Decoded<BTreeMap<EnvironmentName, Environment>> {
+    let environments = value.entries(|key, value| {
+        let name = name(key, EnvironmentName::new);
+        let environment = environment(value, scope);
+        Ok((name?, environment?))
+    })?;
+    if environments.is_empty() {
+        return Err(value.report(
+            "a project needs an environment",
+            "add one: `glibc: {build: …, runtime: …}`",
+        ));
+    }
+    Ok(environments.into_iter().collect())
+}
+
+fn environment(value: Value<'_>, scope: &Scope<'_, '_>) -> Decoded<Environment> {
+    value.fields("an environment", KEYS, |fields| {
+        let build = fields.required("build", "the recipe of the image that compiles", |value| {
+            recipe(value, scope)
+        });
+        let runtime = fields.required("runtime", "the recipe of the image that runs", |value| {
+            recipe(value, scope)
+        });
+        Ok(Environment {
+            build: build?,
+            runtime: runtime?,
+        })
+    })
+}
+
+fn recipe(value: Value<'_>, scope: &Scope<'_, '_>) -> Decoded<RecipeReference> {
+    if !value.is_mapping() {
+        return recipe_file(value, scope);
+    }
+    value.fields("a recipe", RECIPE_KEYS, |fields| {
+        let kind = fields.exactly_one(RECIPE_KINDS);
+        let target = fields.optional("target", |value| match kind {
+            Ok(("dockerfile", _)) | Err(_) => stage(value),
+            Ok((other, _)) => Err(value.report(
+                format!("`target` does not go with `{other}`"),
+                "it names a stage of a `dockerfile`",
+            )),
+        });
+        let (kind, value) = kind?;
+        let recipe = match kind {
+            "builtin" => builtin(value, scope.surroundings.builtin),
+            "image" => image(value),
+            _ => {
+                let path = scope.path(value, Expected::File);
+                return Ok(RecipeReference::Dockerfile {
+                    path: path?,
+                    target: target?,
+                });
+            }
+        };
+        target?;
+        recipe
+    })
+}
+
+/// A path; others write what they mean as a mapping, which those who forgot it are told.
+fn recipe_file(value: Value<'_>, scope: &Scope<'_, '_>) -> Decoded<RecipeReference> {
+    let path = value.relative_path("the project")?;
+    let file_name = path.rsplit('/').next().unwrap_or_default();
+    if file_name.starts_with("Dockerfile") || file_name.ends_with(".Dockerfile") {
+        let label = format!("write `{{dockerfile: {path}}}`");
+        return Err(value.report("a Dockerfile is no bootstrap recipe", label));
+    }
+    let hint = if scope.surroundings.builtin.contains(&path.as_str()) {
+        format!("for the one that comes with lockstep, write `{{builtin: {path}}}`")
+    } else if path.contains(':') {
+        format!("for a registry's image, write `{{image: \"{path}\"}}`")
+    } else {
+        "expected a recipe's file, or `{builtin: …}`, `{image: …}`, `{dockerfile: …}`".to_owned()
+    };
+    scope
+        .existing(value, path, Expected::File, &hint)
+        .map(|path| RecipeReference::File { path })
+}
+
+fn builtin(value: Value<'_>, known: &[&str]) -> Decoded<RecipeReference> {
+    let name = value.filled_text()?;
+    if known.contains(&name) {
+        return Ok(RecipeReference::Builtin { name: name.to_owned() });
+    }
+    let label = match nearest(name, known.iter().copied()) {
+        Some(name) => format!("did you mean `{name}`?"),
+        None => format!("there are `{}`", known.join("`, `")),
+    };
+    Err(value.report(format!("no recipe `{name}` comes with lockstep"), label))
+}
+
+/// A registry's reference, as far as it can be judged without one: `[host[:port]/]path[:tag][@digest]`.
+fn image(value: Value<'_>) -> Decoded<RecipeReference> {
+    let reference = value.filled_text()?;
+    let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || b"._-/:@".contains(&byte);
+    let starts_well = reference.starts_with(|first: char| first.is_ascii_alphanumeric());
+    if !starts_well || !reference.bytes().all(is_plain) || reference.len() > REFERENCE_LIMIT_CHARACTERS {
+        let label = "write it as for `docker pull`: `alpine:3.22`, `registry.example/team/image@sha256:…`";
+        return Err(value.report(format!("`{reference}` is no reference of an image"), label));
+    }
+    let without_digest = reference.split('@').next().unwrap_or_default();
+    let path_start = without_digest.find('/').map_or(0, |slash| slash + 1);
+    let path = without_digest[path_start..].split(':').next().unwrap_or_default();
+    if path.bytes().any(|byte| byte.is_ascii_uppercase()) {
+        let label = format!("a repository is written in lower case: `{}`", path.to_ascii_lowercase());
+        return Err(value.report(format!("`{reference}` is no reference of an image"), label));
+    }
+    Ok(RecipeReference::Image {
+        reference: reference.to_owned(),
+    })
+}
+
+fn stage(value: Value<'_>) -> Decoded<String> {
+    let text = value.word()?;
+    let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || b"._-".contains(&byte);
+    if text.is_empty() || text.starts_with('-') || !text.bytes().all(is_plain) {
+        let label = "write the name after `AS` in the Dockerfile";
+        return Err(value.report(format!("`{text}` is no stage of a Dockerfile"), label));
+    }
+    Ok(text.to_owned())
+}

@@ -1,0 +1,589 @@
+use std::collections::BTreeMap;
+use std::fs;
+use std::os::unix::fs::symlink;
+use std::path::{Path, PathBuf};
+
+use proptest::prelude::*;
+
+use super::*;
+use crate::nearest::nearest;
+
+const GREETER: &str = include_str!("fixtures/greeter.yaml");
+const GATEWAY: &str = include_str!("fixtures/gateway.yaml");
+const BUILTIN: &[&str] = &["debian/build", "debian/runtime", "musl/build", "musl/runtime"];
+
+const DIRECTORIES: &[&str] = &[
+    ".",
+    "host",
+    "images",
+    "plugins",
+    "plugins/include",
+    "plugins/reverse",
+    "plugins/shout",
+];
+const FILES: &[&str] = &[
+    "go.mod",
+    "images/alpine/Dockerfile",
+    "images/debian/build.yaml",
+    "images/debian/runtime.yaml",
+    "images/musl/build.yaml",
+    "images/musl/runtime.yaml",
+];
+
+/// A directory that only these tests have.
+fn find_in_test(path: &str) -> Found {
+    match path {
+        "linked/out" => Found::Outside {
+            target: PathBuf::from("/etc"),
+        },
+        "locked" => Found::Unknown {
+            cause: "permission denied".to_owned(),
+        },
+        "socket" => Found::Other,
+        _ if DIRECTORIES.contains(&path) => Found::Directory,
+        _ if FILES.contains(&path) => Found::File,
+        _ => Found::Nothing {
+            similar: nearest(path, DIRECTORIES.iter().chain(FILES).copied()).map(str::to_owned),
+        },
+    }
+}
+
+fn parse_text(text: &str) -> (Option<Project>, Vec<Problem>) {
+    let surroundings = Surroundings {
+        file: Path::new("/project/lockstep.yaml"),
+        directory: Path::new("/project"),
+        shown: "lockstep.yaml",
+        builtin: BUILTIN,
+        find: &find_in_test,
+    };
+    parse(text.as_bytes(), &surroundings)
+}
+
+fn told(problems: &[Problem]) -> String {
+    problems.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n")
+}
+
+fn snapshot(name: &str, text: &str) {
+    insta::with_settings!({omit_expression => true}, { insta::assert_snapshot!(name, text) });
+}
+
+/// Each change of a good file, by itself, and what it gets.
+fn check(base: &str, changes: &[(&str, &str)]) -> String {
+    let cases = changes.iter().map(|(from, to)| {
+        assert_eq!(base.matches(from).count(), 1, "`{from}` must be in the file once");
+        let (project, problems) = parse_text(&base.replace(from, to));
+        assert_eq!(project.is_some(), problems.is_empty());
+        let answer = if problems.is_empty() {
+            "ok".to_owned()
+        } else {
+            told(&problems)
+        };
+        let from = if from == &base {
+            "(all)".to_owned()
+        } else {
+            from.escape_debug().to_string()
+        };
+        format!("{from} -> {}\n{answer}\n", to.escape_debug())
+    });
+    cases.collect::<Vec<_>>().join("\n")
+}
+
+#[test]
+fn the_examples_are_read() {
+    let (project, problems) = parse_text(GREETER);
+    assert_eq!(told(&problems), "");
+    snapshot("greeter", &serde_json::to_string_pretty(&project).unwrap());
+    let (project, problems) = parse_text(GATEWAY);
+    assert_eq!(told(&problems), "");
+    snapshot("gateway", &serde_json::to_string_pretty(&project).unwrap());
+}
+
+/// The samples themselves; that their files exist is the build's test.
+#[test]
+fn the_samples_are_read() {
+    for (text, name) in [
+        (include_str!("../../lockstep.yaml"), "greeter"),
+        (include_str!("../../gateway/lockstep.yaml"), "gateway"),
+    ] {
+        let is_file = |path: &str| path.ends_with(".yaml") || path.ends_with("Dockerfile");
+        let surroundings = Surroundings {
+            file: Path::new("/project/lockstep.yaml"),
+            directory: Path::new("/project"),
+            shown: "lockstep.yaml",
+            builtin: &[BUILTIN, &["alpine/build", "alpine/runtime"]].concat(),
+            find: &|path| if is_file(path) { Found::File } else { Found::Directory },
+        };
+        let (project, problems) = parse(text.as_bytes(), &surroundings);
+        assert_eq!(told(&problems), "");
+        assert_eq!(project.unwrap().name.as_str(), name);
+    }
+}
+
+#[test]
+fn a_mark_and_line_ends_of_other_systems_change_nothing() {
+    let (expected, _) = parse_text(GREETER);
+    assert_eq!(parse_text(&GREETER.replace('\n', "\r\n")), (expected.clone(), vec![]));
+    assert_eq!(parse_text(&format!("\u{feff}{GREETER}")), (expected, vec![]));
+}
+
+#[test]
+fn the_file_as_a_whole() {
+    snapshot(
+        "file",
+        &check(
+            GREETER,
+            &[
+                (GREETER, ""),
+                (GREETER, "just text"),
+                (GREETER, "- a\n- b\n"),
+                (GREETER, "version: 1\n"),
+                ("version: 1\n", ""),
+                ("version: 1", "version: 2"),
+                ("version: 1", "version: \"1\""),
+                ("version: 1", "version: 1.0"),
+                ("version: 1", "version:"),
+                ("version: 1", "verson: 1"),
+                ("project: greeter", "project: My Greeter"),
+                ("project: greeter", "project: 42"),
+                ("project: greeter\n", ""),
+                ("project: greeter", "project: greeter\nproject: other"),
+                ("project: greeter", "projct: greeter"),
+                ("project: greeter", "services: {}"),
+                ("default: [glibc, musl]", "default: [glib, musl]"),
+                ("default: [glibc, musl]", "default: [windows, musl, musl]"),
+                ("default: [glibc, musl]", "default: []"),
+                ("default: [glibc, musl]", "default: glibc"),
+                ("default: [glibc, musl]\n", ""),
+                ("project: greeter", "source_date_epoch: -1"),
+                ("project: greeter", "source_date_epoch: 2025-01-01"),
+                ("smoke:\n", "---\nsmoke:\n"),
+            ],
+        ),
+    );
+}
+
+#[test]
+fn environments() {
+    snapshot(
+        "environments",
+        &check(
+            GREETER,
+            &[
+                ("musl:   {", "Musl Linux: {"),
+                ("musl:   {", "glibc: {"),
+                (
+                    "{build: images/musl/build.yaml,   runtime: images/musl/runtime.yaml}",
+                    "images/musl",
+                ),
+                (
+                    "{build: images/musl/build.yaml,   runtime: images/musl/runtime.yaml}",
+                    "{biuld: images/musl/build.yaml}",
+                ),
+                ("images/musl/build.yaml", "images/mussl/build.yaml"),
+                ("images/musl/build.yaml", "/etc/passwd"),
+                ("images/musl/build.yaml", "../other/build.yaml"),
+                ("images/musl/build.yaml", "a/../../build.yaml"),
+                ("images/musl/build.yaml", "~/build.yaml"),
+                ("images/musl/build.yaml", "linked/out"),
+                ("images/musl/build.yaml", "locked"),
+                ("images/musl/build.yaml", "images"),
+                ("images/musl/build.yaml", "debian:trixie"),
+                ("images/musl/build.yaml", "musl/build"),
+                ("images/musl/build.yaml", "images/alpine/Dockerfile"),
+                ("images/musl/build.yaml", "./images//musl/build.yaml"),
+                ("images/musl/build.yaml", "\"\""),
+                ("images/musl/build.yaml", "{}"),
+                ("images/musl/build.yaml", "{builtin: musl/biuld}"),
+                ("images/musl/build.yaml", "{builtin: windows}"),
+                ("images/musl/build.yaml", "{builtin: musl/build, target: x}"),
+                ("images/musl/build.yaml", "{file: images/musl/build.yaml}"),
+                (
+                    "dockerfile: images/alpine/Dockerfile, target: build",
+                    "dockerfile: images/Dockerfile, target: -x",
+                ),
+                ("dockerfile: images/alpine/Dockerfile, target: build", "target: build"),
+                (
+                    "{image: \"alpine:3.22\"}",
+                    "{image: \"alpine:3.22\", builtin: debian/runtime}",
+                ),
+                ("{image: \"alpine:3.22\"}", "{image: Alpine}"),
+                ("{image: \"alpine:3.22\"}", "{image: \"alpine 3\"}"),
+                (
+                    "{image: \"alpine:3.22\"}",
+                    "{image: \"localhost:5000/Team/x@sha256:00\"}",
+                ),
+                (
+                    "{image: \"alpine:3.22\"}",
+                    "{image: \"localhost:5000/team/x:V1@sha256:00\"}",
+                ),
+                ("{image: \"alpine:3.22\"}", "{image: 3.22}"),
+            ],
+        ),
+    );
+}
+
+#[test]
+fn units() {
+    snapshot(
+        "units",
+        &check(
+            GREETER,
+            &[
+                ("artifacts: [greeter]", "artefacts: [greeter]"),
+                ("artifacts: [greeter]", "artifacts: greeter"),
+                ("artifacts: [greeter]", "artifacts: []"),
+                ("artifacts: [greeter]", "artifacts: [Greeter]"),
+                ("artifacts: [greeter]", "name: the host, artifacts: [greeter]"),
+                ("artifacts: [greeter]", "name: shout, artifacts: [greeter]"),
+                ("artifacts: [greeter]", "package: ., artifacts: [greeter]"),
+                ("language: rust, source: host", "source: host"),
+                ("language: rust, source: host", "language: rsut, source: host"),
+                ("language: rust, source: host", "language: C++, source: host"),
+                ("language: rust, source: host", "language: zig, source: host"),
+                ("language: rust, source: host", "language: [rust], source: host"),
+                ("source: host", "source: hots"),
+                ("source: host", "source: go.mod"),
+                ("source: host", "source: socket"),
+                (
+                    "source: host",
+                    "inputs: [plugins/include, /etc, nowhere, plugins/./include], source: host",
+                ),
+                ("source: host", "command: [make], fetch: \"\", source: host"),
+                (
+                    "source: host",
+                    "env: {1A: x, B: [], C: true, SOURCE_DATE_EPOCH: 1, LOCKSTEP_OUT: /x}, source: host",
+                ),
+                ("source: host", "env: [A=1], source: host"),
+                ("name: reverse", "name: shout"),
+                ("name: reverse, ", ""),
+                ("name: reverse", "name: ../reverse"),
+                ("[reverse.so]", "[libshout.so]"),
+                ("[reverse.so]", "[build/reverse.so]"),
+                ("[reverse.so]", "[..]"),
+                ("[reverse.so]", "[manifest.json]"),
+                ("[reverse.so]", "[\"a\\nb\", \"a\\0b\", \"\", -x, 1]"),
+                ("[reverse.so]", "[reverse.so, other.so]"),
+                ("[libshout.so]", "[libshout.so, libother.so]"),
+                ("  - {name: reverse", "  - reverse\n  - {name: reverse"),
+                ("artifacts: [reverse.so]", "package: ../x, artifacts: [reverse.so]"),
+            ],
+        ),
+    );
+    snapshot(
+        "units_in_go",
+        &check(
+            GATEWAY,
+            &[
+                ("package: ./plugins/hello", "package: ../hello"),
+                ("package: ./plugins/hello", "package: ./..."),
+                (
+                    "plugins:\n  - name: hello\n    language: go",
+                    "plugins:\n  - name: hello\n    language: cpp",
+                ),
+                ("source: ./", "source: \"\""),
+            ],
+        ),
+    );
+}
+
+#[test]
+fn contracts() {
+    snapshot(
+        "contracts",
+        &check(
+            GREETER,
+            &[
+                (
+                    "{loader: dlopen, abi: c, symbols: [plugin_name, plugin_greet]}",
+                    "dlopen",
+                ),
+                ("{loader: dlopen, abi: c, symbols: [plugin_name, plugin_greet]}", "{}"),
+                ("loader: dlopen", "loader: dlopn"),
+                ("loader: dlopen", "loader: java"),
+                ("loader: dlopen", "loader: go"),
+                ("loader: dlopen, abi: c,", "loader: go, abi: go,"),
+                ("abi: c,", "abi: go,"),
+                ("abi: c,", "abi: cpp,"),
+                ("abi: c,", "abi: rust,"),
+                ("abi: c,", "abi: cxx,"),
+                ("name: reverse, language: c, ", "name: reverse, language: go,"),
+                (
+                    "name: reverse, language: c, ",
+                    "name: reverse, command: make, language: go,",
+                ),
+                ("plugin_greet]", "plugin_greet, plugin_greet, \"a b\", 1]"),
+                (
+                    "plugin_greet]",
+                    "plugin_greet], calls: [{symbol: plugin_gret}, {symbol: other, args: [1, {}]}, {}]",
+                ),
+                (
+                    "plugin_greet]",
+                    "plugin_greet], calls: [{symbol: plugin_greet, args: [1, 2, 3, 4, 5, 6, 7], returns: bool}]",
+                ),
+                ("plugin_greet]", "plugin_greet], calls: {plugin_greet: []}"),
+            ],
+        ),
+    );
+}
+
+#[test]
+fn smoke_commands() {
+    snapshot(
+        "smoke_commands",
+        &check(
+            GREETER,
+            &[
+                ("command: [greeter,", "command: [greter,"),
+                ("command: [greeter,", "command: [sh, -c,"),
+                ("command: [greeter, --plugins, \"{plugins}\", World]", "command: []"),
+                (
+                    "command: [greeter, --plugins, \"{plugins}\", World]",
+                    "command: greeter {plugins}",
+                ),
+                (
+                    "command: [greeter, --plugins, \"{plugins}\", World]",
+                    "command: [greeter, {plugins}]",
+                ),
+                ("\"{plugins}\"", "plugins"),
+                ("\"{plugins}\"", "\"{plugin}\""),
+                ("\"{plugins}\", World", "\"--dir={plugins}\", 8080"),
+                ("  expect:  {status: 0, stdout: [\"HELLO, WORLD\"]}\n", ""),
+                ("  expect:", "  ready: {tcp: 0}\n  expect:"),
+                ("  expect:", "  requests: []\n  stop: {}\n  expect:"),
+                ("  expect:", "  timeout: 10\n  expect:"),
+                ("  expect:", "  timeout: soon\n  expect:"),
+                ("  expect:", "  timeout: 0s\n  expect:"),
+                ("  expect:", "  timeout: 500ms\n  expect:"),
+                ("status: 0", "status: 256"),
+                ("status: 0", "status: ok"),
+                ("stdout: [\"HELLO, WORLD\"]", "stdout: HELLO"),
+                ("stdout: [\"HELLO, WORLD\"]", "stdout: [\"\", true], stder: [x]"),
+            ],
+        ),
+    );
+}
+
+#[test]
+fn smoke_servers() {
+    snapshot(
+        "smoke_servers",
+        &check(
+            GATEWAY,
+            &[
+                ("ready: {http: \"http://127.0.0.1:8080/healthz\"}", "ready: {}"),
+                (
+                    "ready: {http: \"http://127.0.0.1:8080/healthz\"}",
+                    "ready: {tcp: 8080, stdout: ready}",
+                ),
+                ("ready: {http: \"http://127.0.0.1:8080/healthz\"}", "ready: {tcp: 8080}"),
+                (
+                    "ready: {http: \"http://127.0.0.1:8080/healthz\"}",
+                    "ready: {tcp: 65536}",
+                ),
+                (
+                    "ready: {http: \"http://127.0.0.1:8080/healthz\"}",
+                    "ready: {stdout: listening}",
+                ),
+                ("\"http://127.0.0.1:8080/healthz\"", "\"https://127.0.0.1:8080/\""),
+                ("\"http://127.0.0.1:8080/healthz\"", "127.0.0.1:8080"),
+                ("\"http://127.0.0.1:8080/healthz\"", "http://example.org/"),
+                ("\"http://127.0.0.1:8080/healthz\"", "http://127.0.0.1:99999/"),
+                ("\"http://127.0.0.1:8080/healthz\"", "http://127.0.0.1:/"),
+                ("\"http://127.0.0.1:8080/healthz\"", "\"http://[::1]:8080\""),
+                ("\"http://127.0.0.1:8080/healthz\"", "\"http://127.0.0.1/a b\""),
+                ("path: /hello?name=Ada", "path: hello"),
+                (
+                    "path: /hello?name=Ada",
+                    "path: /hello?name=Ada\n      url: http://127.0.0.1/",
+                ),
+                (
+                    "- path: /hello?name=Ada\n      headers: {X-Request-Id: smoke-1}",
+                    "- headers: {\"a b\": x, c: \"x\\ny\", d: 1, D: 2}",
+                ),
+                ("method: POST", "method: post"),
+                ("method: POST", "method: BREW"),
+                ("status: 404", "status: 99"),
+                ("signal: SIGINT", "signal: TRM"),
+                ("signal: SIGINT", "signal: 15"),
+            ],
+        ),
+    );
+}
+
+#[test]
+fn limits() {
+    snapshot(
+        "limits",
+        &check(
+            GATEWAY,
+            &[
+                ("memory: 2GiB", "memory: 2048"),
+                ("memory: 2GiB", "memory: 2gb"),
+                ("memory: 2GiB", "memory: 1KiB"),
+                ("memory: 2GiB", "memory: lots"),
+                ("cpus: 2", "cpus: 0"),
+                ("cpus: 2", "cpus: 1.5"),
+                ("cpus: 2", "cpus: \"2\""),
+                ("processes: 512", "processes: 99999999999999999999"),
+                ("timeout: 10m", "timeout: 25h"),
+                ("artifact: 64MiB", "artefact: 64MiB"),
+                (
+                    "{memory: 2GiB, cpus: 2, processes: 512, timeout: 10m, artifact: 64MiB}",
+                    "[2GiB]",
+                ),
+            ],
+        ),
+    );
+}
+
+/// Faults that have nothing to do with each other, and what each is told.
+const FAULTS: &[(&str, &str, &str)] = &[
+    ("version: 1", "version: 3", "unknown version 3 of the configuration"),
+    ("project: greeter", "project: GREETER", "`GREETER` is not a name"),
+    (
+        "images/debian/build.yaml",
+        "/build.yaml",
+        "the path `/build.yaml` leaves the project: it is absolute",
+    ),
+    ("images/musl/runtime.yaml", "nowhere", "`nowhere` does not exist"),
+    ("{image: \"alpine:3.22\"}", "{image: \"\"}", "the text is empty"),
+    (
+        "default: [glibc, musl]",
+        "default: [glibc, muls]",
+        "the environment `muls` does not exist",
+    ),
+    ("source: host", "sauce: host", "unknown key `sauce`"),
+    (
+        "name: shout,   language: rust",
+        "name: shout,   language: rus",
+        "unknown language `rus`",
+    ),
+    ("name: reverse", "name: shout", "the unit `shout` is given twice"),
+    ("[reverse.so]", "[]", "a unit without artifacts"),
+    ("abi: c", "abi: d", "unknown abi `d`"),
+    (
+        "symbols: [plugin_name, plugin_greet]",
+        "symbols: 3",
+        "`symbols` must be a list, found the number 3",
+    ),
+    ("command: [greeter", "command: [cat", "`cat` is no artifact of the host"),
+    ("status: 0", "status: -1", "the number -1 is out of range"),
+    (
+        "stdout: [\"HELLO, WORLD\"]",
+        "stdout: [{}]",
+        "expected text, found a mapping",
+    ),
+];
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(300))]
+
+    #[test]
+    fn independent_faults_are_found_all_at_once(chosen in proptest::sample::subsequence(FAULTS, 1..=FAULTS.len())) {
+        let text = chosen.iter().fold(GREETER.to_owned(), |text, (from, to, _)| text.replacen(from, to, 1));
+        let (project, problems) = parse_text(&text);
+        prop_assert!(project.is_none());
+        let messages: Vec<&str> = problems.iter().map(|problem| problem.message.as_str()).collect();
+        for (_, _, message) in &chosen {
+            prop_assert!(messages.contains(message), "`{}` is missing in {:?}", message, messages);
+        }
+        prop_assert!(problems.is_sorted_by_key(Problem::position));
+    }
+
+    #[test]
+    fn a_file_with_anything_done_to_it_gets_an_answer(
+        base in prop_oneof![Just(GREETER), Just(GATEWAY)],
+        edits in proptest::collection::vec((0.0f64..1.0, 0usize..12, "[ \\n\\t\\r:,\\[\\]{}\"'&*!|>%@#~a-c1.\u{e4}-]{0,6}"), 1..4),
+    ) {
+        let mut text: Vec<char> = base.chars().collect();
+        for (place, removed, added) in edits {
+            let start = (place * text.len() as f64) as usize;
+            let end = (start + removed).min(text.len());
+            text.splice(start..end, added.chars());
+        }
+        let text: String = text.into_iter().collect();
+        let (project, problems) = parse_text(&text);
+        prop_assert_eq!(project.is_some(), problems.is_empty());
+        let lines: Vec<&str> = text.split(['\n', '\r']).collect();
+        for problem in problems {
+            let excerpt = problem.excerpt.clone().ok_or_else(|| TestCaseError::fail("no place"))?;
+            prop_assert!(excerpt.line <= lines.len(), "{}", problem);
+            prop_assert!(!excerpt.label.is_empty(), "{}", problem);
+        }
+    }
+}
+
+/// A project on disk: the files of the greeter, and `text` as its `lockstep.yaml`.
+fn on_disk(text: &[u8]) -> tempfile::TempDir {
+    let directory = tempfile::tempdir().unwrap();
+    for path in DIRECTORIES {
+        fs::create_dir_all(directory.path().join(path)).unwrap();
+    }
+    for path in FILES {
+        fs::create_dir_all(directory.path().join(path).parent().unwrap()).unwrap();
+        fs::write(directory.path().join(path), "").unwrap();
+    }
+    fs::write(directory.path().join("lockstep.yaml"), text).unwrap();
+    directory
+}
+
+fn load_from(directory: &Path) -> (Option<Project>, Vec<Problem>) {
+    load(&directory.join("lockstep.yaml"), "lockstep.yaml", BUILTIN)
+}
+
+#[test]
+fn a_project_is_loaded_from_disk() {
+    let directory = on_disk(GREETER.as_bytes());
+    let (project, problems) = load_from(directory.path());
+    assert_eq!(told(&problems), "");
+    let project = project.unwrap();
+    let real = directory.path().canonicalize().unwrap();
+    assert_eq!((project.file, project.directory), (real.join("lockstep.yaml"), real));
+}
+
+#[test]
+fn the_disk_is_asked_about_paths() {
+    let changes = BTreeMap::from([
+        ("source: host,", "source: out,"),
+        ("source: plugins/shout,", "source: plugins/shuot,"),
+        ("source: plugins/reverse,", "source: inside,"),
+        ("images/debian/build.yaml", "imaages/debian/build.yaml"),
+        ("images/debian/runtime.yaml", "images/debian/build.yaml/x"),
+        ("images/musl/build.yaml", "loop"),
+        ("images/musl/runtime.yaml", "dangling"),
+        ("images/alpine/Dockerfile", "out/file"),
+    ]);
+    let text = changes
+        .iter()
+        .fold(GREETER.to_owned(), |text, (from, to)| text.replace(from, to));
+    let directory = on_disk(text.as_bytes());
+    let outside = tempfile::tempdir().unwrap();
+    fs::write(outside.path().join("file"), "").unwrap();
+    symlink(outside.path(), directory.path().join("out")).unwrap();
+    symlink("plugins/reverse", directory.path().join("inside")).unwrap();
+    symlink("loop", directory.path().join("loop")).unwrap();
+    symlink("nothing", directory.path().join("dangling")).unwrap();
+    let (project, problems) = load_from(directory.path());
+    assert!(project.is_none());
+    let outside = outside.path().canonicalize().unwrap();
+    snapshot(
+        "disk",
+        &told(&problems).replace(&outside.display().to_string(), "/outside"),
+    );
+}
+
+#[test]
+fn what_is_no_file_is_told() {
+    let directory = on_disk(b"version: 1\nproject: gr\xfcn\n");
+    let mut told_all = vec![told(&load_from(directory.path()).1)];
+    let path = directory.path().join("lockstep.yaml");
+    fs::write(&path, vec![b'#'; yaml::TEXT_LIMIT_BYTES * 2]).unwrap();
+    told_all.push(told(&load_from(directory.path()).1).replace(&"#".repeat(50), "[50 #]"));
+    fs::remove_file(&path).unwrap();
+    told_all.push(told(&load_from(directory.path()).1));
+    fs::create_dir(&path).unwrap();
+    told_all.push(told(&load_from(directory.path()).1));
+    symlink("/dev/zero", directory.path().join("zero")).unwrap();
+    told_all.push(told(&load(&directory.path().join("zero"), "zero", BUILTIN).1));
+    snapshot("no_file", &told_all.join("\n"));
+}

@@ -1,0 +1,247 @@
+//! `host:` and `plugins:`.
+
+use std::collections::BTreeMap;
+
+use crate::name::UnitName;
+use crate::yaml::{Decoded, Fields, Reported, Value};
+
+use super::decode::name;
+use super::project::{LanguageName, Unit, UnitRole};
+use super::scope::{Expected, Scope, Spoken, claim};
+
+/// The keys of a unit.
+const KEYS: &[&str] = &[
+    "name",
+    "language",
+    "source",
+    "inputs",
+    "package",
+    "artifacts",
+    "command",
+    "fetch",
+    "env",
+];
+/// The languages by the names that they have in the file.
+const LANGUAGES: &[(&str, LanguageName)] = &[
+    ("rust", LanguageName::Rust),
+    ("go", LanguageName::Go),
+    ("c", LanguageName::C),
+    ("cpp", LanguageName::Cpp),
+];
+/// The longest file name that Linux's file systems hold.
+const FILE_NAME_LIMIT_BYTES: usize = 255;
+/// What lies next to the artifacts in a bundle.
+const RESERVED_ARTIFACT: &str = "manifest.json";
+
+pub(super) fn host<'v>(value: Value<'v>, scope: &mut Scope<'v, '_>) -> Decoded<Unit> {
+    unit(value, UnitRole::Host, scope)
+}
+
+pub(super) fn plugins<'v>(value: Value<'v>, scope: &mut Scope<'v, '_>) -> Decoded<Vec<Unit>> {
+    let plugins = value.list(|item| unit(item, UnitRole::Plugin, scope))?;
+    if plugins.is_empty() {
+        return Err(value.report(
+            "a project needs a plugin",
+            "add one: `- {name: …, language: …, source: …, artifacts: […]}`",
+        ));
+    }
+    Ok(plugins)
+}
+
+fn unit<'v>(value: Value<'v>, role: UnitRole, scope: &mut Scope<'v, '_>) -> Decoded<Unit> {
+    let what = match role {
+        UnitRole::Host => "the host",
+        UnitRole::Plugin => "a plugin",
+    };
+    value.fields(what, KEYS, |fields| {
+        let language = language(&fields, role, scope);
+        let artifacts = fields.required("artifacts", "the files that it yields: `[lib.so]`", |value| {
+            artifacts(value, language.ok().filter(|_| fields.get("command").is_none()), scope)
+        });
+        if role == UnitRole::Host {
+            scope.host_artifacts = artifacts.as_ref().ok().cloned();
+        }
+        let name = unit_name(&fields, role, artifacts.as_deref(), scope);
+        let source = fields.required("source", "the directory that it is compiled in", |value| {
+            scope.path(value, Expected::Directory)
+        });
+        let inputs = fields.or("inputs", Vec::new(), |value| {
+            let mut taken = BTreeMap::new();
+            value.list(|item| {
+                let path = scope.path(item, Expected::FileOrDirectory)?;
+                claim(&mut taken, "input", &path, item).map(|()| path)
+            })
+        });
+        let package = fields.optional("package", |value| package(value, language.ok()));
+        let command = fields.optional("command", script);
+        let fetch = fields.optional("fetch", script);
+        let env = fields.or("env", BTreeMap::new(), |value| variables(value, REFUSED_VARIABLES));
+        Ok(Unit {
+            name: name?,
+            role,
+            language: language?,
+            source: source?,
+            inputs: inputs?,
+            package: package?,
+            artifacts: artifacts?,
+            command: command?,
+            fetch: fetch?,
+            env: env?,
+        })
+    })
+}
+
+fn language<'v>(fields: &Fields<'v, '_>, role: UnitRole, scope: &mut Scope<'v, '_>) -> Decoded<LanguageName> {
+    fields.required("language", "`rust`, `go`, `c` or `cpp`", |value| {
+        let synonym = match value.word()?.to_ascii_lowercase().as_str() {
+            "c++" | "cxx" | "cc" => Some("cpp"),
+            "golang" => Some("go"),
+            _ => None,
+        };
+        if let Some(synonym) = synonym {
+            let message = format!("unknown language `{}`", value.word()?);
+            return Err(value.report(message, format!("did you mean `{synonym}`?")));
+        }
+        let language = value.one_of("language", LANGUAGES)?;
+        let has_command = fields.get("command").is_some();
+        scope.languages.push(Spoken {
+            place: value,
+            language,
+            role,
+            has_command,
+        });
+        Ok(language)
+    })
+}
+
+/// `name:`; a host without it is called as its first artifact.
+fn unit_name(
+    fields: &Fields<'_, '_>,
+    role: UnitRole,
+    artifacts: Result<&[String], &Reported>,
+    scope: &mut Scope<'_, '_>,
+) -> Decoded<UnitName> {
+    if let (UnitRole::Host, None) = (role, fields.get("name")) {
+        let first = artifacts
+            .map_err(|reported| *reported)?
+            .first()
+            .map_or("", String::as_str);
+        claim(&mut scope.names, "unit", first, fields.value())?;
+        return UnitName::new(first).map_err(|_| {
+            let message = format!("the host needs a `name:`, as its artifact's, `{first}`, is not a name");
+            fields.value().report_absent(message, "add `name:` in lower case")
+        });
+    }
+    fields.required("name", "a name for it", |value| {
+        let text = value.text()?;
+        let unit = name(value, UnitName::new);
+        claim(&mut scope.names, "unit", text, value)?;
+        unit
+    })
+}
+
+/// `artifacts:`; `language` is the one whose own command makes them, which for all but Rust makes one.
+fn artifacts(value: Value<'_>, language: Option<LanguageName>, scope: &mut Scope<'_, '_>) -> Decoded<Vec<String>> {
+    let yields_one = language.is_some_and(|language| language != LanguageName::Rust);
+    let mut count = 0;
+    let artifacts = value.list(|item| {
+        let artifact = artifact(item)?;
+        claim(&mut scope.artifacts, "artifact", &artifact, item)?;
+        count += 1;
+        if yields_one && count > 1 {
+            let label = "add a `command:` that leaves all of them in $LOCKSTEP_OUT, or make it a plugin of its own";
+            return Err(item.report("the language's own command yields one artifact", label));
+        }
+        Ok(artifact)
+    })?;
+    if artifacts.is_empty() {
+        return Err(value.report("a unit without artifacts", "name the files that it yields: `[lib.so]`"));
+    }
+    Ok(artifacts)
+}
+
+/// The name of a file in a bundle, where all artifacts lie side by side.
+fn artifact(value: Value<'_>) -> Decoded<String> {
+    let text = value.filled_text()?;
+    let problem = |label: &str| Err(value.report(format!("the artifact `{text}` is no plain file name"), label));
+    if text.contains('/') {
+        let last = text.trim_end_matches('/').rsplit('/').next().unwrap_or_default();
+        return problem(&format!("name the file alone, wherever the build puts it: `{last}`"));
+    }
+    if text == "." || text == ".." || text.starts_with('-') || text.chars().any(char::is_control) {
+        return problem("write a name like `libshout.so`");
+    }
+    if text.len() > FILE_NAME_LIMIT_BYTES {
+        return problem(&format!("write at most {FILE_NAME_LIMIT_BYTES} bytes"));
+    }
+    if text == RESERVED_ARTIFACT {
+        let label = "choose another name: the bundle's manifest lies beside the artifacts";
+        return Err(value.report(format!("the name `{text}` is taken"), label));
+    }
+    Ok(text.to_owned())
+}
+
+fn package(value: Value<'_>, language: Option<LanguageName>) -> Decoded<String> {
+    let text = value.filled_text()?;
+    if language.is_some_and(|language| language != LanguageName::Go) {
+        return Err(value.report(
+            "`package` is for Go units only",
+            "remove it; `source:` says what is compiled",
+        ));
+    }
+    let leaves = text.starts_with('/') || text.split('/').any(|part| part == "..");
+    if leaves || text.starts_with('-') || text.contains("...") || text.contains(char::is_whitespace) {
+        let label = "write one package of the module: `./plugins/match`";
+        return Err(value.report(format!("`{text}` is no package of the module in `source`"), label));
+    }
+    Ok(text.to_owned())
+}
+
+fn script(value: Value<'_>) -> Decoded<String> {
+    if value.is_list() {
+        return Err(value.report("a shell script must be text", "write one line, or several after `|`"));
+    }
+    value.filled_text().map(str::to_owned)
+}
+
+/// Variables that a unit cannot set, and what to do instead.
+pub(super) const REFUSED_VARIABLES: &[(&str, &str)] = &[
+    ("SOURCE_DATE_EPOCH", "set `source_date_epoch:` of the project instead"),
+    (
+        "LOCKSTEP_OUT",
+        "it is the same in every container; write `$LOCKSTEP_OUT` where you need it",
+    ),
+    (
+        "LOCKSTEP_DEPS",
+        "it is the same in every container; write `$LOCKSTEP_DEPS` where you need it",
+    ),
+];
+
+/// `env:`; but for those in `refused`.
+pub(super) fn variables(value: Value<'_>, refused: &[(&str, &str)]) -> Decoded<BTreeMap<String, String>> {
+    if value.is_list() {
+        return Err(value.report(
+            "`env` must be a mapping, found a list",
+            "write `NAME: value` in place of `NAME=value`",
+        ));
+    }
+    let entries = value.entries(|key, value| {
+        let name = variable(key, refused);
+        let text = value.word();
+        Ok((name?, text?.to_owned()))
+    })?;
+    Ok(entries.into_iter().collect())
+}
+
+fn variable(key: Value<'_>, refused: &[(&str, &str)]) -> Decoded<String> {
+    let name = key.text()?;
+    let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'_';
+    if name.is_empty() || name.starts_with(|first: char| first.is_ascii_digit()) || !name.bytes().all(is_plain) {
+        let label = "write letters, digits and `_`, no digit first";
+        return Err(key.report(format!("`{name}` is no name of a variable"), label));
+    }
+    if let Some((_, label)) = refused.iter().find(|(refused, _)| *refused == name) {
+        return Err(key.report(format!("the variable `{name}` is lockstep's"), *label));
+    }
+    Ok(name.to_owned())
+}
