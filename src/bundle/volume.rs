@@ -70,10 +70,7 @@ pub enum VolumeError {
     #[error(transparent)]
     Manifest(#[from] ManifestError),
     /// The volume belongs to another project.
-    #[error(
-        "the volume `{volume}` belongs to the project `{owner}`\n  \
-         hint: give one of the projects another name, or remove the volume if it is not needed any more"
-    )]
+    #[error("the volume `{volume}` belongs to the project `{owner}`")]
     Foreign {
         /// The volume.
         volume: String,
@@ -97,6 +94,20 @@ pub enum VolumeError {
     },
 }
 
+impl VolumeError {
+    /// What to do about it, where lockstep knows.
+    #[must_use]
+    pub fn hint(&self) -> Option<String> {
+        match self {
+            Self::Engine(error) => error.hint(),
+            Self::Foreign { volume, .. } => Some(format!(
+                "give one of the projects another name; or, if it is not needed: docker volume rm {volume}"
+            )),
+            Self::Manifest(_) | Self::Helper { .. } => None,
+        }
+    }
+}
+
 fn said(output: &str) -> String {
     if output.is_empty() {
         String::new()
@@ -110,11 +121,13 @@ fn said(output: &str) -> String {
 pub struct ReleaseVolume {
     /// `lockstep-<project>-<environment>`.
     pub name: String,
-    /// Labels for the volume, should it have to be made, and for the helper container.
+    /// Labels for the volume, should it have to be made.
     pub labels: Labels,
+    /// Labels for the helper container.
+    pub container_labels: Labels,
     /// A value for [`INSTANCE_LABEL`] that no other run uses.
     pub instance: String,
-    /// The helper container's name; a number is appended.
+    /// What the helper container's name starts with; its purpose is appended.
     pub container_name: String,
     /// An image with a shell, `ln`, `mv`, `rm` and `readlink`: the build image.
     pub image: ImageId,
@@ -162,7 +175,10 @@ pub async fn stage(
     let owner = existing.as_ref().and_then(|facts| facts.labels.get(PROJECT_LABEL));
     if let Some(owner) = owner.filter(|owner| volume.labels.get(PROJECT_LABEL) != Some(owner)) {
         let owner = owner.clone();
-        return Err(VolumeError::Foreign { volume: volume.name, owner });
+        return Err(VolumeError::Foreign {
+            volume: volume.name,
+            owner,
+        });
     }
     let made_volume = existing.is_none();
     let instance = match existing {
@@ -328,7 +344,7 @@ fn helper_spec(volume: &ReleaseVolume, purpose: &str, script: &str, release: &st
         environment: BTreeMap::new(),
         working_directory: "/".to_owned(),
         user: "0:0".to_owned(),
-        labels: volume.labels.clone(),
+        labels: volume.container_labels.clone(),
         network: Network::None,
         mounts: vec![Mount::Volume {
             name: volume.name.clone(),
