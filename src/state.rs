@@ -30,8 +30,7 @@ const SWEEP_LIMIT_ENTRIES: usize = 1000;
 pub enum StateError {
     /// Another run goes on for too long.
     #[error(
-        "another run of this project ({holder}) did not end within {} s\n  \
-         hint: wait for it, or end it; the lock is {}", limit.as_secs(), path.display()
+        "another run of this project ({holder}) did not end within {} s", limit.as_secs()
     )]
     Busy {
         /// What the other run wrote about itself.
@@ -51,6 +50,17 @@ pub enum StateError {
         /// The operating system's words.
         cause: io::Error,
     },
+}
+
+impl StateError {
+    /// What to do about it, where lockstep knows.
+    #[must_use]
+    pub fn hint(&self) -> Option<String> {
+        match self {
+            Self::Busy { path, .. } => Some(format!("wait for it, or end it; it holds {}", path.display())),
+            Self::Io { .. } => None,
+        }
+    }
 }
 
 fn failed<'path>(action: &'static str, path: &'path Path) -> impl FnOnce(io::Error) -> StateError + 'path {

@@ -149,9 +149,7 @@ pub enum ManifestError {
         cause: serde_json::Error,
     },
     /// It is of another version.
-    #[error(
-        "the manifest has schema version {found}, and this lockstep reads {MANIFEST_SCHEMA_VERSION}\n  hint: build the bundle again"
-    )]
+    #[error("the manifest has schema version {found}, and this lockstep reads {MANIFEST_SCHEMA_VERSION}")]
     Version {
         /// What it has.
         found: u32,

@@ -32,15 +32,14 @@ pub enum PublishError {
         cause: ManifestError,
     },
     /// There is something else where the bundle belongs.
-    #[error("{} is not a directory that lockstep made\n  hint: move it away", path.display())]
+    #[error("{} is not a directory that lockstep made", path.display())]
     InTheWay {
         /// What is there.
         path: PathBuf,
     },
     /// Both directories must be on one file system.
     #[error(
-        "{} and {} are on different file systems, so that a bundle cannot appear there all at once\n  \
-         hint: make `{BUNDLE_DIRECTORY}` an ordinary directory of the project", from.display(), to.display()
+        "{} and {} are on different file systems, so that a bundle cannot appear there all at once", from.display(), to.display()
     )]
     OtherFileSystem {
         /// Where the bundle was made.
@@ -58,6 +57,22 @@ pub enum PublishError {
         /// The operating system's words.
         cause: io::Error,
     },
+}
+
+impl PublishError {
+    /// What to do about it, where lockstep knows.
+    #[must_use]
+    pub fn hint(&self) -> Option<String> {
+        match self {
+            Self::State(error) => error.hint(),
+            Self::Manifest { .. } => Some("build the bundle again".to_owned()),
+            Self::InTheWay { .. } => Some("move it away".to_owned()),
+            Self::OtherFileSystem { .. } => Some(format!(
+                "make `{BUNDLE_DIRECTORY}` an ordinary directory of the project"
+            )),
+            Self::Io { .. } => None,
+        }
+    }
 }
 
 fn failed<'path>(action: &'static str, path: &'path Path) -> impl FnOnce(io::Error) -> PublishError + 'path {

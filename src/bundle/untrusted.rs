@@ -13,6 +13,7 @@ use tar::{EntryType, Header};
 
 use crate::digest::{Digest, Hasher};
 use crate::engine::ByteStream;
+use crate::nearest::nearest;
 use crate::stream;
 
 const BLOCK_BYTES: usize = 512;
@@ -69,12 +70,7 @@ pub struct Collected {
 #[derive(Debug, thiserror::Error)]
 pub enum CollectError {
     /// Declared artifacts are not there.
-    #[error(
-        "the command ended well but left no {}{}\n  hint: {}",
-        list(missing),
-        there_is(found),
-        missing_hint(missing, found)
-    )]
+    #[error("the command ended well but left no {}{}", list(missing), there_is(found))]
     Missing {
         /// The names declared and not found.
         missing: Vec<String>,
@@ -82,9 +78,7 @@ pub enum CollectError {
         found: Vec<String>,
     },
     /// A declared artifact is something else than a file.
-    #[error(
-        "the artifact `{name}` is a {kind}, not a file\n  hint: copy the file itself into the output directory, for example with `cp -L`"
-    )]
+    #[error("the artifact `{name}` is a {kind}, not a file")]
     NotAFile {
         /// Its name.
         name: String,
@@ -92,9 +86,7 @@ pub enum CollectError {
         kind: &'static str,
     },
     /// A declared artifact is larger than the limit.
-    #[error(
-        "the artifact `{name}` is larger than {limit_bytes} bytes\n  hint: strip it, or raise `limits: {{artifact: …}}`"
-    )]
+    #[error("the artifact `{name}` is larger than {limit_bytes} bytes")]
     TooLarge {
         /// Its name.
         name: String,
@@ -108,7 +100,7 @@ pub enum CollectError {
         name: String,
     },
     /// The archive has more of something than any sensible output.
-    #[error("the output directory has {what}: more than the limit of {limit}\n  hint: leave only the artifacts there")]
+    #[error("the output directory has {what}: more than the limit of {limit}")]
     Limit {
         /// For example `too many entries`.
         what: &'static str,
@@ -156,35 +148,26 @@ fn there_is(found: &[String]) -> String {
     }
 }
 
-fn missing_hint(missing: &[String], found: &[String]) -> String {
-    let similar = missing.iter().find_map(|name| Some((name, nearest(name, found)?)));
-    match similar {
-        Some((name, near)) => format!("did you mean `{near}` where `artifacts` says `{name}`?"),
-        None => "every name under `artifacts` must be a file in $LOCKSTEP_OUT when the command ends".to_owned(),
+impl CollectError {
+    /// What to do about it, where lockstep knows.
+    #[must_use]
+    pub fn hint(&self) -> Option<String> {
+        let hint = match self {
+            Self::Missing { missing, found } => {
+                let similar = |name: &String| Some((name.clone(), nearest(name, found.iter().map(String::as_str))?));
+                if let Some((name, near)) = missing.iter().find_map(similar) {
+                    return Some(format!("did you mean `{near}` where `artifacts` says `{name}`?"));
+                }
+                "every name under `artifacts` must be a file in $LOCKSTEP_OUT when the command ends"
+            }
+            Self::NotAFile { .. } => "copy the file itself to $LOCKSTEP_OUT, for example with `cp -L`",
+            Self::TooLarge { .. } => "strip it, or raise `artifact` under `limits`",
+            Self::Limit { .. } => "leave only the artifacts in $LOCKSTEP_OUT",
+            Self::Twice { .. } => "give each artifact of an environment a name of its own",
+            Self::Hostile { .. } | Self::Damaged { .. } | Self::Stream { .. } | Self::Write { .. } => return None,
+        };
+        Some(hint.to_owned())
     }
-}
-
-/// The name that needs the fewest edits, when those are few.
-fn nearest<'found>(name: &str, found: &'found [String]) -> Option<&'found String> {
-    let limit = name.chars().count() / 2;
-    let nearest = found.iter().min_by_key(|other| edits(name, other))?;
-    (edits(name, nearest) <= limit).then_some(nearest)
-}
-
-/// How many characters must be added, removed or replaced to make one text of the other (Levenshtein's distance).
-fn edits(left: &str, right: &str) -> usize {
-    let right: Vec<char> = right.chars().collect();
-    let mut row: Vec<usize> = (0..=right.len()).collect();
-    for (index, from) in left.chars().enumerate() {
-        let mut diagonal = row[0];
-        row[0] = index + 1;
-        for (column, to) in right.iter().enumerate() {
-            let replaced = diagonal + usize::from(from != *to);
-            diagonal = row[column + 1];
-            row[column + 1] = replaced.min(diagonal + 1).min(row[column] + 1);
-        }
-    }
-    row[right.len()]
 }
 
 /// Takes the declared artifacts out of an archive as the engine sends it and writes them into `directory`, which exists.

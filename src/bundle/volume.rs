@@ -12,12 +12,13 @@ use std::time::Duration;
 use std::{fmt, io};
 
 use futures_util::StreamExt;
+use tokio::time::timeout;
 
 use super::manifest::MANIFEST_LIMIT_BYTES;
 use super::{ArtifactRecord, MANIFEST_FILE, Manifest, ManifestError};
 use crate::engine::{
-    ByteStream, ContainerId, ContainerSpec, Engine, EngineError, ImageId, Labels, Mount, Network, OutputStream,
-    ResourceLimits,
+    ByteStream, ContainerId, ContainerSpec, Engine, EngineError, ImageId, Labels, LogStream, Mount, Network,
+    OutputStream, ResourceLimits,
 };
 use crate::source::{DeterministicTar, Owner};
 use crate::stream;
@@ -70,10 +71,7 @@ pub enum VolumeError {
     #[error(transparent)]
     Manifest(#[from] ManifestError),
     /// The volume belongs to another project.
-    #[error(
-        "the volume `{volume}` belongs to the project `{owner}`\n  \
-         hint: give one of the projects another name, or remove the volume if it is not needed any more"
-    )]
+    #[error("the volume `{volume}` belongs to the project `{owner}`")]
     Foreign {
         /// The volume.
         volume: String,
@@ -97,6 +95,20 @@ pub enum VolumeError {
     },
 }
 
+impl VolumeError {
+    /// What to do about it, where lockstep knows.
+    #[must_use]
+    pub fn hint(&self) -> Option<String> {
+        match self {
+            Self::Engine(error) => error.hint(),
+            Self::Foreign { volume, .. } => Some(format!(
+                "give one of the projects another name; or, if it is not needed: docker volume rm {volume}"
+            )),
+            Self::Manifest(_) | Self::Helper { .. } => None,
+        }
+    }
+}
+
 fn said(output: &str) -> String {
     if output.is_empty() {
         String::new()
@@ -110,11 +122,13 @@ fn said(output: &str) -> String {
 pub struct ReleaseVolume {
     /// `lockstep-<project>-<environment>`.
     pub name: String,
-    /// Labels for the volume, should it have to be made, and for the helper container.
+    /// Labels for the volume, should it have to be made.
     pub labels: Labels,
+    /// Labels for the helper container.
+    pub container_labels: Labels,
     /// A value for [`INSTANCE_LABEL`] that no other run uses.
     pub instance: String,
-    /// The helper container's name; a number is appended.
+    /// What the helper container's name starts with; its purpose is appended.
     pub container_name: String,
     /// An image with a shell, `ln`, `mv`, `rm` and `readlink`: the build image.
     pub image: ImageId,
@@ -147,6 +161,9 @@ impl fmt::Debug for StagedRelease {
 
 /// Brings a complete bundle (`directory`, with its manifest's artifacts) into the volume, beside what is current. A
 /// release that is there already with the same manifest is used as it is.
+///
+/// Run it to its end, also when the run is cancelled, and then discard: dropped halfway it leaves a container, which its
+/// labels find, and perhaps a volume without a release, which the next run uses.
 ///
 /// # Errors
 /// [`VolumeError`]; nothing that was made is left behind then, as far as the engine still answers.
@@ -289,12 +306,14 @@ impl StagedRelease {
 
     /// Starts a helper and waits for it to end well.
     async fn run(&self, helper: &ContainerId, action: &'static str) -> Result<(), VolumeError> {
+        let logs = self.engine.logs(helper).await?;
         self.engine.start(helper).await?;
+        // The output ends when the helper does; what it says then counts, not how long it kept silent.
+        let output = timeout(HELPER_TIMEOUT, errors_in(logs)).await.unwrap_or_default();
         let exit = self.engine.wait(helper, HELPER_TIMEOUT).await?;
         if exit.status == 0 {
             return Ok(());
         }
-        let output = self.errors_of(helper).await;
         Err(VolumeError::Helper {
             action,
             volume: self.volume.name.clone(),
@@ -302,22 +321,18 @@ impl StagedRelease {
             output,
         })
     }
+}
 
-    async fn errors_of(&self, helper: &ContainerId) -> String {
-        let mut text = Vec::new();
-        if let Ok(mut logs) = self.engine.logs(helper).await {
-            while let Some(Ok((stream, bytes))) = logs.next().await {
-                if stream == OutputStream::Stderr {
-                    text.extend_from_slice(&bytes);
-                }
-                if text.len() > HELPER_OUTPUT_LIMIT_BYTES {
-                    break;
-                }
-            }
+/// What is written to standard error, to its end, but no more of it than an error can show.
+async fn errors_in(mut logs: LogStream) -> String {
+    let mut text = Vec::new();
+    while let Some(Ok((stream, bytes))) = logs.next().await {
+        let room = HELPER_OUTPUT_LIMIT_BYTES - text.len();
+        if stream == OutputStream::Stderr {
+            text.extend_from_slice(&bytes[..bytes.len().min(room)]);
         }
-        text.truncate(HELPER_OUTPUT_LIMIT_BYTES);
-        String::from_utf8_lossy(&text).trim().to_owned()
     }
+    String::from_utf8_lossy(&text).trim().to_owned()
 }
 
 /// A container that has the volume and nothing else. It is root, because the root of a fresh volume is root's, and has no
@@ -331,7 +346,7 @@ fn helper_spec(volume: &ReleaseVolume, purpose: &str, script: &str, release: &st
         environment: BTreeMap::new(),
         working_directory: "/".to_owned(),
         user: "0:0".to_owned(),
-        labels: volume.labels.clone(),
+        labels: volume.container_labels.clone(),
         network: Network::None,
         mounts: vec![Mount::Volume {
             name: volume.name.clone(),

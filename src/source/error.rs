@@ -3,7 +3,7 @@
 use std::io;
 use std::path::PathBuf;
 
-/// What is wrong with a source tree. Every message ends with what to do about it, where there is something to do.
+/// What is wrong with a source tree.
 #[derive(Debug, thiserror::Error)]
 pub enum SourceError {
     /// A path given in the project's file does not exist.
@@ -15,19 +15,19 @@ pub enum SourceError {
         project: PathBuf,
     },
     /// A path given in the project's file is absolute, empty or leads out of the project.
-    #[error("`{path}` leaves the project: sources and inputs are paths inside its directory")]
+    #[error("`{path}` leads out of the project")]
     Outside {
         /// The path as given.
         path: String,
     },
     /// A unit's source is no directory.
-    #[error("`{path}` is not a directory: a unit's source is the directory that it is compiled in")]
+    #[error("`{path}` is not a directory")]
     NotADirectory {
         /// The path as given.
         path: String,
     },
     /// A path given in the project's file leads through a symbolic link.
-    #[error("`{path}` leads through the symbolic link `{link}`: name the directory that it points to")]
+    #[error("`{path}` leads through the symbolic link `{link}`")]
     ThroughLink {
         /// The path as given.
         path: String,
@@ -35,10 +35,7 @@ pub enum SourceError {
         link: String,
     },
     /// A path given in the project's file is among what is never uploaded.
-    #[error(
-        "`{path}` would not be uploaded: a rule in .gitignore or .lockstepignore excludes it, or it holds no file\n  \
-         hint: put `!{path}` into .lockstepignore when the rule is .gitignore's; lockstep's own files are never uploaded"
-    )]
+    #[error("`{path}` would not be uploaded: a rule excludes it, or it holds no file")]
     Excluded {
         /// The path as given.
         path: String,
@@ -52,13 +49,13 @@ pub enum SourceError {
         cause: String,
     },
     /// A name that is not UTF-8.
-    #[error("the name of `{path}` is not UTF-8: rename it, or exclude it in .lockstepignore")]
+    #[error("the name of `{path}` is not UTF-8")]
     Name {
         /// The path, with replacement characters.
         path: String,
     },
     /// A path too long for a tar and for most file systems.
-    #[error("`{path}` is longer than {limit} bytes: shorten it, or exclude it in .lockstepignore")]
+    #[error("`{path}` is longer than {limit} bytes")]
     PathTooLong {
         /// The path, relative to the project.
         path: String,
@@ -66,9 +63,7 @@ pub enum SourceError {
         limit: usize,
     },
     /// A socket, a device or a named pipe.
-    #[error(
-        "`{path}` is a {kind}, and only files, directories and symbolic links can be uploaded\n  hint: exclude it in .lockstepignore"
-    )]
+    #[error("`{path}` is a {kind}, and only files, directories and symbolic links can be uploaded")]
     Kind {
         /// The path, relative to the project.
         path: String,
@@ -76,7 +71,7 @@ pub enum SourceError {
         kind: &'static str,
     },
     /// A symbolic link that means something else inside a container.
-    #[error("the symbolic link `{path}` points to `{target}`, {why}\n  hint: {hint}")]
+    #[error("the symbolic link `{path}` points to `{target}`, {why}")]
     Link {
         /// The link, relative to the project.
         path: String,
@@ -88,7 +83,7 @@ pub enum SourceError {
         hint: &'static str,
     },
     /// Too many files.
-    #[error("there are more than {limit} files below `{path}`\n  hint: exclude what is not source in .lockstepignore")]
+    #[error("there are more than {limit} files below `{path}`")]
     TooMany {
         /// The unit's source.
         path: String,
@@ -96,10 +91,7 @@ pub enum SourceError {
         limit: usize,
     },
     /// Too many bytes.
-    #[error(
-        "the files below `{path}` are larger than {limit_bytes} bytes together; the largest is `{largest}`\n  \
-         hint: exclude what is not source in .lockstepignore"
-    )]
+    #[error("the files below `{path}` are larger than {limit_bytes} bytes together; the largest is `{largest}`")]
     TooLarge {
         /// The unit's source.
         path: String,
@@ -109,9 +101,7 @@ pub enum SourceError {
         limit_bytes: u64,
     },
     /// A file is not what it was when it was hashed.
-    #[error(
-        "`{path}` changed while the build was reading it\n  hint: build again when nothing writes into the sources"
-    )]
+    #[error("`{path}` changed while the build was reading it")]
     Changed {
         /// The path, relative to the project.
         path: String,
@@ -126,4 +116,28 @@ pub enum SourceError {
         /// The operating system's words.
         cause: io::Error,
     },
+}
+
+impl SourceError {
+    /// What to do about it, where lockstep knows.
+    #[must_use]
+    pub fn hint(&self) -> Option<String> {
+        let hint = match self {
+            Self::Outside { .. } => "`source` and `inputs` are paths inside the project's directory",
+            Self::NotADirectory { .. } => "a unit's `source` is the directory that it is compiled in",
+            Self::ThroughLink { .. } => "name the directory that it points to",
+            Self::Excluded { path } => {
+                return Some(format!(
+                    "put `!{path}` into .lockstepignore if a .gitignore excludes it; lockstep's own files always stay"
+                ));
+            }
+            Self::Name { .. } | Self::PathTooLong { .. } => "rename it, or exclude it in .lockstepignore",
+            Self::Kind { .. } => "exclude it in .lockstepignore",
+            Self::Link { hint, .. } => hint,
+            Self::TooMany { .. } | Self::TooLarge { .. } => "exclude what is not source in .lockstepignore",
+            Self::Changed { .. } => "build again when nothing writes into the sources",
+            Self::Missing { .. } | Self::IgnoreRule { .. } | Self::Io { .. } => return None,
+        };
+        Some(hint.to_owned())
+    }
 }

@@ -150,16 +150,17 @@ fn ignore_rules_of_the_project_apply_and_no_others() {
 fn what_cannot_be_uploaded_is_named() {
     let check = |files: &[(&str, &str)], source: &str, inputs: &[&str], expected: &str| {
         let project = project(files);
-        let error = scan(&project, source, inputs).unwrap_err().to_string();
-        assert!(error.contains(expected), "{error}\n  expected: {expected}");
+        let error = scan(&project, source, inputs).unwrap_err();
+        let text = format!("{error}\nhint: {}", error.hint().unwrap_or_default());
+        assert!(text.contains(expected), "{text}\nexpected: {expected}");
     };
     let main = ("host/main.c", "");
     check(&[main], "hots", &[], "`hots` does not exist in");
     check(&[main], "host/main.c/x", &[], "does not exist in");
     check(&[main], "host/main.c", &[], "is not a directory");
-    check(&[main], "host", &["../x"], "leaves the project");
-    check(&[main], "host", &["/etc"], "leaves the project");
-    check(&[main], "", &[], "leaves the project");
+    check(&[main], "host", &["../x"], "leads out of the project");
+    check(&[main], "host", &["/etc"], "leads out of the project");
+    check(&[main], "", &[], "leads out of the project");
     check(
         &[main, ("h -> host", "")],
         "h",
