@@ -13,8 +13,8 @@ use super::scope::{Spoken, claim};
 const KEYS: &[&str] = &["loader", "abi", "symbols", "calls"];
 /// The keys of a call.
 const CALL_KEYS: &[&str] = &["symbol", "args", "returns"];
-/// What every calling convention passes in registers.
-const ARGUMENTS_LIMIT: usize = 6;
+/// What the smoke loader passes: as many as every calling convention that matters has registers for.
+const ARGUMENTS_LIMIT_COUNT: usize = 4;
 
 /// `languages` are the units', as far as they are known.
 pub(super) fn contract(value: Value<'_>, languages: &[Spoken<'_>]) -> Decoded<Contract> {
@@ -72,8 +72,8 @@ fn call(value: Value<'_>, symbols: Option<&[String]>) -> Decoded<Call> {
         });
         let args = fields.or("args", Vec::new(), |value| {
             let args = value.list(argument)?;
-            if args.len() > ARGUMENTS_LIMIT {
-                let label = format!("a call has {ARGUMENTS_LIMIT} at most");
+            if args.len() > ARGUMENTS_LIMIT_COUNT {
+                let label = format!("a call has {ARGUMENTS_LIMIT_COUNT} at most");
                 return Err(value.report(format!("{} arguments are too many", args.len()), label));
             }
             Ok(args)

@@ -1,6 +1,7 @@
 //! `requests:` of a server's smoke test.
 
 use std::collections::BTreeMap;
+use std::net::Ipv4Addr;
 
 use crate::yaml::{Decoded, Fields, Value};
 
@@ -13,8 +14,6 @@ const KEYS: &[&str] = &["method", "path", "url", "headers", "body", "expect"];
 const EXPECT_KEYS: &[&str] = &["status", "headers", "body"];
 /// What HTTP defines (RFC 9110, section 9.3; RFC 5789), but for those that make a tunnel.
 const METHODS: &[&str] = &["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"];
-/// The only addresses that a container without a network has.
-const LOOPBACK_HOSTS: &[&str] = &["127.0.0.1", "localhost", "[::1]"];
 
 /// `ready` is the server's, when it is known.
 pub(super) fn request(value: Value<'_>, ready: Option<&Ready>) -> Decoded<Request> {
@@ -94,7 +93,7 @@ pub(super) fn url(value: Value<'_>) -> Decoded<String> {
         Some(colon) => (&authority[..colon], &authority[colon + 1..]),
         None => (authority, "80"),
     };
-    if !LOOPBACK_HOSTS.contains(&host) {
+    if !is_loopback(host) {
         return problem("write `127.0.0.1` for the host: the container has no network but its own loopback");
     }
     if !port.bytes().all(|digit| digit.is_ascii_digit()) || !port.parse::<u16>().is_ok_and(|port| port > 0) {
@@ -102,6 +101,11 @@ pub(super) fn url(value: Value<'_>) -> Decoded<String> {
     }
     let slash = if path.starts_with('/') { "" } else { "/" };
     Ok(format!("http://{authority}{slash}{path}"))
+}
+
+/// A container without a network has no other addresses.
+fn is_loopback(host: &str) -> bool {
+    matches!(host, "localhost" | "[::1]") || host.parse::<Ipv4Addr>().is_ok_and(|address| address.is_loopback())
 }
 
 fn expectation(value: Value<'_>) -> Decoded<ResponseExpectation> {
@@ -141,10 +145,7 @@ fn header_name(key: Value<'_>, taken: &mut BTreeMap<String, usize>) -> Decoded<S
 
 fn header_value(value: Value<'_>) -> Decoded<String> {
     let text = value.word()?;
-    if text
-        .chars()
-        .any(|character| character.is_control() && character != '\t')
-    {
+    if text.chars().any(char::is_control) {
         return Err(value.report(
             "a header's value must be one line",
             "remove line ends and control characters",

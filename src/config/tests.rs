@@ -318,7 +318,11 @@ fn contracts() {
                 ),
                 (
                     "plugin_greet]",
-                    "plugin_greet], calls: [{symbol: plugin_greet, args: [1, 2, 3, 4, 5, 6, 7], returns: bool}]",
+                    "plugin_greet], calls: [{symbol: plugin_greet, args: [1, 2, 3, 4, 5], returns: bool}]",
+                ),
+                (
+                    "plugin_greet]",
+                    "plugin_greet], calls: [{symbol: plugin_greet, returns: int32}]",
                 ),
                 ("plugin_greet]", "plugin_greet], calls: {plugin_greet: []}"),
             ],
@@ -387,6 +391,8 @@ fn smoke_servers() {
                 ("\"http://127.0.0.1:8080/healthz\"", "\"https://127.0.0.1:8080/\""),
                 ("\"http://127.0.0.1:8080/healthz\"", "127.0.0.1:8080"),
                 ("\"http://127.0.0.1:8080/healthz\"", "http://example.org/"),
+                ("\"http://127.0.0.1:8080/healthz\"", "http://127.0.0.1@192.0.2.1/"),
+                ("\"http://127.0.0.1:8080/healthz\"", "http://127.9.9.9:81/x"),
                 ("\"http://127.0.0.1:8080/healthz\"", "http://127.0.0.1:99999/"),
                 ("\"http://127.0.0.1:8080/healthz\"", "http://127.0.0.1:/"),
                 ("\"http://127.0.0.1:8080/healthz\"", "\"http://[::1]:8080\""),

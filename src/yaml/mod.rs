@@ -118,6 +118,10 @@ mod tests {
     /// What someone sees who expects nothing of the document but that it can be read.
     fn problems(bytes: &[u8]) -> String {
         let (_, problems) = read("yaml", "test.yaml", bytes, "anything", |_| Ok(()));
+        told(&problems)
+    }
+
+    fn told(problems: &[Problem]) -> String {
         problems.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n")
     }
 
@@ -176,6 +180,17 @@ mod tests {
         assert!(problems(chain.as_bytes()).contains("nested more than 32 levels deep"));
         assert!(problems(&vec![b'a'; TEXT_LIMIT_BYTES + 1]).contains("the file is too large"));
         assert_eq!(problems(&vec![b'a'; TEXT_LIMIT_BYTES]), "");
+        let (_, found) = read(
+            "yaml",
+            "test.yaml",
+            format!("[{}]", "x, ".repeat(1001)).as_bytes(),
+            "anything",
+            |value| value.list(Value::text).map(|_| ()),
+        );
+        assert_eq!(
+            told(&found).lines().next(),
+            Some("error[yaml]: 1001 items are too many")
+        );
         let many = (0..1000).map(|_| "a: 1\n").collect::<String>();
         let (_, found) = read("yaml", "test.yaml", many.as_bytes(), "anything", |_| Ok(()));
         assert_eq!(found.len(), 200);

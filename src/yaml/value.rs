@@ -5,6 +5,9 @@ use crate::nearest::nearest;
 use super::parse::{Kind, Meaning, Node, Scalar};
 use super::report::{Decoded, Report, Reported};
 
+/// How many items a list or mapping may have: each may be compared with each.
+const ITEMS_LIMIT_COUNT: usize = 1000;
+
 /// A value of a document. It can be copied and kept, to report later what is wrong with it in the light of others.
 #[derive(Clone, Copy)]
 pub struct Value<'a> {
@@ -111,6 +114,14 @@ impl<'a> Value<'a> {
         self.report(message, label)
     }
 
+    fn limit(&self, count: usize) -> Decoded<()> {
+        if count > ITEMS_LIMIT_COUNT {
+            let label = format!("write at most {ITEMS_LIMIT_COUNT}");
+            return Err(self.report(format!("{count} items are too many"), label));
+        }
+        Ok(())
+    }
+
     /// Decodes a list: every item, so that all problems are found.
     ///
     /// # Errors
@@ -125,6 +136,7 @@ impl<'a> Value<'a> {
             };
             return Err(self.report_type("a list", label));
         };
+        self.limit(items.len())?;
         let decoded: Vec<_> = items
             .iter()
             .map(|node| {
@@ -147,6 +159,7 @@ impl<'a> Value<'a> {
         let Kind::Mapping(entries) = &self.node.kind else {
             return Err(self.report_type("a mapping", "write `name: value`, one a line"));
         };
+        self.limit(entries.len())?;
         let decoded: Vec<_> = entries
             .iter()
             .map(|(key, node)| {
@@ -181,6 +194,7 @@ impl<'a> Value<'a> {
             let expected = format!("a mapping that describes {what}");
             return Err(self.report_type(&expected, format!("expected the keys {}", enumerate(keys))));
         };
+        self.limit(entries.len())?;
         let mut result = Ok(());
         let mut misspelled = Vec::new();
         for (node, _) in entries {
