@@ -187,14 +187,18 @@ fn read_file(location: &Path, path: &str, buffer: &mut [u8]) -> Result<Entry, So
     let mut size_bytes = 0;
     loop {
         let count = file.read(buffer).map_err(failed("read"))?;
-        if count == 0 {
-            break;
-        }
         hasher.update(&buffer[..count]);
         size_bytes += count as u64;
+        // A local file gives less than was asked for only at its end, so that one read does for most files.
+        if count == 0 || (count < buffer.len() && size_bytes >= metadata.len()) {
+            break;
+        }
         if size_bytes > metadata.len() {
             return Err(SourceError::Changed { path: path.to_owned() });
         }
+    }
+    if size_bytes != metadata.len() {
+        return Err(SourceError::Changed { path: path.to_owned() });
     }
     let executable = is_executable(&metadata);
     Ok(Entry::File {

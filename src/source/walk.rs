@@ -48,7 +48,7 @@ pub(super) fn walk(project: &Path, source: &str, inputs: &[String]) -> Result<Ve
             continue;
         }
         for root in &mut roots {
-            root.yields_something |= entry.path().starts_with(project.join(&root.path));
+            root.yields_something |= Path::new(&relative).starts_with(&root.path);
         }
         if found.len() == SOURCE_FILES_LIMIT {
             return Err(SourceError::TooMany {
