@@ -1,6 +1,14 @@
 //! The command line: arguments in, exit code out. One file a command.
 
+mod build;
+mod demo;
+mod lock;
+mod matrix;
+mod plan;
+mod runtime;
 mod schema;
+mod smoke;
+mod stop;
 mod world;
 
 use clap::Parser as _;
@@ -12,22 +20,16 @@ pub use world::World;
 /// Runs the program.
 #[must_use]
 pub fn main() -> std::process::ExitCode {
-    // A closed pipe (`lockstep plan | head`) is not worth a word.
     let arguments = match CommandLine::try_parse() {
         Ok(arguments) => arguments,
         Err(error) => {
             let exit = if error.use_stderr() { Exit::Usage } else { Exit::Ok };
+            // Nobody listens when this fails, so there is nobody to tell.
             let _ = error.print();
             return exit.into();
         }
     };
     let world = World::observe(&arguments.global);
-    let exit = match schema::dispatch(arguments, &world) {
-        Ok(exit) => exit,
-        Err(failure) => {
-            world.printer.failure(&failure);
-            failure.exit
-        }
-    };
+    let exit = schema::dispatch(arguments, &world).unwrap_or_else(|stop| stop.report(&world.printer));
     exit.into()
 }

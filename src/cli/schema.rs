@@ -4,9 +4,10 @@ use std::path::PathBuf;
 
 use clap::{Args, CommandFactory as _, Parser, Subcommand, ValueEnum};
 
-use super::World;
+use super::stop::Stop;
+use super::{World, build, demo, lock, matrix, plan, smoke};
 use crate::exit::Exit;
-use crate::report::{Failure, Progress};
+use crate::report::Progress;
 
 /// What `--help` ends with: the exit codes.
 const EXIT_CODES: &str = "Exit codes:
@@ -62,7 +63,20 @@ pub(super) enum Format {
 }
 
 #[derive(Debug, Subcommand)]
-enum Command {}
+enum Command {
+    /// Show what a build would do, without touching the engine
+    Plan(plan::PlanArguments),
+    /// Write, refresh or verify lockstep.lock
+    Lock(lock::LockArguments),
+    /// Build host and plugins in one image, load them for real, publish them
+    Build(build::BuildArguments),
+    /// Load what was built, for real
+    Smoke(smoke::SmokeArguments),
+    /// Load every host with every plugin of every environment
+    Matrix(matrix::MatrixArguments),
+    /// Build, cross and serve the sample projects
+    Demo(demo::DemoArguments),
+}
 
 /// The whole command line, for completions and tests.
 #[must_use]
@@ -71,6 +85,13 @@ pub fn command() -> clap::Command {
 }
 
 /// Runs the command that was given.
-pub(super) fn dispatch(line: CommandLine, _world: &World) -> Result<Exit, Failure> {
-    match line.command {}
+pub(super) fn dispatch(line: CommandLine, world: &World) -> Result<Exit, Stop> {
+    match line.command {
+        Command::Plan(arguments) => plan::plan(&arguments, world),
+        Command::Lock(arguments) => lock::lock(&arguments, world),
+        Command::Build(arguments) => build::build(&arguments, world),
+        Command::Smoke(arguments) => smoke::smoke(&arguments, world),
+        Command::Matrix(arguments) => matrix::matrix(&arguments, world),
+        Command::Demo(arguments) => demo::demo(&arguments, world),
+    }
 }

@@ -5,11 +5,16 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
 
+use serde::Serialize;
+
 use super::schema::Global;
+use super::stop::Stop;
+use crate::config::{Project, load};
 use crate::context::Context;
 use crate::digest::Digest;
 use crate::event::Events;
-use crate::report::{Printer, Progress, reporter};
+use crate::exit::Exit;
+use crate::report::{Failure, Printer, Progress, reporter};
 
 /// What commands need besides their arguments.
 pub struct World {
@@ -49,6 +54,34 @@ impl World {
             printer: Arc::new(Printer::default()),
             progress: if global.quiet { Progress::Quiet } else { global.progress },
         }
+    }
+
+    /// The project.
+    ///
+    /// # Errors
+    /// Every problem of its file.
+    pub(super) fn project(&self) -> Result<Project, Stop> {
+        let shown = self
+            .file
+            .strip_prefix(&self.context.working_directory)
+            .unwrap_or(&self.file)
+            .display()
+            .to_string();
+        let builtin: Vec<&str> = crate::image::builtin_names().collect();
+        let (project, problems) = load(&self.file, &shown, &builtin);
+        project.ok_or(Stop::Problems(problems))
+    }
+
+    /// Prints `value` as JSON on standard output.
+    ///
+    /// # Errors
+    /// When it has no JSON form.
+    pub(super) fn print_json(&self, value: &impl Serialize) -> Result<(), Stop> {
+        let failed =
+            |cause: serde_json::Error| Failure::new(Exit::Internal, "json", format!("failed to print: {cause}"));
+        let text = serde_json::to_string_pretty(value).map_err(failed)?;
+        self.printer.data(&format!("{text}\n"));
+        Ok(())
     }
 
     /// The reporter that the command line asked for.

@@ -25,6 +25,8 @@ pub struct Job<'a> {
     pub uploads: Vec<Upload>,
     /// How long it may run.
     pub limit: Duration,
+    /// The longest line that is kept whole, in bytes.
+    pub line_limit_bytes: usize,
 }
 
 /// Files for a container.
@@ -152,7 +154,7 @@ async fn execute(
     }
     let mut pieces = engine.logs(container).await?;
     engine.start(container).await?;
-    let mut reading = Reading::new(output);
+    let mut reading = Reading::new(job.line_limit_bytes, output);
     let ending = tokio::select! {
         // The end first: a reader that is behind is drained below, and one that is over its limit ends the container.
         biased;
@@ -186,10 +188,10 @@ struct Reading<'a> {
 }
 
 impl<'a> Reading<'a> {
-    fn new(output: LineSink<'a>) -> Self {
+    fn new(line_limit_bytes: usize, output: LineSink<'a>) -> Self {
         Self {
-            stdout: Lines::new(),
-            stderr: Lines::new(),
+            stdout: Lines::new(line_limit_bytes),
+            stderr: Lines::new(line_limit_bytes),
             tail: VecDeque::new(),
             bytes: 0,
             output,

@@ -1,22 +1,27 @@
 //! Output as lines of bounded length.
 
-/// The longest line that is kept whole.
+/// The longest line of what people read that is kept whole.
 pub const LINE_LIMIT_BYTES: usize = 16 * 1024;
 /// What a cut line ends with.
 const CUT_MARK: &str = " […]";
 
 /// Makes lines of pieces. What is not UTF-8 is replaced; a line that is too long is cut, and marked as cut.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Lines {
+    limit_bytes: usize,
     pending: Vec<u8>,
     is_cut: bool,
 }
 
 impl Lines {
-    /// Starts without a line.
+    /// Starts without a line; one of more than `limit_bytes` is cut.
     #[must_use]
-    pub fn new() -> Self {
-        Self::default()
+    pub fn new(limit_bytes: usize) -> Self {
+        Self {
+            limit_bytes,
+            pending: Vec::new(),
+            is_cut: false,
+        }
     }
 
     /// Adds a piece of output and gives every line that it completes to `line`.
@@ -26,7 +31,7 @@ impl Lines {
                 Some((b'\n', text)) => (text, true),
                 _ => (part, false),
             };
-            let room = LINE_LIMIT_BYTES - self.pending.len();
+            let room = self.limit_bytes - self.pending.len();
             self.is_cut |= text.len() > room;
             self.pending.extend_from_slice(&text[..text.len().min(room)]);
             if is_complete {
@@ -62,7 +67,7 @@ mod tests {
     use proptest::prelude::*;
 
     fn lines_of(pieces: &[&[u8]]) -> Vec<String> {
-        let mut lines = Lines::new();
+        let mut lines = Lines::new(LINE_LIMIT_BYTES);
         let mut found = Vec::new();
         for piece in pieces {
             lines.push(piece, |line| found.push(line.to_owned()));

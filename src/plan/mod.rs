@@ -4,6 +4,7 @@
 
 mod action;
 mod environment;
+mod render;
 
 use std::collections::BTreeMap;
 
@@ -16,6 +17,7 @@ use crate::name::{EnvironmentName, ProjectName, UnitName};
 
 pub use action::{Command, UnitPlan, UnitSource};
 pub use environment::{EnvironmentPlan, Publication};
+pub use render::render;
 
 /// The version of the plan's JSON form.
 pub const PLAN_SCHEMA_VERSION: u32 = 1;

@@ -7,6 +7,7 @@ use console::style;
 use indicatif::MultiProgress;
 
 use super::Failure;
+use crate::problem::{Part, Problem};
 
 /// Writes to the two streams. Standard output carries only what somebody could pipe; all else goes to standard error.
 pub struct Printer {
@@ -58,6 +59,21 @@ impl Printer {
             let _ = write!(text, "\n  hint: {hint}");
         }
         self.line(&text);
+    }
+
+    /// Everything that is wrong with a file.
+    pub fn problems(&self, problems: &[Problem]) {
+        let paint = |part: Part, text: &str| match part {
+            Part::Severity | Part::Mark => style(text).for_stderr().red().bold().to_string(),
+            Part::Message => style(text).for_stderr().bold().to_string(),
+            Part::Gutter => style(text).for_stderr().dim().to_string(),
+            Part::Hint => text.to_owned(),
+        };
+        let rendered: Vec<String> = problems
+            .iter()
+            .map(|problem| problem.render(&paint).trim_end().to_owned())
+            .collect();
+        self.line(&rendered.join("\n\n"));
     }
 
     /// What ended the run.

@@ -18,7 +18,7 @@ use super::{
     streams, unordered, unsigned,
 };
 use crate::digest::Digest;
-use crate::engine::lines::Lines;
+use crate::engine::lines::{LINE_LIMIT_BYTES, Lines};
 use crate::engine::{ByteStream, EngineError, ImageBuild, ImageFacts, ImageId, Labels, PullProgress};
 
 /// What the engine answers for every image that an archive brought.
@@ -230,7 +230,7 @@ async fn follow_build(
     mut answers: impl Stream<Item = Result<BuildInfo, Error>> + Unpin,
     log: &(dyn Fn(&str) + Send + Sync),
 ) -> Result<Option<String>, Error> {
-    let mut lines = Lines::new();
+    let mut lines = Lines::new(LINE_LIMIT_BYTES);
     let mut id = None;
     while let Some(answer) = answers.next().await {
         let answer = answer.inspect_err(|_| lines.finish(log))?;

@@ -69,6 +69,7 @@ async fn run(engine: &FakeEngine, cancellation: &CancellationToken) -> Result<(O
         spec: &spec,
         uploads,
         limit: Duration::from_millis(200),
+        line_limit_bytes: crate::engine::lines::LINE_LIMIT_BYTES,
     };
     let collect = |container: ContainerId, outcome: Outcome| async move {
         if !outcome.ending.is_success() {
@@ -148,6 +149,7 @@ async fn only_the_last_lines_are_kept_and_all_are_told() -> Result<(), JobError>
         spec: &spec,
         uploads: Vec::new(),
         limit: LIMIT,
+        line_limit_bytes: crate::engine::lines::LINE_LIMIT_BYTES,
     };
     let outcome = job::run(&engine, job, &count, &CancellationToken::new()).await?;
     assert_eq!(outcome.tail.len(), TAIL_LIMIT_LINES);
@@ -188,6 +190,7 @@ async fn what_cannot_be_read_is_not_blamed_on_the_engine() -> Result<(), JobErro
         spec: &spec,
         uploads,
         limit: LIMIT,
+        line_limit_bytes: crate::engine::lines::LINE_LIMIT_BYTES,
     };
     let error = job::run(&engine, job, &|_, _| {}, &CancellationToken::new())
         .await
@@ -329,6 +332,7 @@ async fn volumes_outlive_containers_and_read_only_mounts_are_that() -> Result<()
             spec: &spec,
             uploads: Vec::new(),
             limit: LIMIT,
+            line_limit_bytes: crate::engine::lines::LINE_LIMIT_BYTES,
         };
         let outcome = job::run(&engine, job, &|_, _| {}, &CancellationToken::new()).await;
         assert_eq!(outcome.is_ok(), expected, "{outcome:?}");

@@ -1,0 +1,59 @@
+//! `lockstep lock`: writes, refreshes or verifies the lock.
+
+use clap::Args;
+
+use super::World;
+use super::build::with_run;
+use super::schema::Format;
+use super::stop::Stop;
+use crate::exit::Exit;
+use crate::run::{LockReport, Options, Run, check_lock};
+
+#[derive(Debug, Args)]
+pub(super) struct LockArguments {
+    /// Look at the world again: all environments, or the one named
+    #[arg(long, value_name = "ENVIRONMENT", num_args = 0..=1, conflicts_with = "check")]
+    update: Option<Option<String>>,
+    /// Only say whether the lock fits the project: exit 6 if it does not
+    #[arg(long)]
+    check: bool,
+    /// What is printed on standard output in the end
+    #[arg(long, value_name = "FORMAT", default_value = "text")]
+    format: Format,
+}
+
+pub(super) fn lock(arguments: &LockArguments, world: &World) -> Result<Exit, Stop> {
+    let project = world.project()?;
+    if arguments.check {
+        let report = check_lock(&project)?;
+        let is_current = report.environments.values().all(Vec::is_empty);
+        show(&report, arguments.format, world)?;
+        return Ok(if is_current { Exit::Ok } else { Exit::Drift });
+    }
+    let asked: Vec<String> = arguments.update.clone().flatten().into_iter().collect();
+    let environments = crate::plan::select(&project, &asked)?;
+    let options = Options { jobs: 1, locked: false };
+    let update = arguments.update.is_some();
+    let report = with_run(project, options, world, async |run: &Run| {
+        run.lock(&environments, update).await
+    })?;
+    show(&report, arguments.format, world)?;
+    Ok(Exit::Ok)
+}
+
+fn show(report: &LockReport, format: Format, world: &World) -> Result<(), Stop> {
+    if format == Format::Json {
+        return world.print_json(report);
+    }
+    for (environment, changes) in &report.environments {
+        if changes.is_empty() {
+            world.printer.data(&format!("{environment}: as locked\n"));
+        } else {
+            world.printer.data(&format!("{environment}:\n"));
+        }
+        for change in changes {
+            world.printer.data(&format!("  {change}\n"));
+        }
+    }
+    Ok(())
+}

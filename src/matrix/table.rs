@@ -1,0 +1,94 @@
+//! The matrix for people.
+
+use std::collections::BTreeMap;
+use std::fmt::Write as _;
+
+use console::{Style, measure_text_width, style};
+
+use super::{Cell, Matrix, Observed};
+
+/// The narrowest column of a plugin.
+const COLUMN_WIDTH_COLUMNS: usize = 10;
+
+/// The table, then every loader's words and every different answer once.
+#[must_use]
+pub fn render(matrix: &Matrix) -> String {
+    let width = |names: &mut dyn Iterator<Item = &str>| names.map(measure_text_width).max().unwrap_or(0);
+    let environment_width = width(&mut matrix.environments.iter().map(|name| name.as_str())).max("plugins".len()) + 2;
+    let widths: Vec<usize> = matrix
+        .plugins
+        .iter()
+        .map(|plugin| (measure_text_width(plugin) + 2).max(COLUMN_WIDTH_COLUMNS))
+        .collect();
+    let mut text = format!(
+        " {} · every host with every plugin, in the host's runtime image\n\n",
+        style(&matrix.project).bold()
+    );
+    let _ = write!(text, " {:<environment_width$}{:<environment_width$}", "host", "plugins");
+    for (plugin, width) in matrix.plugins.iter().zip(&widths) {
+        let _ = write!(text, "{plugin:<width$}");
+    }
+    let _ = writeln!(text);
+    for host in &matrix.environments {
+        for plugins in &matrix.environments {
+            let _ = write!(text, " {host:<environment_width$}{plugins:<environment_width$}");
+            for (plugin, width) in matrix.plugins.iter().zip(&widths) {
+                let cell = matrix
+                    .cells
+                    .iter()
+                    .find(|cell| &cell.host == host && &cell.plugins == plugins && &cell.plugin == plugin);
+                let (word, colour) = cell.map_or(("-", Style::new()), |cell| word(&cell.observed));
+                let _ = write!(text, "{}", colour.apply_to(format!("{word:<width$}")));
+            }
+            text.truncate(text.trim_end().len());
+            let _ = writeln!(text);
+        }
+    }
+    notes(matrix, &mut text);
+    text
+}
+
+fn word(observed: &Observed) -> (&'static str, Style) {
+    match observed {
+        Observed::Loaded => ("loaded", Style::new().green()),
+        Observed::Refused { .. } => ("refused", Style::new().yellow()),
+        Observed::Crashed { .. } => ("crashed", Style::new().red()),
+        Observed::TimedOut => ("timed out", Style::new().red()),
+        Observed::AnsweredDifferently { .. } => ("WRONG", Style::new().red().bold()),
+    }
+}
+
+fn notes(matrix: &Matrix, text: &mut String) {
+    let mut said: BTreeMap<(String, String), Vec<&str>> = BTreeMap::new();
+    let pair = |cell: &Cell| format!("{} host, {} plugins", cell.host, cell.plugins);
+    for cell in &matrix.cells {
+        let (Observed::Refused { message } | Observed::Crashed { message }) = &cell.observed else {
+            continue;
+        };
+        said.entry((pair(cell), message.clone()))
+            .or_default()
+            .push(&cell.plugin);
+    }
+    let mut last = None;
+    for ((pair, message), plugins) in &said {
+        if last != Some(pair) {
+            let _ = writeln!(text, "\n {pair}");
+            last = Some(pair);
+        }
+        let _ = writeln!(text, "   {}: {message}", plugins.join(", "));
+    }
+    for cell in &matrix.cells {
+        let Observed::AnsweredDifferently { difference } = &cell.observed else {
+            continue;
+        };
+        let _ = writeln!(
+            text,
+            "\n {}: {} loads without a word and answers wrongly",
+            pair(cell),
+            cell.plugin
+        );
+        let _ = writeln!(text, "   asked   {}", difference.question);
+        let _ = writeln!(text, "   at home {}", difference.at_home);
+        let _ = writeln!(text, "   here    {}", difference.here);
+    }
+}

@@ -1,0 +1,82 @@
+//! A plan for people.
+
+use std::fmt::Write as _;
+
+use super::{EnvironmentPlan, Plan, UnitPlan};
+use crate::config::RecipeReference;
+
+/// The whole plan as text.
+#[must_use]
+pub fn render(plan: &Plan) -> String {
+    let mut text = String::new();
+    for environment in &plan.environments {
+        render_environment(environment, &mut text);
+    }
+    text
+}
+
+fn render_environment(environment: &EnvironmentPlan, text: &mut String) {
+    let from = |index: usize| match &environment.locked_images {
+        Some((build, runtime)) => {
+            let id = if index == 0 { build } else { runtime };
+            format!("locked {}", id.trim_start_matches("sha256:").get(..8).unwrap_or(id))
+        }
+        None => "not locked yet".to_owned(),
+    };
+    let _ = writeln!(text, "{}", environment.name);
+    let _ = writeln!(text, "  image    build    {}  {}", recipe(&environment.build), from(0));
+    let _ = writeln!(
+        text,
+        "  image    runtime  {}  {}",
+        recipe(&environment.runtime),
+        from(1)
+    );
+    for unit in environment.units.iter().chain([&environment.loader]) {
+        render_unit(unit, text);
+    }
+    let publication = &environment.publication;
+    let _ = writeln!(
+        text,
+        "  publish  {} · volume {} · image {}",
+        publication.directory, publication.volume, publication.image
+    );
+}
+
+fn render_unit(unit: &UnitPlan, text: &mut String) {
+    let indented = |script: &str| {
+        script
+            .lines()
+            .map(|line| format!("             {line}\n"))
+            .collect::<String>()
+    };
+    if let Some(fetch) = &unit.fetch {
+        let _ = write!(
+            text,
+            "  fetch    {}  with a network\n{}",
+            unit.name,
+            indented(&fetch.script)
+        );
+    }
+    let artifacts = unit.unit.artifacts.join(", ");
+    let _ = write!(
+        text,
+        "  compile  {}  source {} -> {artifacts}\n{}",
+        unit.name,
+        unit.source.short(),
+        indented(&unit.compile.script)
+    );
+}
+
+fn recipe(recipe: &RecipeReference) -> String {
+    match recipe {
+        RecipeReference::File { path } => path.clone(),
+        RecipeReference::Builtin { name } => format!("builtin {name}"),
+        RecipeReference::Dockerfile { path, target } => {
+            format!(
+                "{path}{}",
+                target.as_ref().map(|target| format!(" ({target})")).unwrap_or_default()
+            )
+        }
+        RecipeReference::Image { reference } => format!("image {reference}"),
+    }
+}

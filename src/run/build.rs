@@ -1,0 +1,418 @@
+//! The main job: resolve, fetch, compile, collect, smoke-test, seal.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use futures_util::stream::{StreamExt as _, TryStreamExt as _};
+use serde::Serialize;
+
+use super::compile::Compiled;
+use super::images::{ResolvedEnvironment, describe, write_if_changed};
+use super::smoke::SmokeReport;
+use super::sources::{LoaderSources, Sources, scan};
+use super::store::Record;
+use super::{Run, RunError};
+use crate::bundle::{INSTANCE_LABEL, verify};
+use crate::digest::{Digest, Hasher};
+use crate::event::{Event, Stage};
+use crate::lock::{self, Lock};
+use crate::name::{EnvironmentName, ProjectName, UnitName};
+use crate::plan::{EnvironmentPlan, plan};
+
+/// What `build` did.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct BuildReport {
+    /// The version of this form.
+    pub schema_version: u32,
+    /// The project.
+    pub project: ProjectName,
+    /// The environments, in the order in which they were built.
+    pub environments: Vec<EnvironmentReport>,
+}
+
+/// What `build` did for one environment.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct EnvironmentReport {
+    /// Its name.
+    pub name: EnvironmentName,
+    /// Whether nothing had to be done.
+    pub unchanged: bool,
+    /// The build image's ID.
+    pub build_image: String,
+    /// The runtime image's ID.
+    pub runtime_image: String,
+    /// The units.
+    pub units: Vec<UnitReport>,
+    /// The directory of the bundle, relative to the project.
+    pub directory: String,
+    /// The shared volume.
+    pub volume: String,
+    /// The matched image's tag.
+    pub image: String,
+    /// The smoke test; none when nothing had to be done.
+    pub smoke: Option<SmokeReport>,
+}
+
+/// What came of one unit.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct UnitReport {
+    /// Its name.
+    pub name: UnitName,
+    /// Whether its artifacts were there already.
+    pub cached: bool,
+    /// Its artifacts' digests by name.
+    pub artifacts: BTreeMap<String, Digest>,
+}
+
+/// What a run over several environments works on.
+pub(super) struct Workload {
+    pub(super) sources: Sources,
+    pub(super) loader: LoaderSources,
+    pub(super) lock: Lock,
+    pub(super) environments: Vec<EnvironmentPlan>,
+}
+
+impl Run {
+    /// Builds environments, in order. Those that are done when a later one fails stay done.
+    ///
+    /// # Errors
+    /// [`RunError`].
+    pub async fn build(&self, environments: &[EnvironmentName]) -> Result<BuildReport, RunError> {
+        let mut work = self.prepare(environments)?;
+        self.events.emit(Event::RunStarted {
+            project: self.project.name.to_string(),
+            environments: environments.to_vec(),
+            units: self.project.units().map(|unit| unit.name.clone()).collect(),
+        });
+        let mut reports = Vec::new();
+        for plan in work.environments.clone() {
+            self.is_cancelled()?;
+            reports.push(self.build_environment(&plan, &mut work).await?);
+        }
+        let known = self.project.environments.keys().cloned().collect();
+        self.store
+            .prune(&known)
+            .map_err(RunError::file("remove what is not used any more"))?;
+        let cached = |report: &EnvironmentReport| report.units.iter().filter(|unit| unit.cached).count();
+        let units: usize = reports.iter().map(|report| report.units.len()).sum();
+        let cached: usize = reports.iter().map(cached).sum();
+        self.events.emit(Event::RunFinished {
+            environments: reports.len(),
+            compiled: units - cached,
+            cached,
+            next: self.next_steps(&reports),
+        });
+        Ok(BuildReport {
+            schema_version: 1,
+            project: self.project.name.clone(),
+            environments: reports,
+        })
+    }
+
+    fn next_steps(&self, reports: &[EnvironmentReport]) -> Vec<String> {
+        let matrix = (reports.len() > 1).then(|| "lockstep matrix".to_owned());
+        let image = reports.last().map(|report| format!("docker run --rm {}", report.image));
+        matrix.into_iter().chain(image).collect()
+    }
+
+    /// Reads everything that decides what is to be done.
+    pub(super) fn prepare(&self, environments: &[EnvironmentName]) -> Result<Workload, RunError> {
+        let lock = lock::read(&lock::lock_path(&self.project.file))?.unwrap_or_default();
+        let sources = scan(&self.project)?;
+        let loader = LoaderSources::unpack(self.project.contract.loader, &self.store)?;
+        let unit_sources = sources
+            .iter()
+            .map(|(name, (_, source))| (name.clone(), source.clone()))
+            .collect();
+        let loader_unit = (loader.unit.clone(), loader.source.clone());
+        let plan = plan(&self.project, environments, &unit_sources, &loader_unit, Some(&lock))?;
+        Ok(Workload {
+            sources,
+            loader,
+            lock,
+            environments: plan.environments,
+        })
+    }
+
+    async fn build_environment(
+        &self,
+        plan: &EnvironmentPlan,
+        work: &mut Workload,
+    ) -> Result<EnvironmentReport, RunError> {
+        let locked = work.lock.environments.get(&plan.name).cloned();
+        if let Some(report) = self.unchanged(plan, locked.as_ref()).await? {
+            return Ok(report);
+        }
+        if locked.is_none() && self.options.locked {
+            return Err(RunError::OutOfDate {
+                changes: vec![format!("+ environment {}: not in the lock", plan.name)],
+            });
+        }
+        let resolved = self.resolve(&plan.name, locked.as_ref(), false).await?;
+        self.events.emit(Event::EnvironmentDescribed {
+            environment: plan.name.clone(),
+            description: resolved.description(),
+        });
+        self.emit_images(&plan.name, &resolved);
+        self.check_sources_locked(plan, locked.as_ref(), &resolved)?;
+        let compiled = self.compile_all(plan, &resolved, work).await?;
+        let entry = self.lock_entry(plan, &resolved, &compiled, locked.as_ref())?;
+        let sealed = self.seal(plan, &resolved, &compiled, &entry).await?;
+        work.lock.environments.insert(plan.name.clone(), entry.clone());
+        write_if_changed(&lock::lock_path(&self.project.file), &work.lock)?;
+        let record = Record {
+            manifest: sealed.manifest,
+            request: self.request_digest(plan, &entry)?,
+            volume_instance: sealed.volume_instance,
+            image: sealed.image.0,
+            actions: compiled.values().map(|unit| unit.action).collect(),
+            fetches: compiled.values().filter_map(|unit| unit.fetch).collect(),
+        };
+        self.store
+            .keep_record(&plan.name, &record)
+            .map_err(RunError::file("keep the record of the build"))?;
+        let units = plan.units.iter().filter_map(|unit| {
+            compiled
+                .get(&unit.name)
+                .map(|compiled| unit_report(&unit.name, compiled))
+        });
+        Ok(EnvironmentReport {
+            smoke: Some(sealed.smoke),
+            units: units.collect(),
+            ..self.report(plan, &entry)
+        })
+    }
+
+    fn report(&self, plan: &EnvironmentPlan, entry: &lock::Environment) -> EnvironmentReport {
+        let unit = |(name, unit): (&UnitName, &lock::Unit)| UnitReport {
+            name: name.clone(),
+            cached: true,
+            artifacts: unit.artifacts.clone(),
+        };
+        EnvironmentReport {
+            name: plan.name.clone(),
+            unchanged: false,
+            build_image: entry.build.id.clone(),
+            runtime_image: entry.runtime.id.clone(),
+            units: entry.units.iter().map(unit).collect(),
+            directory: plan.publication.directory.clone(),
+            volume: plan.publication.volume.clone(),
+            image: plan.publication.image.clone(),
+            smoke: None,
+        }
+    }
+
+    /// Whether the last build was of exactly this, and everything that it published is still there and as it was.
+    async fn unchanged(
+        &self,
+        plan: &EnvironmentPlan,
+        locked: Option<&lock::Environment>,
+    ) -> Result<Option<EnvironmentReport>, RunError> {
+        let (Some(entry), Some(record)) = (locked, self.store.record(&plan.name)) else {
+            return Ok(None);
+        };
+        if record.request != self.request_digest(plan, entry)? {
+            return Ok(None);
+        }
+        let intact = match verify(&self.project.directory.join(&plan.publication.directory)) {
+            Ok((manifest, differences)) => {
+                differences.is_empty() && manifest.digest().is_ok_and(|digest| digest == record.manifest)
+            }
+            Err(_) => false,
+        };
+        if !intact {
+            return Ok(None);
+        }
+        let volume = self.engine.volume(&plan.publication.volume).await?;
+        let is_ours = volume.is_some_and(|volume| volume.labels.get(INSTANCE_LABEL) == Some(&record.volume_instance));
+        let image = self.engine.image(&plan.publication.image).await?;
+        if !is_ours || image.is_none_or(|image| image.id.0 != record.image) {
+            return Ok(None);
+        }
+        self.events.emit(Event::EnvironmentDescribed {
+            environment: plan.name.clone(),
+            description: describe(&entry.toolchains),
+        });
+        self.events.emit(Event::StageSummary {
+            environment: plan.name.clone(),
+            stage: Stage::Seal,
+            text: format!("{} · volume {}", plan.publication.directory, plan.publication.volume),
+            note: "nothing changed".to_owned(),
+        });
+        Ok(Some(EnvironmentReport {
+            unchanged: true,
+            ..self.report(plan, entry)
+        }))
+    }
+
+    /// The digest of all that decides the result: the plan, what the lock demands, and what the artifacts must pass.
+    fn request_digest(&self, plan: &EnvironmentPlan, entry: &lock::Environment) -> Result<Digest, RunError> {
+        let mut hasher = Hasher::new();
+        hasher.field(env!("CARGO_PKG_VERSION").as_bytes());
+        // The images that the plan shows are those of the lock, which is part of the request itself.
+        let plan = EnvironmentPlan {
+            locked_images: None,
+            ..plan.clone()
+        };
+        let mut field = |value: Result<Vec<u8>, serde_json::Error>| {
+            value
+                .map(|bytes| hasher.field(&bytes))
+                .map_err(|error| RunError::file("describe the build")(error.into()))
+        };
+        field(serde_json::to_vec(&plan))?;
+        field(serde_json::to_vec(entry))?;
+        field(serde_json::to_vec(&self.project.contract))?;
+        field(serde_json::to_vec(&self.project.smoke))?;
+        for recipe in [&plan.build, &plan.runtime] {
+            hasher.field(
+                super::making::recipe_digest(&self.project, recipe)?
+                    .to_string()
+                    .as_bytes(),
+            );
+        }
+        Ok(hasher.finish())
+    }
+
+    /// With `--locked`, every unit must be what the lock says before anything is compiled.
+    fn check_sources_locked(
+        &self,
+        plan: &EnvironmentPlan,
+        locked: Option<&lock::Environment>,
+        resolved: &ResolvedEnvironment,
+    ) -> Result<(), RunError> {
+        if !self.options.locked {
+            return Ok(());
+        }
+        let identity = resolved.build_image().identity;
+        let units = locked.map(|locked| locked.units.clone()).unwrap_or_default();
+        let mut changes = Vec::new();
+        for unit in &plan.units {
+            match units.get(&unit.name) {
+                None => changes.push(format!("+ unit {}: not in the lock for {}", unit.name, plan.name)),
+                Some(entry) if entry.source != unit.source => {
+                    changes.push(format!(
+                        "~ unit {} source: {} -> {}",
+                        unit.name,
+                        entry.source.short(),
+                        unit.source.short()
+                    ));
+                }
+                Some(entry) if entry.action != unit.action_key(identity) => {
+                    changes.push(format!(
+                        "~ unit {}: its command, variables or artifacts changed",
+                        unit.name
+                    ));
+                }
+                Some(_) => {}
+            }
+        }
+        let planned: BTreeSet<&UnitName> = plan.units.iter().map(|unit| &unit.name).collect();
+        changes.extend(
+            units
+                .keys()
+                .filter(|name| !planned.contains(name))
+                .map(|name| format!("- unit {name}: not in the project")),
+        );
+        if changes.is_empty() {
+            Ok(())
+        } else {
+            Err(RunError::OutOfDate { changes })
+        }
+    }
+
+    /// Compiles the loader and all units, side by side.
+    pub(super) async fn compile_all(
+        &self,
+        plan: &EnvironmentPlan,
+        resolved: &ResolvedEnvironment,
+        work: &Workload,
+    ) -> Result<BTreeMap<UnitName, Compiled>, RunError> {
+        let image = resolved.build_image();
+        let units = plan
+            .units
+            .iter()
+            .filter_map(|unit| work.sources.get(&unit.name).map(|(tree, _)| (unit, tree)));
+        // The loader first: it takes longest, and nothing else has to wait for it.
+        let all: Vec<_> = [(&plan.loader, &work.loader.tree)].into_iter().chain(units).collect();
+        let compiled: BTreeMap<UnitName, Compiled> = futures_util::stream::iter(all)
+            .map(|(unit, tree)| async {
+                Ok::<_, RunError>((unit.name.clone(), self.compile(&plan.name, &image, unit, tree).await?))
+            })
+            .buffer_unordered(self.options.jobs)
+            .try_collect()
+            .await?;
+        self.events.emit(Event::StageSummary {
+            environment: plan.name.clone(),
+            stage: Stage::Compile,
+            text: String::new(),
+            note: String::new(),
+        });
+        Ok(compiled)
+    }
+
+    /// The lock's entry after a build. The same inputs that gave other bits than the lock has are an error.
+    fn lock_entry(
+        &self,
+        plan: &EnvironmentPlan,
+        resolved: &ResolvedEnvironment,
+        compiled: &BTreeMap<UnitName, Compiled>,
+        locked: Option<&lock::Environment>,
+    ) -> Result<lock::Environment, RunError> {
+        let mut units = BTreeMap::new();
+        for unit in &plan.units {
+            let Some(compiled) = compiled.get(&unit.name) else {
+                continue;
+            };
+            let artifacts: BTreeMap<String, Digest> = compiled
+                .artifacts
+                .iter()
+                .map(|artifact| (artifact.name.clone(), artifact.digest))
+                .collect();
+            let before = locked
+                .and_then(|locked| locked.units.get(&unit.name))
+                .filter(|before| before.action == compiled.action);
+            if let Some((name, expected)) = before.and_then(|before| {
+                before
+                    .artifacts
+                    .iter()
+                    .find(|(name, digest)| artifacts.get(*name) != Some(digest))
+            }) {
+                return Err(RunError::NotReproducible {
+                    environment: plan.name.clone(),
+                    unit: unit.name.clone(),
+                    artifact: name.clone(),
+                    expected: expected.to_string(),
+                    found: artifacts
+                        .get(name)
+                        .map_or_else(|| "nothing".to_owned(), ToString::to_string),
+                });
+            }
+            units.insert(
+                unit.name.clone(),
+                lock::Unit {
+                    source: unit.source,
+                    action: compiled.action,
+                    artifacts,
+                },
+            );
+        }
+        Ok(lock::Environment {
+            build: resolved.build.locked.clone(),
+            runtime: resolved.runtime.locked.clone(),
+            toolchains: resolved.toolchains.clone(),
+            units,
+        })
+    }
+}
+
+fn unit_report(name: &UnitName, compiled: &Compiled) -> UnitReport {
+    let artifacts = compiled
+        .artifacts
+        .iter()
+        .map(|artifact| (artifact.name.clone(), artifact.digest))
+        .collect();
+    UnitReport {
+        name: name.clone(),
+        cached: compiled.cached,
+        artifacts,
+    }
+}

@@ -1,0 +1,275 @@
+//! Compiling one unit: in the build image, without a network, from its sources and what was fetched alone.
+
+use std::fs;
+use std::io::Write as _;
+use std::path::{Path, PathBuf};
+use std::sync::{Mutex, PoisonError};
+
+use super::container::{ContainerPlan, OWNER, file_stream, shell};
+use super::error::{StepEnd, StepFailure};
+use super::{Run, RunError};
+use crate::bundle::{Artifact, Declared, collect};
+use crate::digest::Digest;
+use crate::engine::job::{Ending, Job, Outcome, Upload, run_and_collect};
+use crate::engine::lines::LINE_LIMIT_BYTES;
+use crate::engine::{ContainerExit, ImageId, Mount, Network};
+use crate::event::{Event, Stage, StepId};
+use crate::language::{CACHE_ROOT, OUT_ROOT, ROOT};
+use crate::name::EnvironmentName;
+use crate::plan::UnitPlan;
+use crate::source::SourceTree;
+
+/// How many of a failed step's last lines are shown.
+const TAIL_SHOWN_LINES: usize = 40;
+
+/// The image in which everything of an environment is compiled.
+#[derive(Debug, Clone)]
+pub(super) struct BuildImage {
+    /// What the engine calls it.
+    pub(super) id: ImageId,
+    /// What it is everywhere: the digest of its recipe and layers.
+    pub(super) identity: Digest,
+}
+
+/// A unit's artifacts, and where they are.
+#[derive(Debug, Clone)]
+pub(super) struct Compiled {
+    pub(super) artifacts: Vec<Artifact>,
+    pub(super) directory: PathBuf,
+    pub(super) action: Digest,
+    pub(super) fetch: Option<Digest>,
+    pub(super) cached: bool,
+}
+
+/// The full output of a step, in a file.
+pub(super) struct Log {
+    path: PathBuf,
+    file: Mutex<fs::File>,
+}
+
+impl Run {
+    /// Compiles a unit, unless the same was compiled before.
+    pub(super) async fn compile(
+        &self,
+        environment: &EnvironmentName,
+        image: &BuildImage,
+        unit: &UnitPlan,
+        tree: &SourceTree,
+    ) -> Result<Compiled, RunError> {
+        self.is_cancelled()?;
+        let action = unit.action_key(image.identity);
+        let fetch = unit.fetch_key(image.identity);
+        let compiled = |artifacts, cached| Compiled {
+            artifacts,
+            directory: self.store.compiled(action),
+            action,
+            fetch,
+            cached,
+        };
+        let step = Self::step(environment, Stage::Compile, unit.name.as_str());
+        if let Some(artifacts) = self.store.compiled_artifacts(action, &unit.unit.artifacts) {
+            self.events.emit(Event::StepStarted { step: step.clone() });
+            self.events.emit(Event::StepFinished {
+                step,
+                summary: "compiled".to_owned(),
+                cached: true,
+            });
+            return Ok(compiled(artifacts, true));
+        }
+        let dependencies = self.fetch(environment, image, unit, tree).await?;
+        self.events.emit(Event::StepStarted { step: step.clone() });
+        let result = self
+            .compile_in_container(environment, image, unit, tree, dependencies, &step)
+            .await;
+        self.emit_end(step, &result, |_| "compiled".to_owned());
+        Ok(compiled(result?, false))
+    }
+
+    async fn compile_in_container(
+        &self,
+        environment: &EnvironmentName,
+        image: &BuildImage,
+        unit: &UnitPlan,
+        tree: &SourceTree,
+        dependencies: Option<PathBuf>,
+        step: &StepId,
+    ) -> Result<Vec<Artifact>, RunError> {
+        let mut volumes = vec![];
+        if unit.uses_cache() {
+            let name = self.cache_volume(environment).await?;
+            volumes.push(Mount::Volume {
+                name,
+                path: CACHE_ROOT.to_owned(),
+                read_only: false,
+            });
+        }
+        let spec = self.container(ContainerPlan {
+            environment,
+            role: "compile",
+            subject: unit.name.as_str(),
+            image: &image.id,
+            command: shell(&unit.compile.script),
+            variables: unit.compile.variables.clone(),
+            working_directory: &unit.compile.working_directory,
+            network: Network::None,
+            volumes,
+        });
+        let mut uploads = vec![self.directories()?, self.sources(tree)];
+        uploads.extend(dependencies.map(|path| Upload {
+            path: ROOT.to_owned(),
+            archive: file_stream(path),
+        }));
+        let job = Job {
+            spec: &spec,
+            uploads,
+            limit: self.project.limits.timeout,
+            line_limit_bytes: LINE_LIMIT_BYTES,
+        };
+        let log = self.log(environment, unit.name.as_str())?;
+        let collect = async |container, outcome: Outcome| {
+            self.check_outcome("compile", environment, unit, outcome, &log)?;
+            let archive = self.engine.download(&container, OUT_ROOT).await?;
+            self.keep_artifacts(environment, unit, image, archive).await
+        };
+        let sink = |_, line: &str| self.output(step, &log, line);
+        run_and_collect(self.engine.as_ref(), job, &sink, &self.cancellation, collect).await
+    }
+
+    async fn keep_artifacts(
+        &self,
+        environment: &EnvironmentName,
+        unit: &UnitPlan,
+        image: &BuildImage,
+        archive: crate::engine::ByteStream,
+    ) -> Result<Vec<Artifact>, RunError> {
+        let staging = tempfile::Builder::new()
+            .prefix("collect-")
+            .tempdir_in(self.store.root())
+            .map_err(RunError::file("make a directory for artifacts"))?;
+        let declared = Declared {
+            root: "out".to_owned(),
+            artifacts: unit.unit.artifacts.iter().cloned().collect(),
+            artifact_limit_bytes: self.project.limits.artifact_bytes,
+        };
+        let failed = |cause| RunError::Collect {
+            unit: unit.name.clone(),
+            environment: environment.clone(),
+            cause,
+        };
+        let collected = collect(archive, declared, staging.path()).await.map_err(failed)?;
+        if collected.ignored_count > 0 {
+            self.events.emit(Event::Warning {
+                message: format!(
+                    "`{}` left {} files that it does not declare: {}",
+                    unit.name,
+                    collected.ignored_count,
+                    collected.ignored.join(", ")
+                ),
+                hint: Some("add them to `artifacts:`, or do not put them into $LOCKSTEP_OUT".to_owned()),
+            });
+        }
+        let keep = self
+            .store
+            .keep_compiled(unit.action_key(image.identity), staging.path(), &collected.artifacts);
+        keep.map_err(RunError::file("keep the artifacts"))?;
+        Ok(collected.artifacts)
+    }
+
+    /// The volume in which languages keep what makes the next compile faster.
+    async fn cache_volume(&self, environment: &EnvironmentName) -> Result<String, RunError> {
+        let name = format!("lockstep-{}-{environment}-cache", self.project.name);
+        if self.engine.volume(&name).await?.is_none() {
+            self.new_volumes
+                .lock()
+                .unwrap_or_else(PoisonError::into_inner)
+                .push(name.clone());
+            self.engine
+                .create_volume(&name, &self.lasting_labels(environment, "cache"))
+                .await?;
+        }
+        Ok(name)
+    }
+
+    /// A unit's sources, as an upload.
+    pub(super) fn sources(&self, tree: &SourceTree) -> Upload {
+        Upload {
+            path: ROOT.to_owned(),
+            archive: tree.archive("src", OWNER, self.project.source_date_epoch),
+        }
+    }
+
+    /// Starts the log of a step.
+    pub(super) fn log(&self, environment: &EnvironmentName, step: &str) -> Result<Log, RunError> {
+        let path = self.store.log(environment, step);
+        let directory = path.parent().unwrap_or(Path::new("."));
+        fs::create_dir_all(directory).map_err(RunError::file("make a directory for logs"))?;
+        let file = fs::File::create(&path).map_err(RunError::file("write a log"))?;
+        Ok(Log {
+            path,
+            file: Mutex::new(file),
+        })
+    }
+
+    /// One line of a step's output: to its log and to the reporter.
+    pub(super) fn output(&self, step: &StepId, log: &Log, line: &str) {
+        // A full disk shows in the artifacts; a log that is cut for it is no reason to stop.
+        let _ = writeln!(log.file.lock().unwrap_or_else(PoisonError::into_inner), "{line}");
+        self.events.emit(Event::StepOutput {
+            step: step.clone(),
+            line: line.to_owned(),
+        });
+    }
+
+    /// An error unless the container ended well.
+    pub(super) fn check_outcome(
+        &self,
+        action: &'static str,
+        environment: &EnvironmentName,
+        unit: &UnitPlan,
+        outcome: Outcome,
+        log: &Log,
+    ) -> Result<(), RunError> {
+        let end = match outcome.ending {
+            Ending::Exited(ContainerExit { status: 0, .. }) => return Ok(()),
+            Ending::Exited(ContainerExit {
+                out_of_memory: true, ..
+            }) => StepEnd::OutOfMemory(self.project.limits.memory_bytes),
+            Ending::Exited(ContainerExit { status, .. }) => StepEnd::Status(status),
+            Ending::TimedOut { limit } => StepEnd::TimedOut(limit),
+            Ending::TooMuchOutput { limit_bytes } => StepEnd::TooMuchOutput(limit_bytes),
+        };
+        let skipped = outcome.tail.len().saturating_sub(TAIL_SHOWN_LINES);
+        let path = log
+            .path
+            .strip_prefix(&self.project.directory)
+            .unwrap_or(&log.path)
+            .to_owned();
+        Err(RunError::Step(Box::new(StepFailure {
+            action,
+            unit: unit.name.clone(),
+            environment: environment.clone(),
+            end,
+            tail: outcome.tail.into_iter().skip(skipped).collect(),
+            log: path,
+        })))
+    }
+
+    /// Tells how a step ended.
+    pub(super) fn emit_end<T>(&self, step: StepId, result: &Result<T, RunError>, summary: impl FnOnce(&T) -> String) {
+        self.events.emit(match result {
+            Ok(value) => Event::StepFinished {
+                step,
+                summary: summary(value),
+                cached: false,
+            },
+            Err(RunError::Step(failure)) => Event::StepFailed {
+                step,
+                summary: failure.end.to_string(),
+            },
+            Err(_) => Event::StepFailed {
+                step,
+                summary: "failed".to_owned(),
+            },
+        });
+    }
+}

@@ -1,0 +1,191 @@
+//! What all containers of a run have in common: how they are confined, and the one directory they work in.
+
+use std::collections::BTreeMap;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use tokio_util::sync::CancellationToken;
+
+use super::{Run, RunError};
+use crate::engine::job::{JobError, Upload};
+use crate::engine::{ByteStream, ContainerSpec, ImageId, Mount, Network, ResourceLimits};
+use crate::event::{Event, Events};
+use crate::language::{HOME_ROOT, ROOT};
+use crate::name::EnvironmentName;
+use crate::source::Owner;
+use crate::state::{PROJECT_LOCK_TIMEOUT, ProjectLock};
+use crate::stream;
+
+/// The user and group of everything that runs.
+pub(super) const OWNER: Owner = Owner { uid: 1000, gid: 1000 };
+/// The directories below [`ROOT`].
+const DIRECTORIES: &[&str] = &[
+    "src", "deps", "out", "home", "target", "cache", "ca", "loader", "bin", "plugins",
+];
+/// How large `/tmp` may grow.
+const TMP_LIMIT_BYTES: u64 = 1024 * 1024 * 1024;
+/// How much of a processor there is in one.
+const NANO_CPUS: u64 = 1_000_000_000;
+
+impl From<JobError> for RunError {
+    fn from(error: JobError) -> Self {
+        match error {
+            JobError::Engine(error) => Self::Engine(error),
+            JobError::Cancelled => Self::Interrupted,
+        }
+    }
+}
+
+/// What tells one container from another.
+pub(super) struct ContainerPlan<'a> {
+    pub(super) environment: &'a EnvironmentName,
+    /// `compile`, `fetch`, `smoke`, …
+    pub(super) role: &'a str,
+    /// What it works on, for its name.
+    pub(super) subject: &'a str,
+    pub(super) image: &'a ImageId,
+    pub(super) command: Vec<String>,
+    pub(super) variables: BTreeMap<String, String>,
+    pub(super) working_directory: &'a str,
+    pub(super) network: Network,
+    /// Beside the one at [`ROOT`].
+    pub(super) volumes: Vec<Mount>,
+}
+
+impl Run {
+    /// A container that can write to [`ROOT`] and to memory alone, is not root, and has limits.
+    pub(super) fn container(&self, plan: ContainerPlan<'_>) -> ContainerSpec {
+        let labels = self.passing_labels(plan.environment, plan.role);
+        let mut mounts = vec![
+            Mount::Anonymous {
+                path: ROOT.to_owned(),
+                labels: labels.clone(),
+            },
+            Mount::Tmpfs {
+                path: "/tmp".to_owned(),
+                size_bytes: TMP_LIMIT_BYTES,
+            },
+        ];
+        mounts.extend(plan.volumes);
+        ContainerSpec {
+            name: format!(
+                "lockstep-{}-{}-{}-{}-{}",
+                self.project.name, plan.environment, plan.role, plan.subject, self.context.run_id
+            ),
+            image: plan.image.clone(),
+            command: plan.command,
+            environment: plan.variables,
+            working_directory: plan.working_directory.to_owned(),
+            user: format!("{}:{}", OWNER.uid, OWNER.gid),
+            labels,
+            network: plan.network,
+            mounts,
+            limits: self.limits(),
+            read_only_root: true,
+            init: true,
+            capabilities: vec![],
+        }
+    }
+
+    fn limits(&self) -> ResourceLimits {
+        let limits = &self.project.limits;
+        let cpus = limits
+            .cpus
+            .map_or(self.engine_facts.processors, u64::from)
+            .min(self.engine_facts.processors);
+        ResourceLimits {
+            memory_bytes: limits.memory_bytes,
+            nano_cpus: cpus * NANO_CPUS,
+            processes: limits.processes,
+        }
+    }
+
+    /// The directories that every container finds below [`ROOT`], owned by its user.
+    pub(super) fn directories(&self) -> Result<Upload, RunError> {
+        let mut archive = tar::Builder::new(Vec::new());
+        for directory in DIRECTORIES {
+            let mut header = tar::Header::new_gnu();
+            header.set_entry_type(tar::EntryType::Directory);
+            header.set_mode(0o755);
+            header.set_uid(OWNER.uid);
+            header.set_gid(OWNER.gid);
+            header.set_size(0);
+            header.set_mtime(self.project.source_date_epoch);
+            archive
+                .append_data(&mut header, format!("{directory}/"), io::empty())
+                .map_err(RunError::file("write a tar"))?;
+        }
+        let bytes = archive.into_inner().map_err(RunError::file("write a tar"))?;
+        Ok(Upload {
+            path: ROOT.to_owned(),
+            archive: in_memory(bytes),
+        })
+    }
+
+    /// Files of this machine for `directory` below [`ROOT`]: path, name there, whether it can be executed.
+    pub(super) fn files(&self, directory: &'static str, files: Vec<(PathBuf, String, bool)>) -> Upload {
+        let mtime = self.project.source_date_epoch;
+        let archive = stream::written_by(move |writer| {
+            let mut archive = tar::Builder::new(writer);
+            for (path, name, executable) in files {
+                let mut file = std::fs::File::open(&path)?;
+                let mut header = tar::Header::new_gnu();
+                header.set_mode(if executable { 0o755 } else { 0o644 });
+                header.set_uid(OWNER.uid);
+                header.set_gid(OWNER.gid);
+                header.set_size(file.metadata()?.len());
+                header.set_mtime(mtime);
+                archive.append_data(&mut header, format!("{directory}/{name}"), &mut file)?;
+            }
+            archive.finish()
+        });
+        Upload {
+            path: ROOT.to_owned(),
+            archive,
+        }
+    }
+}
+
+/// A tar that is in memory already.
+pub(super) fn in_memory(bytes: Vec<u8>) -> ByteStream {
+    use futures_util::StreamExt as _;
+    futures_util::stream::once(async move { Ok(bytes.into()) }).boxed()
+}
+
+/// A file of this machine as it is.
+pub(super) fn file_stream(path: PathBuf) -> ByteStream {
+    stream::written_by(move |writer| io::copy(&mut std::fs::File::open(path)?, writer).map(|_| ()))
+}
+
+/// `sh` with a script, as every command of a unit is run.
+pub(super) fn shell(script: &str) -> Vec<String> {
+    ["sh", "-eu", "-c", script].map(ToOwned::to_owned).to_vec()
+}
+
+/// The variables of containers that run no unit's command.
+pub(super) fn plain_variables() -> BTreeMap<String, String> {
+    [("HOME", HOME_ROOT), ("LANG", "C.UTF-8"), ("TZ", "UTC")]
+        .map(|(name, value)| (name.to_owned(), value.to_owned()))
+        .into()
+}
+
+/// Takes the project for this run alone.
+pub(super) async fn lock_project(
+    directory: &Path,
+    run_id: &str,
+    events: &Arc<dyn Events>,
+    cancellation: &CancellationToken,
+) -> Result<ProjectLock, RunError> {
+    let holder = format!("run {run_id}, process {}", std::process::id());
+    let on_wait = |holder: &str| {
+        let message = format!("waiting for another run of this project to end ({holder})");
+        events.emit(Event::Warning { message, hint: None });
+    };
+    let lock = tokio::select! {
+        lock = ProjectLock::acquire(directory, &holder, on_wait, PROJECT_LOCK_TIMEOUT) => lock?,
+        () = cancellation.cancelled() => return Err(RunError::Interrupted),
+    };
+    lock.sweep()?;
+    Ok(lock)
+}

@@ -1,0 +1,230 @@
+//! What ends a run, and the one match that turns it into an exit code.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use super::making::MakeError;
+use crate::bundle::{CollectError, PublishError, VolumeError};
+use crate::engine::EngineError;
+use crate::exit::Exit;
+use crate::lock::{Change, LockError};
+use crate::name::{EnvironmentName, UnitName};
+use crate::plan::PlanError;
+use crate::report::Failure;
+use crate::smoke::SmokeFailure;
+use crate::source::SourceError;
+use crate::state::StateError;
+
+/// How a step in a container failed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum StepEnd {
+    /// It ended with this status.
+    Status(i64),
+    /// It needed more memory than it may use, in bytes.
+    OutOfMemory(u64),
+    /// It took longer than it may.
+    TimedOut(Duration),
+    /// It printed more than it may, in bytes.
+    TooMuchOutput(u64),
+}
+
+impl std::fmt::Display for StepEnd {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        const MEBIBYTE: u64 = 1024 * 1024;
+        match self {
+            Self::Status(status) => write!(formatter, "status {status}"),
+            Self::OutOfMemory(limit) => write!(formatter, "out of memory at {} MiB", limit / MEBIBYTE),
+            Self::TimedOut(limit) => write!(formatter, "no end after {} s", limit.as_secs()),
+            Self::TooMuchOutput(limit) => write!(formatter, "more than {} MiB of output", limit / MEBIBYTE),
+        }
+    }
+}
+
+/// A fetch or compile command that did not end well.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("failed to {action} `{unit}` for {environment}: {end}")]
+pub struct StepFailure {
+    /// `fetch the dependencies of`, `compile`.
+    pub action: &'static str,
+    /// The unit.
+    pub unit: UnitName,
+    /// The environment.
+    pub environment: EnvironmentName,
+    /// How it ended.
+    pub end: StepEnd,
+    /// The last lines of its output.
+    pub tail: Vec<String>,
+    /// All of its output.
+    pub log: PathBuf,
+}
+
+/// What ends a run.
+#[derive(Debug, thiserror::Error)]
+pub enum RunError {
+    /// The engine.
+    #[error(transparent)]
+    Engine(#[from] EngineError),
+    /// An image could not be made.
+    #[error(transparent)]
+    Image(#[from] MakeError),
+    /// The lock file itself.
+    #[error(transparent)]
+    Lock(#[from] LockError),
+    /// The project cannot be built as it is.
+    #[error(transparent)]
+    Plan(#[from] PlanError),
+    /// A unit's sources.
+    #[error("failed to read the sources of `{unit}`: {cause}")]
+    Source {
+        /// The unit.
+        unit: UnitName,
+        /// Why.
+        cause: SourceError,
+    },
+    /// A fetch or compile command.
+    #[error(transparent)]
+    Step(Box<StepFailure>),
+    /// What came out of a container.
+    #[error("failed to collect the artifacts of `{unit}` for {environment}: {cause}")]
+    Collect {
+        /// The unit.
+        unit: UnitName,
+        /// The environment.
+        environment: EnvironmentName,
+        /// Why.
+        cause: CollectError,
+    },
+    /// What was fetched is nothing that could be kept.
+    #[error("failed to keep what was fetched for `{unit}`: {cause}")]
+    Dependencies {
+        /// The unit.
+        unit: UnitName,
+        /// Why.
+        cause: String,
+    },
+    /// The smoke test.
+    #[error(transparent)]
+    Smoke(Box<SmokeFailure>),
+    /// The bundle's directory.
+    #[error(transparent)]
+    Publish(#[from] PublishError),
+    /// The state directory or its lock.
+    #[error(transparent)]
+    State(#[from] StateError),
+    /// The shared volume.
+    #[error(transparent)]
+    Volume(#[from] VolumeError),
+    /// An environment is not what the lock says.
+    #[error("the environment {environment} is not what the lock says")]
+    Drift {
+        /// The environment.
+        environment: EnvironmentName,
+        /// What differs.
+        changes: Vec<Change>,
+    },
+    /// With `--locked`, something would have to be written to the lock.
+    #[error("the lock is out of date, and --locked forbids to write it")]
+    OutOfDate {
+        /// What would be written.
+        changes: Vec<String>,
+    },
+    /// The same inputs gave other bits.
+    #[error("`{artifact}` of `{unit}` is not reproducible: the same inputs gave other bits than the lock has")]
+    NotReproducible {
+        /// The environment.
+        environment: EnvironmentName,
+        /// The unit.
+        unit: UnitName,
+        /// The artifact.
+        artifact: String,
+        /// What the lock has.
+        expected: String,
+        /// What came out.
+        found: String,
+    },
+    /// The project's state directory or another file of the machine.
+    #[error("failed to {action}: {cause}")]
+    File {
+        /// What was tried, in the infinitive.
+        action: String,
+        /// Why.
+        cause: std::io::Error,
+    },
+    /// The user's Ctrl-C, or a signal.
+    #[error("interrupted")]
+    Interrupted,
+}
+
+impl From<SmokeFailure> for RunError {
+    fn from(failure: SmokeFailure) -> Self {
+        Self::Smoke(Box::new(failure))
+    }
+}
+
+impl RunError {
+    /// A file that could not be handled.
+    pub(crate) fn file(action: impl Into<String>) -> impl FnOnce(std::io::Error) -> Self {
+        let action = action.into();
+        move |cause| Self::File { action, cause }
+    }
+
+    /// The error as the user sees it.
+    #[must_use]
+    pub fn failure(&self) -> Failure {
+        let message = self.to_string();
+        match self {
+            Self::Engine(error) => from_engine(error),
+            Self::Image(error) => error.failure(),
+            Self::Lock(_) => Failure::new(Exit::Drift, "lock", message)
+                .with_hint("restore it from version control, or remove it and run: lockstep lock"),
+            Self::Plan(error) => Failure::new(Exit::Usage, "config", message).with_hint(error.hint()),
+            Self::Source { cause, .. } => hinted(Failure::new(Exit::Usage, "source", message), cause.hint()),
+            Self::Step(failure) => {
+                let code = if failure.action.starts_with("fetch") { "fetch" } else { "compile" };
+                let place = failure.log.display().to_string();
+                Failure::new(Exit::Build, code, message).at(place).with_notes(failure.tail.iter().cloned())
+            }
+            Self::Collect { cause, .. } => hinted(Failure::new(Exit::Build, "collect", message), cause.hint()),
+            Self::Dependencies { .. } => Failure::new(Exit::Build, "fetch", message),
+            Self::Smoke(failure) => failure.failure(),
+            Self::State(error) => hinted(Failure::new(Exit::Internal, "state", message), error.hint()),
+            Self::Publish(error) => hinted(Failure::new(Exit::Internal, "publish", message), error.hint()),
+            Self::File { .. } => Failure::new(Exit::Internal, "file", message),
+            Self::Volume(error) => hinted(Failure::new(Exit::Engine, "volume", message), error.hint()),
+            Self::Drift { environment, changes } => Failure::new(Exit::Drift, "lock-drift", message)
+                .at("lockstep.lock")
+                .with_notes(changes.iter().map(ToString::to_string))
+                .with_hint(format!("if that is meant: lockstep lock --update {environment}")),
+            Self::OutOfDate { changes } => Failure::new(Exit::Drift, "lock-out-of-date", message)
+                .at("lockstep.lock")
+                .with_notes(changes.iter().cloned())
+                .with_hint("run `lockstep build` without --locked, and commit lockstep.lock"),
+            Self::NotReproducible { environment, expected, found, .. } => {
+                Failure::new(Exit::Drift, "not-reproducible", message)
+                    .at(format!("environment {environment}"))
+                    .with_notes([format!("lock: {expected}"), format!("now:  {found}")])
+                    .with_hint("look for times, random numbers or paths in what is compiled; if it is mended, remove the unit's entry from lockstep.lock")
+            }
+            Self::Interrupted => Failure::new(Exit::Interrupted, "interrupted", message)
+                .with_hint("nothing was published, and everything that had been started was removed"),
+        }
+    }
+}
+
+/// An engine's error as the user sees it.
+#[must_use]
+pub fn from_engine(error: &EngineError) -> Failure {
+    let exit = if matches!(error, EngineError::BuildFailed { .. }) {
+        Exit::Build
+    } else {
+        Exit::Engine
+    };
+    hinted(Failure::new(exit, "engine", error.to_string()), error.hint())
+}
+
+fn hinted(failure: Failure, hint: Option<String>) -> Failure {
+    match hint {
+        Some(hint) => failure.with_hint(hint),
+        None => failure,
+    }
+}

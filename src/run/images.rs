@@ -1,0 +1,347 @@
+//! From recipes to images: from the lock where it has them, else from the world; and never another image in silence.
+
+use std::collections::BTreeMap;
+
+use super::compile::BuildImage;
+use super::making::{Made, Making, recipe_digest};
+use super::{Run, RunError};
+use crate::config::RecipeReference;
+use crate::digest::{Digest, Hasher};
+use crate::engine::{ImageFacts, ImageId};
+use crate::event::{Event, Stage, StepId};
+
+use crate::lock::{self, Change, Lock, environment_changes};
+use crate::name::EnvironmentName;
+
+/// Where an image came from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Origin {
+    /// The lock names it and the engine has it.
+    Lock,
+    /// It was there, or made before from the same recipe.
+    Present,
+    /// It was made now.
+    Made,
+}
+
+/// One image of an environment.
+#[derive(Debug, Clone)]
+pub(super) struct ResolvedImage {
+    pub(super) id: ImageId,
+    pub(super) locked: lock::Image,
+    pub(super) origin: Origin,
+}
+
+/// An environment whose images are there.
+#[derive(Debug, Clone)]
+pub(super) struct ResolvedEnvironment {
+    pub(super) build: ResolvedImage,
+    pub(super) runtime: ResolvedImage,
+    pub(super) toolchains: BTreeMap<String, String>,
+}
+
+/// What `lock` did.
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
+pub struct LockReport {
+    /// The version of this form.
+    pub schema_version: u32,
+    /// What changed, by environment; one without changes is there with none.
+    pub environments: BTreeMap<EnvironmentName, Vec<Change>>,
+}
+
+impl ResolvedEnvironment {
+    pub(super) fn build_image(&self) -> BuildImage {
+        BuildImage {
+            id: self.build.id.clone(),
+            identity: identity(&self.build.locked),
+        }
+    }
+
+    /// The lock's entry, without units.
+    fn entry(&self) -> lock::Environment {
+        lock::Environment {
+            build: self.build.locked.clone(),
+            runtime: self.runtime.locked.clone(),
+            toolchains: self.toolchains.clone(),
+            units: BTreeMap::new(),
+        }
+    }
+
+    pub(super) fn description(&self) -> String {
+        describe(&self.toolchains)
+    }
+}
+
+/// `debian trixie · glibc 2.41 · rustc 1.85.1 · gcc 14.2.0`.
+pub(super) fn describe(toolchains: &BTreeMap<String, String>) -> String {
+    const UNNAMED: [&str; 2] = ["distribution", "libc"];
+    // cargo and g++ say nothing that rustc and gcc do not.
+    const LEFT_OUT: [&str; 2] = ["cargo", "g++"];
+    let named = toolchains
+        .iter()
+        .filter(|(name, _)| !UNNAMED.contains(&name.as_str()) && !LEFT_OUT.contains(&name.as_str()));
+    let unnamed = UNNAMED.iter().filter_map(|name| toolchains.get(*name).cloned());
+    unnamed
+        .chain(named.map(|(name, version)| format!("{name} {version}")))
+        .collect::<Vec<_>>()
+        .join(" · ")
+}
+
+/// What an image is wherever it is: its recipe decides its configuration, and its layers its files.
+pub(super) fn identity(image: &lock::Image) -> Digest {
+    let mut hasher = Hasher::new();
+    hasher.field(image.recipe.to_string().as_bytes());
+    for layer in &image.layers {
+        hasher.field(layer.to_string().as_bytes());
+    }
+    hasher.finish()
+}
+
+impl Run {
+    /// The images of an environment. With an entry in the lock, exactly those; `update` looks at the world again.
+    pub(super) async fn resolve(
+        &self,
+        environment: &EnvironmentName,
+        locked: Option<&lock::Environment>,
+        update: bool,
+    ) -> Result<ResolvedEnvironment, RunError> {
+        let Some(recipes) = self.project.environments.get(environment) else {
+            let known = self.project.environments.keys().cloned().collect();
+            return Err(crate::plan::PlanError::UnknownEnvironment {
+                name: environment.to_string(),
+                known,
+            }
+            .into());
+        };
+        let expected = locked.filter(|_| !update);
+        if let Some(expected) = expected {
+            self.check_recipes(environment, recipes, expected)?;
+        }
+        let build = self
+            .resolve_image(
+                environment,
+                "build",
+                &recipes.build,
+                expected.map(|entry| &entry.build),
+                update,
+            )
+            .await?;
+        let runtime = self
+            .resolve_image(
+                environment,
+                "runtime",
+                &recipes.runtime,
+                expected.map(|entry| &entry.runtime),
+                update,
+            )
+            .await?;
+        let toolchains = match expected {
+            Some(entry)
+                if entry.build.layers == build.locked.layers && entry.runtime.layers == runtime.locked.layers =>
+            {
+                entry.toolchains.clone()
+            }
+            _ => self.probe_toolchains(environment, &build.id, &runtime.id).await?,
+        };
+        let resolved = ResolvedEnvironment {
+            build,
+            runtime,
+            toolchains,
+        };
+        if let Some(expected) = expected {
+            let changes = environment_changes(expected, &resolved.entry());
+            if !changes.is_empty() {
+                return Err(RunError::Drift {
+                    environment: environment.clone(),
+                    changes,
+                });
+            }
+        }
+        Ok(resolved)
+    }
+
+    /// A recipe that was edited makes another environment: told before anything is made from it.
+    fn check_recipes(
+        &self,
+        environment: &EnvironmentName,
+        recipes: &crate::config::Environment,
+        expected: &lock::Environment,
+    ) -> Result<(), RunError> {
+        let mut changes = Vec::new();
+        for (role, recipe, locked) in [
+            ("build", &recipes.build, &expected.build),
+            ("runtime", &recipes.runtime, &expected.runtime),
+        ] {
+            let digest = recipe_digest(&self.project, recipe)?;
+            if digest != locked.recipe {
+                changes.push(Change {
+                    subject: format!("{role} recipe"),
+                    before: Some(locked.recipe.short()),
+                    after: Some(digest.short()),
+                });
+            }
+        }
+        if changes.is_empty() {
+            Ok(())
+        } else {
+            Err(RunError::Drift {
+                environment: environment.clone(),
+                changes,
+            })
+        }
+    }
+
+    async fn resolve_image(
+        &self,
+        environment: &EnvironmentName,
+        role: &str,
+        recipe: &RecipeReference,
+        expected: Option<&lock::Image>,
+        update: bool,
+    ) -> Result<ResolvedImage, RunError> {
+        self.is_cancelled()?;
+        if let Some(expected) = expected
+            && let Some(facts) = self.engine.image(&expected.id).await?
+            && facts.diff_ids == expected.layers
+        {
+            return Ok(ResolvedImage {
+                id: facts.id,
+                locked: expected.clone(),
+                origin: Origin::Lock,
+            });
+        }
+        let step = StepId {
+            environment: None,
+            stage: Stage::Images,
+            subject: Some(name_of(recipe)),
+        };
+        self.events.emit(Event::StepStarted { step: step.clone() });
+        let making = Making {
+            project: &self.project,
+            context: &self.context,
+            engine: self.engine.as_ref(),
+            events: self.events.as_ref(),
+            step: &step,
+            cancellation: &self.cancellation,
+            network: &self.network,
+            expected,
+            update,
+        };
+        let made = making.make(recipe, &self.passing_labels(environment, "image")).await;
+        let Made {
+            facts,
+            recipe,
+            packages,
+            registry,
+            is_new,
+        } = match made {
+            Ok(made) => made,
+            Err(error) => {
+                self.events.emit(Event::StepFailed {
+                    step,
+                    summary: format!("{role} image of {environment}"),
+                });
+                return Err(error);
+            }
+        };
+        self.events.emit(Event::StepFinished {
+            step,
+            summary: facts.id.short(),
+            cached: !is_new,
+        });
+        let ImageFacts { id, diff_ids, .. } = facts;
+        let locked = lock::Image {
+            recipe,
+            id: id.0.clone(),
+            layers: diff_ids,
+            registry,
+            packages,
+        };
+        Ok(ResolvedImage {
+            id,
+            locked,
+            origin: if is_new { Origin::Made } else { Origin::Present },
+        })
+    }
+
+    /// Writes the lock's part about environments, and tells what changed. Units are left as they are.
+    ///
+    /// # Errors
+    /// When an image cannot be made, or the lock cannot be written.
+    pub async fn lock(&self, environments: &[EnvironmentName], update: bool) -> Result<LockReport, RunError> {
+        let path = lock::lock_path(&self.project.file);
+        let mut lock = lock::read(&path)?.unwrap_or_default();
+        let mut report = LockReport {
+            schema_version: 1,
+            environments: BTreeMap::new(),
+        };
+        for environment in environments {
+            let before = lock.environments.get(environment).cloned();
+            let resolved = self.resolve(environment, before.as_ref(), update).await?;
+            let mut entry = resolved.entry();
+            entry.units = before.as_ref().map(|before| before.units.clone()).unwrap_or_default();
+            self.events.emit(Event::EnvironmentDescribed {
+                environment: environment.clone(),
+                description: resolved.description(),
+            });
+            self.emit_images(environment, &resolved);
+            let changes = match &before {
+                Some(before) => environment_changes(before, &entry),
+                None => vec![Change {
+                    subject: format!("environment {environment}"),
+                    before: None,
+                    after: Some("locked".to_owned()),
+                }],
+            };
+            report.environments.insert(environment.clone(), changes);
+            lock.environments.insert(environment.clone(), entry);
+        }
+        // Environments that the project no longer has are of no use to anybody.
+        lock.environments
+            .retain(|name, _| self.project.environments.contains_key(name));
+        self.is_cancelled()?;
+        write_if_changed(&path, &lock)?;
+        Ok(report)
+    }
+
+    /// The line about an environment's images.
+    pub(super) fn emit_images(&self, environment: &EnvironmentName, resolved: &ResolvedEnvironment) {
+        let note = match resolved.build.origin.max(resolved.runtime.origin) {
+            Origin::Lock => "from lock",
+            Origin::Present => "present",
+            Origin::Made => "made",
+        };
+        self.events.emit(Event::StageSummary {
+            environment: environment.clone(),
+            stage: Stage::Images,
+            text: format!(
+                "build {} · runtime {}",
+                resolved.build.id.short(),
+                resolved.runtime.id.short()
+            ),
+            note: note.to_owned(),
+        });
+    }
+}
+
+/// Writes a lock only when it differs from what is there, so that its time of change means something.
+pub(super) fn write_if_changed(path: &std::path::Path, lock: &Lock) -> Result<(), RunError> {
+    if lock::read(path)?.as_ref() != Some(lock) {
+        lock::write(path, lock)?;
+    }
+    Ok(())
+}
+
+/// What a recipe is called where people read it.
+fn name_of(recipe: &RecipeReference) -> String {
+    match recipe {
+        RecipeReference::File { path } => path.clone(),
+        RecipeReference::Builtin { name } => format!("builtin {name}"),
+        RecipeReference::Dockerfile {
+            path,
+            target: Some(target),
+        } => format!("{path} ({target})"),
+        RecipeReference::Dockerfile { path, target: None } => path.clone(),
+        RecipeReference::Image { reference } => reference.clone(),
+    }
+}

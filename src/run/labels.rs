@@ -1,0 +1,47 @@
+//! The labels on everything that is made: how it is found again, whoever made it and however that ended.
+
+use crate::context::Context;
+use crate::digest::{Digest, Hasher};
+use crate::engine::Labels;
+use crate::name::{EnvironmentName, ProjectName};
+
+/// The project's name.
+pub const PROJECT: &str = "dev.lockstep.project";
+/// The environment's name.
+pub const ENVIRONMENT: &str = "dev.lockstep.environment";
+/// Which checkout on which machine.
+pub const OWNER: &str = "dev.lockstep.owner";
+/// Which run of the program.
+pub const RUN: &str = "dev.lockstep.run";
+/// What it is for.
+pub const ROLE: &str = "dev.lockstep.role";
+
+/// Identifies a checkout on a machine: nobody else cleans up what it made.
+#[must_use]
+pub fn owner(context: &Context, directory: &std::path::Path) -> Digest {
+    let mut hasher = Hasher::new();
+    hasher.field(context.machine_id.as_bytes());
+    hasher.field(directory.as_os_str().as_encoded_bytes());
+    hasher.finish()
+}
+
+/// The labels of something that outlives the run.
+#[must_use]
+pub fn lasting(project: &ProjectName, environment: &EnvironmentName, owner: Digest, role: &str) -> Labels {
+    [
+        (PROJECT, project.to_string()),
+        (ENVIRONMENT, environment.to_string()),
+        (OWNER, owner.short()),
+        (ROLE, role.to_owned()),
+    ]
+    .into_iter()
+    .map(|(name, value)| (name.to_owned(), value))
+    .collect()
+}
+
+/// The labels of something that is gone when the run ends: those of [`lasting`], and the run's.
+#[must_use]
+pub fn passing(mut lasting: Labels, run: &str) -> Labels {
+    lasting.insert(RUN.to_owned(), run.to_owned());
+    lasting
+}

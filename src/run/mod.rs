@@ -1,0 +1,172 @@
+//! The run: a plan in, steps carried out on the engine, results published. The only module that strings the others
+//! together.
+
+mod build;
+mod compile;
+mod container;
+mod error;
+mod fetch;
+mod images;
+pub mod labels;
+mod lock_check;
+mod making;
+mod matched;
+mod matrix;
+mod network;
+mod seal;
+mod smoke;
+mod sources;
+mod store;
+mod toolchains;
+
+use std::sync::{Arc, Mutex, PoisonError};
+
+use tokio_util::sync::CancellationToken;
+
+use crate::config::Project;
+use crate::context::Context;
+use crate::digest::Digest;
+use crate::engine::sweep::{label_values, sweep};
+use crate::engine::{Engine, EngineFacts, Labels};
+use crate::event::{Event, Events, Stage, StepId};
+use crate::name::EnvironmentName;
+use crate::state::ProjectLock;
+
+pub use build::{BuildReport, EnvironmentReport, UnitReport};
+pub use error::{RunError, StepEnd, StepFailure, from_engine};
+pub use images::LockReport;
+pub use lock_check::check_lock;
+pub use making::MakeError;
+pub use network::NetworkSettings;
+pub use smoke::SmokeReport;
+pub use sources::plan_only;
+pub use sources::{LoaderSources, Sources, scan};
+pub use store::{Record, Store};
+
+/// What the command line decides about a run.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Options {
+    /// How many units are compiled side by side.
+    pub jobs: usize,
+    /// Whether the lock must be complete and stay as it is.
+    pub locked: bool,
+}
+
+/// One run on one project.
+pub struct Run {
+    project: Project,
+    context: Context,
+    engine: Arc<dyn Engine>,
+    engine_facts: EngineFacts,
+    events: Arc<dyn Events>,
+    cancellation: CancellationToken,
+    options: Options,
+    store: Store,
+    owner: Digest,
+    network: NetworkSettings,
+    /// Volumes that did not exist before this run and are of no use if it fails.
+    new_volumes: Mutex<Vec<String>>,
+    _lock: ProjectLock,
+}
+
+impl Run {
+    /// Takes the project for this run alone, waiting for another run to end, and removes what dead runs left behind.
+    ///
+    /// # Errors
+    /// When the lock cannot be had, or the engine does not answer.
+    pub async fn start(
+        project: Project,
+        context: Context,
+        engine: Arc<dyn Engine>,
+        events: Arc<dyn Events>,
+        cancellation: CancellationToken,
+        options: Options,
+    ) -> Result<Self, RunError> {
+        let lock = container::lock_project(&project.directory, &context.run_id, &events, &cancellation).await?;
+        let engine_facts = engine.facts().await?;
+        let run = Self {
+            owner: labels::owner(&context, &project.directory),
+            store: Store::new(lock.directory()),
+            network: NetworkSettings::of(&context),
+            new_volumes: Mutex::default(),
+            project,
+            context,
+            engine,
+            engine_facts,
+            events,
+            cancellation,
+            options,
+            _lock: lock,
+        };
+        run.sweep_dead_runs().await?;
+        Ok(run)
+    }
+
+    /// Ends the run: whatever it made and did not publish is removed. To be called however it went.
+    pub async fn finish<T>(&self, result: Result<T, RunError>) -> Result<T, RunError> {
+        let mut leftovers = labels::passing(Labels::new(), &self.context.run_id);
+        leftovers.insert(labels::OWNER.to_owned(), self.owner.short());
+        let swept = sweep(self.engine.as_ref(), &leftovers).await;
+        if result.is_err() {
+            let volumes = std::mem::take(&mut *self.new_volumes.lock().unwrap_or_else(PoisonError::into_inner));
+            for volume in volumes {
+                // The first error says more than that a volume could not be removed; `clean` finds it by its labels.
+                let _ = self.engine.remove_volume(&volume).await;
+            }
+        }
+        let result = match result {
+            // What a cancelled step fails with is only that it was cancelled.
+            Err(_) if self.cancellation.is_cancelled() => Err(RunError::Interrupted),
+            other => other,
+        };
+        if let Err(error) = swept {
+            self.events.emit(Event::Warning {
+                message: format!("failed to remove all that the run made: {error}"),
+                hint: Some("the next run tries again; or: lockstep clean".to_owned()),
+            });
+        }
+        result
+    }
+
+    /// This run holds the project, so a container or volume of any other run of this checkout is a leftover.
+    async fn sweep_dead_runs(&self) -> Result<(), RunError> {
+        let owner = Labels::from([(labels::OWNER.to_owned(), self.owner.short())]);
+        let runs = label_values(self.engine.as_ref(), &owner, labels::RUN).await?;
+        for run in runs {
+            let dead = labels::passing(owner.clone(), &run);
+            let swept = sweep(self.engine.as_ref(), &dead).await?;
+            let count = swept.containers.len() + swept.volumes.len();
+            if count > 0 {
+                self.events.emit(Event::Warning {
+                    message: format!("removed {count} containers and volumes that an earlier run had to leave behind"),
+                    hint: None,
+                });
+            }
+        }
+        Ok(())
+    }
+
+    fn lasting_labels(&self, environment: &EnvironmentName, role: &str) -> Labels {
+        labels::lasting(&self.project.name, environment, self.owner, role)
+    }
+
+    fn passing_labels(&self, environment: &EnvironmentName, role: &str) -> Labels {
+        labels::passing(self.lasting_labels(environment, role), &self.context.run_id)
+    }
+
+    fn step(environment: &EnvironmentName, stage: Stage, subject: impl Into<String>) -> StepId {
+        StepId {
+            environment: Some(environment.clone()),
+            stage,
+            subject: Some(subject.into()),
+        }
+    }
+
+    fn is_cancelled(&self) -> Result<(), RunError> {
+        if self.cancellation.is_cancelled() {
+            Err(RunError::Interrupted)
+        } else {
+            Ok(())
+        }
+    }
+}

@@ -1,0 +1,276 @@
+//! The last steps of an environment: the bundle is staged, smoke-tested where it will be used, and published.
+
+use std::collections::BTreeMap;
+use std::fs;
+
+use super::build::Workload;
+use super::compile::Compiled;
+use super::images::{ResolvedEnvironment, ResolvedImage};
+use super::matched::{MatchedImage, assemble_matched};
+use super::smoke::{SmokeReport, Stage as SmokeStage};
+use super::{Run, RunError};
+use crate::bundle::{
+    ArtifactRecord, ImageRecord, MANIFEST_SCHEMA_VERSION, Manifest, ReleaseVolume, StagedRelease, Staging, UnitRecord,
+    stage,
+};
+use crate::digest::Digest;
+use crate::engine::{ImageId, Mount};
+use crate::event::{Event, Stage};
+use crate::lock;
+use crate::name::UnitName;
+use crate::plan::{EnvironmentPlan, UnitPlan};
+
+/// Where the shared volume is mounted in the smoke container.
+const VOLUME_PATH: &str = "/bundle";
+
+/// What was published.
+pub(super) struct Sealed {
+    pub(super) manifest: Digest,
+    pub(super) volume_instance: String,
+    pub(super) image: ImageId,
+    pub(super) smoke: SmokeReport,
+}
+
+impl Run {
+    /// Stages, tests and publishes what was compiled. Until the test has passed, nothing that was there changes.
+    pub(super) async fn seal(
+        &self,
+        plan: &EnvironmentPlan,
+        resolved: &ResolvedEnvironment,
+        compiled: &BTreeMap<UnitName, Compiled>,
+        entry: &lock::Environment,
+    ) -> Result<Sealed, RunError> {
+        self.is_cancelled()?;
+        let manifest = self.manifest(plan, resolved, compiled, entry);
+        let staging = Staging::create(&self.project.directory, &self.context.run_id, &plan.name)?;
+        for unit in &plan.units {
+            let Some(compiled) = compiled.get(&unit.name) else {
+                continue;
+            };
+            for artifact in &compiled.artifacts {
+                // A copy: what is published may be changed by its user, what is kept must not change with it.
+                fs::copy(
+                    compiled.directory.join(&artifact.name),
+                    staging.path().join(&artifact.name),
+                )
+                .map_err(RunError::file(format!("collect {}", artifact.name)))?;
+            }
+        }
+        staging.write_manifest(&manifest)?;
+        let volume = ReleaseVolume {
+            name: plan.publication.volume.clone(),
+            labels: self.lasting_labels(&plan.name, "bundle"),
+            container_labels: self.passing_labels(&plan.name, "bundle"),
+            instance: self.context.run_id.clone(),
+            container_name: format!(
+                "lockstep-{}-{}-bundle-{}",
+                self.project.name, plan.name, self.context.run_id
+            ),
+            image: resolved.build.id.clone(),
+            mtime_seconds: self.project.source_date_epoch,
+        };
+        let release = stage(self.engine.clone(), volume, &manifest, staging.path()).await?;
+        let loader = compiled
+            .get(&plan.loader.name)
+            .map(|loader| loader.directory.join("lockstep-loader"));
+        let tested = self
+            .test_release(plan, resolved, loader.unwrap_or_default(), &release)
+            .await;
+        let tested = match tested {
+            Ok(smoke) => self
+                .matched_image(plan, resolved, &staging)
+                .await
+                .map(|image| (smoke, image)),
+            Err(error) => Err(error),
+        };
+        let (smoke, image) = match tested {
+            Ok(tested) => tested,
+            Err(error) => {
+                // What went wrong first is what the user should read; what is left carries the run's label.
+                let _ = release.discard().await;
+                return Err(error);
+            }
+        };
+        let digest = manifest
+            .digest()
+            .map_err(|error| RunError::file("write the manifest")(std::io::Error::other(error)))?;
+        let volume_instance = release.instance().unwrap_or_default().to_owned();
+        let publication = staging.publish(&plan.name)?;
+        release.commit().await?;
+        publication.keep();
+        self.publish_images(plan, resolved, &image).await?;
+        self.events.emit(Event::StageSummary {
+            environment: plan.name.clone(),
+            stage: Stage::Seal,
+            text: format!("{} · volume {}", plan.publication.directory, plan.publication.volume),
+            note: size_note(&manifest),
+        });
+        Ok(Sealed {
+            manifest: digest,
+            volume_instance,
+            image,
+            smoke,
+        })
+    }
+
+    async fn test_release(
+        &self,
+        plan: &EnvironmentPlan,
+        resolved: &ResolvedEnvironment,
+        loader: std::path::PathBuf,
+        release: &StagedRelease,
+    ) -> Result<SmokeReport, RunError> {
+        let directory = format!("{VOLUME_PATH}/{}", release.path_in_volume());
+        let stage = SmokeStage {
+            environment: &plan.name,
+            subject: "bundle",
+            image: &resolved.runtime.id,
+            loader,
+            volumes: vec![Mount::Volume {
+                name: plan.publication.volume.clone(),
+                path: VOLUME_PATH.to_owned(),
+                read_only: true,
+            }],
+            files: vec![],
+            host_directory: directory.clone(),
+            plugins_directory: directory,
+        };
+        self.smoke_stage(&plan.name, &stage).await
+    }
+
+    async fn matched_image(
+        &self,
+        plan: &EnvironmentPlan,
+        resolved: &ResolvedEnvironment,
+        staging: &Staging,
+    ) -> Result<ImageId, RunError> {
+        let step = Self::step(&plan.name, Stage::Seal, "image");
+        self.events.emit(Event::StepStarted { step: step.clone() });
+        let request = MatchedImage {
+            runtime: &resolved.runtime.id,
+            directory: staging.path(),
+            host: self
+                .project
+                .host
+                .artifacts
+                .first()
+                .map(String::as_str)
+                .unwrap_or_default(),
+            command: self
+                .project
+                .smoke
+                .as_ref()
+                .map(|smoke| smoke.command.as_slice())
+                .unwrap_or_default(),
+            labels: crate::run::labels::lasting(&self.project.name, &plan.name, self.owner, "image"),
+            created_seconds: self.project.source_date_epoch,
+        };
+        let result = assemble_matched(self.engine.as_ref(), request)
+            .await
+            .map_err(RunError::from);
+        self.emit_end(step, &result, ImageId::short);
+        result
+    }
+
+    /// Gives the matched image and the build image their names; an older matched image that has no name left is removed.
+    async fn publish_images(
+        &self,
+        plan: &EnvironmentPlan,
+        resolved: &ResolvedEnvironment,
+        image: &ImageId,
+    ) -> Result<(), RunError> {
+        for (id, name) in [
+            (image, &plan.publication.image),
+            (&resolved.build.id, &plan.publication.build_image),
+        ] {
+            let Some((repository, tag)) = name.rsplit_once(':') else {
+                continue;
+            };
+            let previous = self.engine.image(name).await?.filter(|previous| previous.id != *id);
+            self.engine.tag_image(id, repository, tag).await?;
+            let was_matched = |labels: &crate::engine::Labels| labels.contains_key(crate::run::labels::PROJECT);
+            if let Some(previous) = previous
+                && was_matched(&previous.labels)
+                && previous.tags.iter().all(|tag| tag == name)
+            {
+                // A container may still run from it: then it stays, and `clean` removes it later.
+                let _ = self.engine.remove_image(&previous.id.0).await;
+            }
+        }
+        Ok(())
+    }
+
+    fn manifest(
+        &self,
+        plan: &EnvironmentPlan,
+        resolved: &ResolvedEnvironment,
+        compiled: &BTreeMap<UnitName, Compiled>,
+        entry: &lock::Environment,
+    ) -> Manifest {
+        let unit = |unit: &UnitPlan| {
+            let compiled = compiled.get(&unit.name)?;
+            let (role, language) = UnitRecord::words(unit.unit.role, unit.unit.language);
+            Some(UnitRecord {
+                name: unit.name.clone(),
+                role,
+                language,
+                image: image_record(&resolved.build).config,
+                action: compiled.action,
+                source: unit.source,
+                dependencies: compiled.fetch,
+                artifacts: compiled
+                    .artifacts
+                    .iter()
+                    .map(|artifact| ArtifactRecord {
+                        name: artifact.name.clone(),
+                        digest: artifact.digest,
+                        size_bytes: artifact.size_bytes,
+                        executable: artifact.executable,
+                    })
+                    .collect(),
+            })
+        };
+        Manifest {
+            schema_version: MANIFEST_SCHEMA_VERSION,
+            lockstep: env!("CARGO_PKG_VERSION").to_owned(),
+            project: self.project.name.clone(),
+            environment: plan.name.clone(),
+            source_date_epoch: self.project.source_date_epoch,
+            build_image: image_record(&resolved.build),
+            runtime_image: image_record(&resolved.runtime),
+            toolchains: entry.toolchains.clone(),
+            contract: (&self.project.contract).into(),
+            units: plan.units.iter().filter_map(unit).collect(),
+            smoke: Some((&self.project).into()),
+        }
+    }
+}
+
+fn image_record(image: &ResolvedImage) -> ImageRecord {
+    // An engine's ID is a digest; should one ever not be, the layers still say what the image is.
+    let config = image
+        .locked
+        .id
+        .parse()
+        .unwrap_or_else(|_| Digest::of(image.locked.id.as_bytes()));
+    ImageRecord {
+        config,
+        layers: image.locked.layers.clone(),
+    }
+}
+
+/// `4 files · 6.1 MiB`.
+fn size_note(manifest: &Manifest) -> String {
+    const MEBIBYTE_BYTES: f64 = 1024.0 * 1024.0;
+    let sizes: Vec<u64> = manifest.artifacts().map(|artifact| artifact.size_bytes).collect();
+    #[expect(clippy::cast_precision_loss, reason = "shown with one digit")]
+    let mebibytes = sizes.iter().sum::<u64>() as f64 / MEBIBYTE_BYTES;
+    format!("{} files · {mebibytes:.1} MiB", sizes.len())
+}
+
+impl Workload {
+    /// The plan of one environment.
+    pub(super) fn plan_of(&self, environment: &crate::name::EnvironmentName) -> Option<&EnvironmentPlan> {
+        self.environments.iter().find(|plan| plan.name == *environment)
+    }
+}

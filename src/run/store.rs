@@ -1,0 +1,303 @@
+//! What runs keep for later runs in the project's state directory. None of it is needed; all of it can be removed.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+
+use serde::{Deserialize, Serialize};
+
+use crate::bundle::Artifact;
+use crate::digest::Digest;
+use crate::name::EnvironmentName;
+
+/// The largest record that is read.
+const RECORD_SIZE_LIMIT_BYTES: u64 = 4 * 1024 * 1024;
+
+/// A project's state directory as a store.
+#[derive(Debug, Clone)]
+pub struct Store {
+    root: PathBuf,
+}
+
+/// What an environment's last good build published, so that the next one can see that nothing is to be done.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Record {
+    /// The digest of the manifest in `dist/<environment>`.
+    pub manifest: Digest,
+    /// The digest of all that the build was asked for: the plan and the images.
+    pub request: Digest,
+    /// The shared volume's own mark, which another volume of that name would not have.
+    pub volume_instance: String,
+    /// The matched image's ID.
+    pub image: String,
+    /// The keys of the compiled units, and of the loader, in the store.
+    pub actions: BTreeSet<Digest>,
+    /// The keys of what they fetched.
+    pub fetches: BTreeSet<Digest>,
+}
+
+impl Store {
+    /// The store in a project's state directory.
+    #[must_use]
+    pub fn new(directory: &Path) -> Self {
+        Self {
+            root: directory.to_owned(),
+        }
+    }
+
+    /// The state directory itself.
+    #[must_use]
+    pub fn root(&self) -> &Path {
+        &self.root
+    }
+
+    /// Where the full output of a step is kept.
+    #[must_use]
+    pub fn log(&self, environment: &EnvironmentName, step: &str) -> PathBuf {
+        self.root.join("logs").join(format!("{environment}-{step}.log"))
+    }
+
+    /// Where the sources of the smoke loader with this digest are.
+    #[must_use]
+    pub fn loader_sources(&self, digest: Digest) -> PathBuf {
+        self.root.join("loader").join(digest.short())
+    }
+
+    /// Where what was fetched under `key` is, or would be.
+    #[must_use]
+    pub fn fetched(&self, key: Digest) -> PathBuf {
+        self.root.join("fetched").join(format!("{}.tar", key.hex()))
+    }
+
+    /// The directory of what was compiled under `key`, there or not.
+    #[must_use]
+    pub fn compiled(&self, key: Digest) -> PathBuf {
+        self.root.join("compiled").join(key.hex())
+    }
+
+    /// What was compiled under `key`, if all of it is there and unharmed.
+    #[must_use]
+    pub fn compiled_artifacts(&self, key: Digest, names: &[String]) -> Option<Vec<Artifact>> {
+        let directory = self.compiled(key);
+        let list: Vec<StoredArtifact> =
+            serde_json::from_slice(&read_limited(&directory.join(ARTIFACT_LIST)).ok()?).ok()?;
+        let stored: BTreeMap<&str, &StoredArtifact> =
+            list.iter().map(|artifact| (artifact.name.as_str(), artifact)).collect();
+        names
+            .iter()
+            .map(|name| {
+                let artifact = stored.get(name.as_str())?;
+                let file = fs::File::open(directory.join(name)).ok()?;
+                let intact = Digest::of_reader(file).ok()? == artifact.digest;
+                intact.then(|| (*artifact).clone().into())
+            })
+            .collect()
+    }
+
+    /// Keeps the files of `directory` as what was compiled under `key`. `directory` is on the same file system.
+    ///
+    /// # Errors
+    /// When the file system refuses.
+    pub fn keep_compiled(&self, key: Digest, directory: &Path, artifacts: &[Artifact]) -> io::Result<()> {
+        let list: Vec<StoredArtifact> = artifacts.iter().cloned().map(StoredArtifact::from).collect();
+        fs::write(directory.join(ARTIFACT_LIST), serde_json::to_vec_pretty(&list)?)?;
+        let target = self.compiled(key);
+        if let Some(parent) = target.parent() {
+            fs::create_dir_all(parent)?;
+        }
+        // What is there under this key was found incomplete, or it would have been used.
+        remove_tree(&target)?;
+        fs::rename(directory, &target)
+    }
+
+    /// The record of an environment's last good build; none when there is none that can be read.
+    #[must_use]
+    pub fn record(&self, environment: &EnvironmentName) -> Option<Record> {
+        serde_json::from_slice(&read_limited(&self.record_path(environment)).ok()?).ok()
+    }
+
+    /// Keeps the record of a good build, whole or not at all.
+    ///
+    /// # Errors
+    /// When the file system refuses.
+    pub fn keep_record(&self, environment: &EnvironmentName, record: &Record) -> io::Result<()> {
+        let path = self.record_path(environment);
+        let directory = path.parent().unwrap_or(&self.root);
+        fs::create_dir_all(directory)?;
+        let file = tempfile::NamedTempFile::new_in(directory)?;
+        serde_json::to_writer_pretty(&file, record)?;
+        file.persist(path).map(|_| ()).map_err(|error| error.error)
+    }
+
+    /// Removes what no record of any environment refers to.
+    ///
+    /// # Errors
+    /// When the file system refuses.
+    pub fn prune(&self, environments: &BTreeSet<EnvironmentName>) -> io::Result<()> {
+        let records: Vec<Record> = environments
+            .iter()
+            .filter_map(|environment| self.record(environment))
+            .collect();
+        let actions: BTreeSet<String> = records
+            .iter()
+            .flat_map(|record| &record.actions)
+            .map(Digest::hex)
+            .collect();
+        let fetches: BTreeSet<String> = records
+            .iter()
+            .flat_map(|record| &record.fetches)
+            .map(|key| format!("{}.tar", key.hex()))
+            .collect();
+        retain(&self.root.join("compiled"), &actions)?;
+        retain(&self.root.join("fetched"), &fetches)
+    }
+
+    fn record_path(&self, environment: &EnvironmentName) -> PathBuf {
+        self.root.join("environments").join(format!("{environment}.json"))
+    }
+}
+
+/// The file in a directory of compiled artifacts that lists them.
+const ARTIFACT_LIST: &str = ".artifacts.json";
+
+/// An artifact in that list.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct StoredArtifact {
+    name: String,
+    digest: Digest,
+    size_bytes: u64,
+    executable: bool,
+}
+
+impl From<Artifact> for StoredArtifact {
+    fn from(
+        Artifact {
+            name,
+            digest,
+            size_bytes,
+            executable,
+        }: Artifact,
+    ) -> Self {
+        Self {
+            name,
+            digest,
+            size_bytes,
+            executable,
+        }
+    }
+}
+
+impl From<StoredArtifact> for Artifact {
+    fn from(
+        StoredArtifact {
+            name,
+            digest,
+            size_bytes,
+            executable,
+        }: StoredArtifact,
+    ) -> Self {
+        Self {
+            name,
+            digest,
+            size_bytes,
+            executable,
+        }
+    }
+}
+
+fn read_limited(path: &Path) -> io::Result<Vec<u8>> {
+    use io::Read as _;
+    let mut bytes = Vec::new();
+    fs::File::open(path)?
+        .take(RECORD_SIZE_LIMIT_BYTES)
+        .read_to_end(&mut bytes)?;
+    Ok(bytes)
+}
+
+/// Removes a directory and all in it; well when there is none.
+fn remove_tree(path: &Path) -> io::Result<()> {
+    match fs::remove_dir_all(path) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
+        _ => Ok(()),
+    }
+}
+
+/// Removes everything in `directory` that is not named in `keep`.
+fn retain(directory: &Path, keep: &BTreeSet<String>) -> io::Result<()> {
+    let entries = match fs::read_dir(directory) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+        entries => entries?,
+    };
+    for entry in entries {
+        let entry = entry?;
+        if entry.file_name().to_str().is_some_and(|name| keep.contains(name)) {
+            continue;
+        }
+        if entry.file_type()?.is_dir() {
+            remove_tree(&entry.path())?;
+        } else {
+            fs::remove_file(entry.path())?;
+        }
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn compiled(store: &Store, key: Digest, content: &[u8]) -> Vec<Artifact> {
+        let staging = store.root().join("staging");
+        fs::create_dir_all(&staging).unwrap();
+        fs::write(staging.join("x.so"), content).unwrap();
+        let size_bytes = content.len() as u64;
+        let artifacts = vec![Artifact {
+            name: "x.so".to_owned(),
+            digest: Digest::of(content),
+            size_bytes,
+            executable: true,
+        }];
+        store.keep_compiled(key, &staging, &artifacts).unwrap();
+        artifacts
+    }
+
+    #[test]
+    fn what_was_compiled_is_found_again_unless_it_was_harmed() {
+        let directory = tempfile::tempdir().unwrap();
+        let store = Store::new(directory.path());
+        let (key, names) = (Digest::of(b"key"), ["x.so".to_owned()]);
+        let artifacts = compiled(&store, key, b"elf");
+        assert_eq!(store.compiled_artifacts(key, &names), Some(artifacts));
+        assert_eq!(store.compiled_artifacts(Digest::of(b"other"), &names), None);
+        assert_eq!(store.compiled_artifacts(key, &["y.so".to_owned()]), None);
+        fs::write(store.compiled(key).join("x.so"), b"ELF").unwrap();
+        assert_eq!(store.compiled_artifacts(key, &names), None);
+        compiled(&store, key, b"elf");
+        assert!(store.compiled_artifacts(key, &names).is_some());
+    }
+
+    #[test]
+    fn only_what_no_record_names_is_pruned() {
+        let directory = tempfile::tempdir().unwrap();
+        let store = Store::new(directory.path());
+        let environment = EnvironmentName::new("glibc").unwrap();
+        let (kept, gone) = (Digest::of(b"kept"), Digest::of(b"gone"));
+        compiled(&store, kept, b"1");
+        compiled(&store, gone, b"2");
+        let record = Record {
+            manifest: kept,
+            request: kept,
+            volume_instance: String::new(),
+            image: String::new(),
+            actions: BTreeSet::from([kept]),
+            fetches: BTreeSet::new(),
+        };
+        store.keep_record(&environment, &record).unwrap();
+        assert_eq!(store.record(&environment), Some(record));
+        store.prune(&BTreeSet::from([environment])).unwrap();
+        assert!(store.compiled(kept).exists() && !store.compiled(gone).exists());
+    }
+}

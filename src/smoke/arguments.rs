@@ -1,0 +1,95 @@
+//! The smoke loader's command line (`loader/README.md` is its reference): a contract or a smoke command in, words out.
+
+use std::time::Duration;
+
+use crate::config::{Argument, Contract, Loader, Ready, Returns, Server, Smoke, SmokeKind};
+
+/// The words that stand for the directory that holds the plugins.
+const PLUGINS_PLACEHOLDER: &str = "{plugins}";
+/// How much of each stream and response body the loader keeps.
+pub const OUTPUT_LIMIT_BYTES: u64 = 1024 * 1024;
+
+/// `open`: loads each of `plugins` in a process of its own, and makes the contract's calls.
+#[must_use]
+pub fn open(contract: &Contract, timeout: Duration, plugins: &[String]) -> Vec<String> {
+    let mut words = vec!["open".to_owned()];
+    push_limits(&mut words, timeout);
+    if contract.loader == Loader::Dlopen {
+        // Eagerly, whatever the host does: what is undefined shows now rather than at some call.
+        push(&mut words, "--flags", "now");
+    }
+    for symbol in &contract.symbols {
+        push(&mut words, "--symbol", symbol);
+    }
+    for call in &contract.calls {
+        push(&mut words, "--call", &call.symbol);
+        for argument in &call.args {
+            match argument {
+                Argument::String(text) => push(&mut words, "--arg-string", text),
+                Argument::Integer(number) => push(&mut words, "--arg-integer", &number.to_string()),
+            }
+        }
+        let returns = match call.returns {
+            Returns::String => "string",
+            Returns::Integer => "integer",
+            Returns::None => "none",
+        };
+        push(&mut words, "--returns", returns);
+    }
+    words.push("--".to_owned());
+    words.extend_from_slice(plugins);
+    words
+}
+
+/// `drive`: runs the host's smoke command. `directory` holds the host and the plugins.
+#[must_use]
+pub fn drive(smoke: &Smoke, host_directory: &str, plugins_directory: &str) -> Vec<String> {
+    let mut words = vec!["drive".to_owned()];
+    push_limits(&mut words, smoke.timeout);
+    for (name, value) in &smoke.env {
+        push(
+            &mut words,
+            "--env",
+            &format!("{name}={}", value.replace(PLUGINS_PLACEHOLDER, plugins_directory)),
+        );
+    }
+    if let SmokeKind::Server(server) = &smoke.kind {
+        push_server(&mut words, server);
+    }
+    words.push("--".to_owned());
+    let mut command = smoke
+        .command
+        .iter()
+        .map(|word| word.replace(PLUGINS_PLACEHOLDER, plugins_directory));
+    words.extend(command.next().map(|program| format!("{host_directory}/{program}")));
+    words.extend(command);
+    words
+}
+
+fn push_server(words: &mut Vec<String>, server: &Server) {
+    match &server.ready {
+        Ready::Http(url) => push(words, "--ready-http", url),
+        Ready::Tcp(port) => push(words, "--ready-tcp", &port.to_string()),
+        Ready::Stdout(text) => push(words, "--ready-stdout", text),
+    }
+    push(words, "--stop-signal", &server.stop.signal);
+    for request in &server.requests {
+        push(words, "--request", &request.method);
+        words.push(request.url.clone());
+        for (name, value) in &request.headers {
+            push(words, "--header", &format!("{name}: {value}"));
+        }
+        if let Some(body) = &request.body {
+            push(words, "--body", body);
+        }
+    }
+}
+
+fn push_limits(words: &mut Vec<String>, timeout: Duration) {
+    push(words, "--timeout-ms", &timeout.as_millis().to_string());
+    push(words, "--output-limit-bytes", &OUTPUT_LIMIT_BYTES.to_string());
+}
+
+fn push(words: &mut Vec<String>, flag: &str, value: &str) {
+    words.extend([flag.to_owned(), value.to_owned()]);
+}

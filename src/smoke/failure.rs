@@ -1,0 +1,137 @@
+//! A smoke test that failed, as the user sees it: every plugin and every expectation, not only the first.
+
+use super::judge::{Mismatch, failed_plugins};
+use super::observation::{EventError, Outcome, PluginObservation};
+use crate::engine::job::Ending;
+use crate::exit::Exit;
+use crate::name::EnvironmentName;
+use crate::report::Failure;
+
+/// How many lines of an expectation or of output are shown.
+const SHOWN_LINES: usize = 12;
+
+/// Why the smoke test failed.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum SmokeFailure {
+    /// Plugins did not load, or the host did not do what is expected.
+    #[error("the smoke test of {environment} failed: {}", summary(plugins, mismatches))]
+    Observed {
+        /// The environment.
+        environment: EnvironmentName,
+        /// Everything that was seen of the plugins, the good ones too.
+        plugins: Vec<PluginObservation>,
+        /// What the host did otherwise than expected.
+        mismatches: Vec<Mismatch>,
+    },
+    /// The loader itself did not do its work.
+    #[error("the smoke loader ended with {ending}")]
+    Loader {
+        /// How its container ended.
+        ending: String,
+        /// What it printed on standard error.
+        words: Vec<String>,
+    },
+    /// The loader's report cannot be understood.
+    #[error(transparent)]
+    Event(#[from] EventError),
+}
+
+impl SmokeFailure {
+    /// The loader's container did not end well.
+    #[must_use]
+    pub fn loader(ending: &Ending, words: Vec<String>) -> Self {
+        let ending = match ending {
+            Ending::Exited(exit) if exit.out_of_memory => "out of memory".to_owned(),
+            Ending::Exited(exit) => format!("status {}", exit.status),
+            Ending::TimedOut { limit } => format!("no end after {} s", limit.as_secs()),
+            Ending::TooMuchOutput { limit_bytes } => format!("more than {limit_bytes} bytes of output"),
+        };
+        Self::Loader { ending, words }
+    }
+
+    /// The failure as the user sees it.
+    #[must_use]
+    pub fn failure(&self) -> Failure {
+        let failure = Failure::new(Exit::Smoke, "smoke", self.to_string());
+        match self {
+            Self::Observed {
+                plugins, mismatches, ..
+            } => {
+                let plugins = failed_plugins(plugins).flat_map(plugin_lines);
+                failure.with_notes(plugins.chain(mismatches.iter().flat_map(mismatch_lines)))
+            }
+            Self::Loader { words, .. } => failure.with_notes(words.iter().cloned()).with_hint(
+                "the loader was compiled in the build image: does the runtime image have the same C library?",
+            ),
+            Self::Event(_) => failure,
+        }
+    }
+}
+
+fn summary(plugins: &[PluginObservation], mismatches: &[Mismatch]) -> String {
+    let failed = failed_plugins(plugins).count();
+    let plugins = match failed {
+        0 => None,
+        1 => Some("1 plugin did not load".to_owned()),
+        count => Some(format!("{count} plugins did not load")),
+    };
+    let host = (!mismatches.is_empty()).then(|| "the host did not do what is expected".to_owned());
+    plugins.into_iter().chain(host).collect::<Vec<_>>().join(", and ")
+}
+
+/// What became of a plugin, in one line, and what it printed.
+fn plugin_lines(plugin: &PluginObservation) -> Vec<String> {
+    let name = plugin.path.rsplit('/').next().unwrap_or(&plugin.path);
+    let message = plugin.message.as_deref().unwrap_or("no reason given");
+    let during = plugin
+        .phase
+        .as_deref()
+        .map(|phase| format!(" (during {phase})"))
+        .unwrap_or_default();
+    let symbol = plugin.symbol.as_deref().unwrap_or("a function");
+    let what = match plugin.outcome {
+        Outcome::Loaded => "loaded".to_owned(),
+        Outcome::NotLoadable => format!("not loadable: {message}"),
+        Outcome::SymbolMissing if plugin.missing.is_empty() => format!("symbol missing: {message}"),
+        Outcome::SymbolMissing => format!("symbol missing: {} ({message})", plugin.missing.join(", ")),
+        Outcome::Crashed => format!(
+            "crashed with {}{during}",
+            plugin.signal_name.as_deref().unwrap_or("a signal")
+        ),
+        Outcome::TimedOut => format!("timed out{during}"),
+        Outcome::Exited => {
+            let status = plugin
+                .status
+                .map_or_else(String::new, |status| format!(" with status {status}"));
+            format!("ended its process{status}{during}")
+        }
+        Outcome::CallFailed => format!("{symbol} {message}"),
+    };
+    let mut lines = vec![format!("{name}: {what}")];
+    lines.extend(
+        plugin
+            .stderr
+            .shown()
+            .lines()
+            .take(SHOWN_LINES)
+            .map(|line| format!("  {line}")),
+    );
+    lines
+}
+
+fn mismatch_lines(mismatch: &Mismatch) -> Vec<String> {
+    let side = |word: &str, text: &str| -> Vec<String> {
+        let text = if text.is_empty() { "(nothing)" } else { text.trim_end() };
+        let lines: Vec<&str> = text.lines().take(SHOWN_LINES).collect();
+        let word = |index| if index == 0 { word } else { "" };
+        lines
+            .into_iter()
+            .enumerate()
+            .map(|(index, line)| format!("  {:<8} {line}", word(index)))
+            .collect()
+    };
+    let mut lines = vec![format!("{}:", mismatch.subject)];
+    lines.extend(side("expected", &mismatch.expected));
+    lines.extend(side("got", &mismatch.got));
+    lines
+}
