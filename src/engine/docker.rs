@@ -65,7 +65,7 @@ impl Docker {
             address: &self.address,
             action: action.into(),
             object: object.into(),
-            limit_seconds,
+            limit: Duration::from_secs(limit_seconds),
         }
     }
 

@@ -208,7 +208,7 @@ impl Docker {
                     address: &address,
                     action,
                     object,
-                    limit_seconds: 0,
+                    limit: Duration::ZERO,
                 }
                 .error(&error))
             }
@@ -221,7 +221,8 @@ impl Docker {
         container: &ContainerId,
         limit: Duration,
     ) -> Result<ContainerExit, EngineError> {
-        let call = self.container_call("see the end of", container, limit.as_secs().max(1))?;
+        let mut call = self.container_call("see the end of", container, 0)?;
+        call.limit = limit;
         // Unlike `next-exit`, this also answers for a container that has ended already.
         let options = WaitContainerOptionsBuilder::new().condition("not-running").build();
         let mut answers = self.client.wait_container(&container.0, Some(options));
