@@ -211,6 +211,7 @@ fn a_container_cannot_take_more_than_its_limits() {
         for init in [false, true] {
             let mut spec = ground.spec("memory", &["eat", "512"]);
             spec.init = init;
+            spec.limits.nano_cpus = u64::MAX;
             spec.limits.memory_bytes = 32 << 20;
             let outcome = run(&ground, &spec).await?;
             assert_eq!(

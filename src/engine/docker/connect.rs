@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use bollard::{API_DEFAULT_VERSION, BollardRequest, ClientVersion};
 
@@ -190,6 +191,7 @@ pub(super) async fn connect(variables: &BTreeMap<String, String>) -> Result<Dock
         client,
         address,
         api_version,
+        processors: Arc::default(),
     })
 }
 
