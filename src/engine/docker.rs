@@ -8,9 +8,11 @@ mod streams;
 mod volumes;
 
 use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
+use tokio::sync::OnceCell;
 
 use self::errors::Call;
 use super::{
@@ -47,6 +49,8 @@ pub struct Docker {
     client: bollard::Docker,
     address: String,
     api_version: String,
+    /// How many processors it has, once that was asked for.
+    processors: Arc<OnceCell<u64>>,
 }
 
 impl Docker {
@@ -65,12 +69,17 @@ impl Docker {
             address: &self.address,
             action: action.into(),
             object: object.into(),
-            limit_seconds,
+            limit: Duration::from_secs(limit_seconds),
         }
     }
 
     fn query(&self, object: String) -> Call<'_> {
         self.call(format!("look at {object}"), object, QUERY_TIMEOUT_SECONDS)
+    }
+
+    async fn processors(&self) -> Result<u64, EngineError> {
+        let ask = || async { Ok(self.find_facts().await?.processors) };
+        self.processors.get_or_try_init(ask).await.copied()
     }
 
     async fn find_facts(&self) -> Result<EngineFacts, EngineError> {

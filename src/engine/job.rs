@@ -160,7 +160,8 @@ async fn execute(
         biased;
         exit = engine.wait(container, job.limit) => match exit {
             Ok(exit) => Ending::Exited(exit),
-            Err(EngineError::TimedOut { .. }) => Ending::TimedOut { limit: job.limit },
+            // Any other limit is one of the engine's own.
+            Err(EngineError::TimedOut { limit, .. }) if limit == job.limit => Ending::TimedOut { limit },
             Err(error) => return Err(error.into()),
         },
         error = reading.read_until_limit(&mut pieces) => match error {

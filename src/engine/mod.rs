@@ -141,7 +141,7 @@ pub enum Network {
 pub struct ResourceLimits {
     /// Memory, in bytes; the same with swap.
     pub memory_bytes: u64,
-    /// Processors, in billionths.
+    /// Processors, in billionths; more than the engine has are all that it has.
     pub nano_cpus: u64,
     /// Processes and threads.
     pub processes: u64,

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use bollard::{API_DEFAULT_VERSION, BollardRequest, ClientVersion};
 
@@ -147,16 +148,16 @@ fn open(
     })
 }
 
-/// Puts the negotiated version into a request's path. The client negotiates it and then leaves it out, and an engine
-/// newer than the client would answer in its newest dialect.
+/// A request's address with the negotiated version in its path. The client negotiates it and then leaves it out, and an
+/// engine newer than the client would answer in its newest dialect.
+fn versioned(uri: &str, version: &str) -> Option<String> {
+    let host = uri.find("://")? + "://".len();
+    let path = host + uri[host..].find('/')?;
+    Some(format!("{}/v{version}{}", &uri[..path], &uri[path..]))
+}
+
 fn with_version(mut request: BollardRequest, version: &str) -> BollardRequest {
-    let text = request.uri().to_string();
-    let path_start = text
-        .find("://")
-        .and_then(|scheme| text[scheme + 3..].find('/').map(|path| scheme + 3 + path));
-    if let Some(path_start) = path_start
-        && let Ok(uri) = format!("{}/v{version}{}", &text[..path_start], &text[path_start..]).parse()
-    {
+    if let Some(uri) = versioned(&request.uri().to_string(), version).and_then(|uri| uri.parse().ok()) {
         *request.uri_mut() = uri;
     }
     request
@@ -190,6 +191,7 @@ pub(super) async fn connect(variables: &BTreeMap<String, String>) -> Result<Dock
         client,
         address,
         api_version,
+        processors: Arc::default(),
     })
 }
 
@@ -241,6 +243,20 @@ mod tests {
             let found = endpoint(&variables(&given)).map(|(_, endpoint)| endpoint);
             assert_eq!(found, Ok(expected), "{given:?}");
         }
+    }
+
+    #[test]
+    fn requests_carry_the_negotiated_version() {
+        let versioned = |uri| versioned(uri, "1.41");
+        assert_eq!(
+            versioned("unix://2f76/containers/json?a=/"),
+            Some("unix://2f76/v1.41/containers/json?a=/".to_owned())
+        );
+        assert_eq!(
+            versioned("http://[::1]:9/info"),
+            Some("http://[::1]:9/v1.41/info".to_owned())
+        );
+        assert_eq!(versioned("/info"), None);
     }
 
     #[test]

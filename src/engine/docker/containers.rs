@@ -25,6 +25,8 @@ use crate::engine::{
     Network, OutputStream,
 };
 
+/// One processor, as the engine counts.
+const NANO_CPUS: u64 = 1_000_000_000;
 const STATUS_CONFLICT: u16 = 409;
 /// How often the engine is asked again to remove a container that is still in use somewhere inside it.
 const REMOVE_ATTEMPTS_LIMIT: u32 = 5;
@@ -32,7 +34,7 @@ const REMOVE_ATTEMPTS_LIMIT: u32 = 5;
 const REMOVE_PAUSE_MILLISECONDS: u64 = 300;
 
 /// The request that makes a container as `spec` says.
-fn request(spec: &ContainerSpec) -> ContainerCreateBody {
+fn request(spec: &ContainerSpec, processors: u64) -> ContainerCreateBody {
     let memory = Some(signed(spec.limits.memory_bytes));
     let host_config = HostConfig {
         network_mode: Some(
@@ -45,7 +47,8 @@ fn request(spec: &ContainerSpec) -> ContainerCreateBody {
         memory,
         // Memory and swap together: equal means no swap.
         memory_swap: memory,
-        nano_cpus: Some(signed(spec.limits.nano_cpus)),
+        // More than it has is an error to the engine, and all that it has to everyone else.
+        nano_cpus: Some(signed(spec.limits.nano_cpus.min(processors.saturating_mul(NANO_CPUS)))),
         pids_limit: Some(signed(spec.limits.processes)),
         cap_drop: Some(vec!["ALL".to_owned()]),
         cap_add: Some(spec.capabilities.clone()),
@@ -131,12 +134,11 @@ impl Docker {
                 });
             }
         }
+        let request = request(spec, self.processors().await?);
         let action = format!("create container {}", spec.name);
         let call = self.call(action, format!("image {}", spec.image), CHANGE_TIMEOUT_SECONDS);
         let options = CreateContainerOptionsBuilder::new().name(&spec.name).build();
-        let created = call
-            .run(self.client.create_container(Some(options), request(spec)))
-            .await?;
+        let created = call.run(self.client.create_container(Some(options), request)).await?;
         Ok(ContainerId(created.id))
     }
 
@@ -208,7 +210,7 @@ impl Docker {
                     address: &address,
                     action,
                     object,
-                    limit_seconds: 0,
+                    limit: Duration::ZERO,
                 }
                 .error(&error))
             }
@@ -221,7 +223,8 @@ impl Docker {
         container: &ContainerId,
         limit: Duration,
     ) -> Result<ContainerExit, EngineError> {
-        let call = self.container_call("see the end of", container, limit.as_secs().max(1))?;
+        let mut call = self.container_call("see the end of", container, 0)?;
+        call.limit = limit;
         // Unlike `next-exit`, this also answers for a container that has ended already.
         let options = WaitContainerOptionsBuilder::new().condition("not-running").build();
         let mut answers = self.client.wait_container(&container.0, Some(options));
@@ -327,20 +330,20 @@ mod tests {
             }],
             limits: ResourceLimits {
                 memory_bytes: 1 << 20,
-                nano_cpus: 5,
+                nano_cpus: 5_000_000_000,
                 processes: u64::MAX,
             },
             read_only_root: true,
             init: true,
             capabilities: vec!["CHOWN".to_owned()],
         };
-        let request = request(&spec);
+        let request = request(&spec, 2);
         let host = request.host_config.unwrap_or_default();
         assert_eq!(request.entrypoint, Some(spec.command));
         assert_eq!(request.env, Some(vec!["A=b".to_owned()]));
         assert_eq!(host.network_mode.as_deref(), Some("none"));
         assert_eq!((host.memory, host.memory_swap), (Some(1 << 20), Some(1 << 20)));
-        assert_eq!((host.nano_cpus, host.pids_limit), (Some(5), Some(i64::MAX)));
+        assert_eq!((host.nano_cpus, host.pids_limit), (Some(2_000_000_000), Some(i64::MAX)));
         assert_eq!(host.cap_drop, Some(vec!["ALL".to_owned()]));
         assert_eq!(host.cap_add, Some(spec.capabilities));
         assert_eq!(host.security_opt, Some(vec!["no-new-privileges".to_owned()]));

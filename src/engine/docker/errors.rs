@@ -21,19 +21,18 @@ pub(super) struct Call<'a> {
     /// What does not exist when the engine says so, for example `container 3f9c`.
     pub(super) object: String,
     /// How long it may take.
-    pub(super) limit_seconds: u64,
+    pub(super) limit: Duration,
 }
 
 impl Call<'_> {
     /// Runs the request within its limit.
     pub(super) async fn run<T>(&self, request: impl Future<Output = Result<T, Error>>) -> Result<T, EngineError> {
-        let limit = Duration::from_secs(self.limit_seconds);
-        match tokio::time::timeout(limit, request).await {
+        match tokio::time::timeout(self.limit, request).await {
             Ok(Ok(value)) => Ok(value),
             Ok(Err(error)) => Err(self.error(&error)),
             Err(_) => Err(EngineError::TimedOut {
                 action: self.action.clone(),
-                limit,
+                limit: self.limit,
             }),
         }
     }

@@ -64,7 +64,7 @@ pub(super) async fn download(
                 address: &address,
                 action,
                 object,
-                limit_seconds: idle_limit.as_secs(),
+                limit: idle_limit,
             };
             match call.run(async { chunks.next().await.transpose() }).await {
                 Ok(Some(chunk)) => Some((Ok(chunk), Some(chunks))),
