@@ -1,8 +1,44 @@
-//! Images: what they are made of, and how they are made.
+//! Images that lockstep makes itself, from a distribution's packages: recipe in, layers and config out.
+//!
+//! What comes out depends on the recipe and its packages alone: made twice, on whatever machine, it is the same image
+//! ID. [`LocalImage`]s live in the user's cache and are handed to an engine by [`ImageArchive`].
 
+mod archive;
+mod assemble;
+mod bootstrap;
+mod builtin;
+mod cache;
+mod child;
+mod config;
+mod entry;
+mod error;
+mod machine;
+mod make;
+mod mirror;
+mod package_list;
 pub mod packages;
+mod path;
+mod provide;
+mod read;
+mod recipe;
+mod recipe_file;
+mod tree;
+mod work;
+mod write;
 
-/// builtin names placeholder
-pub fn builtin_names() -> impl Iterator<Item = &'static str> {
-    ["debian/build", "debian/runtime", "musl/build", "musl/runtime"].into_iter()
-}
+pub use archive::ImageArchive;
+pub use builtin::{Builtin, BuiltinDockerfile};
+pub use cache::{ImageCache, LocalImage, LocalLayer};
+pub use child::ChildError;
+pub use config::{ConfigChanges, ImageConfig, stacked_config};
+pub use entry::{Entry, EntryKind, compare_paths};
+pub use error::{ImageError, LayerError};
+pub use machine::Machine;
+pub use make::{MakeRequest, image_key, make};
+pub use mirror::{Mirrors, Source, debian_mirrors, read_sources};
+pub use provide::{IMAGE_REPOSITORY, image_tag, provide};
+pub use read::read_tar;
+pub use recipe::{Distribution, Ground, ImageDefaults, OwnFile, Recipe, Variant};
+pub use recipe_file::RecipeFiles;
+pub use tree::{Node, Tree};
+pub use write::LayerWriter;

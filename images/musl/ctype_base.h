@@ -1,0 +1,1 @@
+#error "this part of the C++ library (iostreams, locales, <regex>, <filesystem>, <complex>; with -std=c++20 also <chrono>, <thread>, <memory>, <format>) is not available for musl here: Debian's libstdc++ is built for glibc and reads glibc's locale tables"

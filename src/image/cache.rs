@@ -1,0 +1,321 @@
+//! Images that were made on this machine, and the packages that they were made of: known by their content, and only
+//! ever added to.
+
+use std::fs::{self, File};
+use std::io::{self, Read, Write};
+use std::path::{Path, PathBuf};
+
+use serde::{Deserialize, Serialize};
+
+use super::error::ImageError;
+use super::work::{KeyLock, WorkDirectory, link_or_copy, publish};
+use crate::digest::{Digest, Hasher};
+use crate::lock::Package;
+use tokio_util::sync::CancellationToken;
+
+/// The version of the record of an image.
+const SCHEMA_VERSION: u32 = 1;
+/// The largest record; it holds a config and a list of packages.
+const RECORD_LIMIT_BYTES: u64 = 16 * 1024 * 1024;
+/// How many packages are offered to a bootstrap at most: the newest ones.
+const OFFERED_PACKAGES_LIMIT: usize = 4_000;
+
+/// A layer in the cache.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LocalLayer {
+    /// The digest of its tar.
+    pub diff_id: Digest,
+    /// Its size.
+    pub size_bytes: u64,
+    /// The tar itself.
+    pub path: PathBuf,
+    /// Which recipe it is of.
+    pub name: String,
+}
+
+/// An image in the cache.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LocalImage {
+    /// The key it was made for.
+    pub key: Digest,
+    /// The digest of its recipe.
+    pub recipe: Digest,
+    /// Its config's text, of which its ID is the digest.
+    pub config: Vec<u8>,
+    /// Its layers, lowest first.
+    pub layers: Vec<LocalLayer>,
+    /// Every package that it was made of, also those that were removed again.
+    pub packages: Vec<Package>,
+}
+
+impl LocalImage {
+    /// Its ID: the digest of its config.
+    #[must_use]
+    pub fn id(&self) -> Digest {
+        Digest::of(&self.config)
+    }
+
+    /// The digests of its layers, lowest first.
+    #[must_use]
+    pub fn diff_ids(&self) -> Vec<Digest> {
+        self.layers.iter().map(|layer| layer.diff_id).collect()
+    }
+}
+
+/// The part of the user's cache directory that images use.
+#[derive(Debug, Clone)]
+pub struct ImageCache {
+    directory: PathBuf,
+}
+
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Record {
+    schema_version: u32,
+    recipe: Digest,
+    config: String,
+    layers: Vec<LayerRecord>,
+    packages: Vec<Package>,
+}
+
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct LayerRecord {
+    diff_id: Digest,
+    size_bytes: u64,
+    name: String,
+}
+
+impl ImageCache {
+    /// The cache below the user's cache directory for lockstep.
+    #[must_use]
+    pub fn below(cache_directory: &Path) -> Self {
+        Self {
+            directory: cache_directory.join("images"),
+        }
+    }
+
+    /// The image that was made for a key; none when there is none, or some of it is gone.
+    #[must_use]
+    pub fn find(&self, key: Digest) -> Option<LocalImage> {
+        let file = File::open(self.record_path(key)).ok()?;
+        let record: Record = serde_json::from_reader(file.take(RECORD_LIMIT_BYTES)).ok()?;
+        if record.schema_version != SCHEMA_VERSION {
+            return None;
+        }
+        let layers: Option<Vec<LocalLayer>> = record
+            .layers
+            .into_iter()
+            .map(|layer| {
+                let path = self.layer_path(layer.diff_id);
+                let is_whole = fs::metadata(&path).is_ok_and(|metadata| metadata.len() == layer.size_bytes);
+                is_whole.then_some(LocalLayer {
+                    diff_id: layer.diff_id,
+                    size_bytes: layer.size_bytes,
+                    path,
+                    name: layer.name,
+                })
+            })
+            .collect();
+        Some(LocalImage {
+            key,
+            recipe: record.recipe,
+            config: record.config.into_bytes(),
+            layers: layers?,
+            packages: record.packages,
+        })
+    }
+
+    /// Notes an image whose layers are in the cache.
+    pub(super) fn insert(&self, image: &LocalImage) -> Result<(), ImageError> {
+        let record = Record {
+            schema_version: SCHEMA_VERSION,
+            recipe: image.recipe,
+            config: String::from_utf8_lossy(&image.config).into_owned(),
+            layers: image
+                .layers
+                .iter()
+                .map(|layer| LayerRecord {
+                    diff_id: layer.diff_id,
+                    size_bytes: layer.size_bytes,
+                    name: layer.name.clone(),
+                })
+                .collect(),
+            packages: image.packages.clone(),
+        };
+        let path = self.record_path(image.key);
+        let written = || -> io::Result<()> {
+            let mut file = self.temporary_file()?;
+            serde_json::to_writer(&mut file, &record)?;
+            publish(file, &path).map(|_| ())
+        };
+        written().map_err(failed("write", &path))
+    }
+
+    /// Moves a finished layer into the cache.
+    pub(super) fn insert_layer(&self, file: tempfile::NamedTempFile, diff_id: Digest) -> Result<PathBuf, ImageError> {
+        let path = self.layer_path(diff_id);
+        publish(file, &path).map_err(failed("write", &path))
+    }
+
+    /// Keeps a package's file, and returns the digest of its content.
+    pub(super) fn insert_package(&self, name: &str, content: &mut dyn Read) -> io::Result<Digest> {
+        let mut file = self.temporary_file()?;
+        let mut hasher = Hasher::new();
+        let mut buffer = vec![0; 128 * 1024];
+        loop {
+            let count = content.read(&mut buffer)?;
+            if count == 0 {
+                break;
+            }
+            hasher.update(&buffer[..count]);
+            file.write_all(&buffer[..count])?;
+        }
+        let digest = hasher.finish();
+        let path = self.packages_directory().join(digest.hex()).join(name);
+        if !path.is_file() {
+            publish(file, &path)?;
+        }
+        Ok(digest)
+    }
+
+    /// Gives all packages that are here to a bootstrap, which takes those that it wants: names in `directory`. One
+    /// that no longer has the content that it was kept for is removed.
+    pub(super) fn offer_packages(&self, directory: &Path) -> Result<(), ImageError> {
+        let all = self.packages_directory();
+        let mut kept: Vec<_> = fs::read_dir(&all)
+            .into_iter()
+            .flatten()
+            .flatten()
+            .map(|entry| {
+                (
+                    entry.metadata().and_then(|metadata| metadata.modified()).ok(),
+                    entry.path(),
+                )
+            })
+            .collect();
+        kept.sort();
+        for (_, path) in kept.into_iter().rev().take(OFFERED_PACKAGES_LIMIT) {
+            for file in fs::read_dir(&path).into_iter().flatten().flatten() {
+                let digest = File::open(file.path()).and_then(Digest::of_reader);
+                if digest.is_ok_and(|digest| path.ends_with(digest.hex())) {
+                    let to = directory.join(file.file_name());
+                    if !to.exists() {
+                        link_or_copy(&file.path(), &to).map_err(failed("write", &to))?;
+                    }
+                } else {
+                    let _ = fs::remove_dir_all(&path);
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// A file that is not in the cache yet.
+    pub(super) fn temporary_file(&self) -> io::Result<tempfile::NamedTempFile> {
+        let directory = self.directory.join("new");
+        fs::create_dir_all(&directory)?;
+        tempfile::NamedTempFile::new_in(directory)
+    }
+
+    /// A directory to work in.
+    pub(super) fn work_directory(&self) -> Result<WorkDirectory, ImageError> {
+        let parent = self.directory.join("work");
+        WorkDirectory::new(&parent).map_err(failed("make a directory in", &parent))
+    }
+
+    /// The right to make the image of a key; none when cancelled.
+    pub(super) fn lock(&self, key: Digest, cancel: &CancellationToken) -> Result<KeyLock, ImageError> {
+        let path = self.record_path(key).with_extension("lock");
+        let acquire = || -> io::Result<Option<KeyLock>> {
+            if let Some(parent) = path.parent() {
+                fs::create_dir_all(parent)?;
+            }
+            KeyLock::acquire(&path, cancel)
+        };
+        acquire().map_err(failed("lock", &path))?.ok_or(ImageError::Cancelled)
+    }
+
+    /// Where the log of a bootstrap goes.
+    pub(super) fn log_path(&self, name: &str) -> Result<PathBuf, ImageError> {
+        let directory = self.directory.join("logs");
+        fs::create_dir_all(&directory).map_err(failed("make the directory", &directory))?;
+        Ok(directory.join(format!("{}.log", name.replace('/', "-"))))
+    }
+
+    fn record_path(&self, key: Digest) -> PathBuf {
+        self.directory.join("records").join(format!("{}.json", key.hex()))
+    }
+
+    fn layer_path(&self, diff_id: Digest) -> PathBuf {
+        self.directory.join("layers").join(format!("{}.tar", diff_id.hex()))
+    }
+
+    fn packages_directory(&self) -> PathBuf {
+        self.directory.join("packages")
+    }
+}
+
+pub(super) fn failed<'path>(action: &'static str, path: &'path Path) -> impl FnOnce(io::Error) -> ImageError + 'path {
+    move |cause| ImageError::Cache {
+        action,
+        path: path.to_owned(),
+        cause,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_image_is_found_as_long_as_all_of_it_is_there() {
+        let directory = tempfile::tempdir().unwrap();
+        let cache = ImageCache::below(directory.path());
+        let key = Digest::of(b"key");
+        assert_eq!(cache.find(key), None);
+        let mut file = cache.temporary_file().unwrap();
+        file.write_all(b"layer").unwrap();
+        let diff_id = Digest::of(b"layer");
+        let path = cache.insert_layer(file, diff_id).unwrap();
+        let image = LocalImage {
+            key,
+            recipe: Digest::of(b"recipe"),
+            config: b"{}".to_vec(),
+            layers: vec![LocalLayer {
+                diff_id,
+                size_bytes: 5,
+                path: path.clone(),
+                name: "x".to_owned(),
+            }],
+            packages: vec!["libc6 2.41-12 amd64 sha256:00".parse().unwrap()],
+        };
+        cache.insert(&image).unwrap();
+        assert_eq!(cache.find(key), Some(image));
+        fs::write(path, "lay").unwrap();
+        assert_eq!(cache.find(key), None);
+    }
+
+    #[test]
+    fn a_damaged_package_is_not_offered() {
+        let directory = tempfile::tempdir().unwrap();
+        let cache = ImageCache::below(directory.path());
+        for name in ["a_1_all.deb", "b_1_all.deb"] {
+            assert_eq!(
+                cache.insert_package(name, &mut name.as_bytes()).unwrap(),
+                Digest::of(name.as_bytes())
+            );
+        }
+        let damaged = cache.packages_directory().join(Digest::of(b"b_1_all.deb").hex());
+        fs::write(damaged.join("b_1_all.deb"), "x").unwrap();
+        let offered = directory.path().join("offered");
+        fs::create_dir(&offered).unwrap();
+        cache.offer_packages(&offered).unwrap();
+        let names: Vec<_> = fs::read_dir(&offered)
+            .unwrap()
+            .map(|entry| entry.unwrap().file_name())
+            .collect();
+        assert_eq!(names, ["a_1_all.deb"]);
+        assert!(!damaged.exists());
+    }
+}

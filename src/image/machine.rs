@@ -1,0 +1,205 @@
+//! What making an image needs to know of the machine: where its packages come from, and how it reaches a network.
+
+use std::collections::BTreeMap;
+use std::ffi::OsStr;
+use std::path::{Path, PathBuf};
+
+use super::error::ImageError;
+use super::mirror::{DEBIAN_KEYRING, Mirrors, debian_mirrors, read_sources};
+use crate::context::Context;
+
+/// Names the address of a Debian archive, for machines whose apt knows none.
+const MIRROR_VARIABLE: &str = "LOCKSTEP_DEBIAN_MIRROR";
+/// Where systems keep the certificates that they trust, when no variable says so.
+const CERTIFICATE_FILES: &[&str] = &[
+    "etc/ssl/certs/ca-certificates.crt",
+    "etc/pki/tls/certs/ca-bundle.crt",
+    "etc/ssl/cert.pem",
+];
+/// Variables that say how to reach a network, in both spellings that programs use.
+const PROXY_VARIABLES: &[&str] = &[
+    "HTTPS_PROXY",
+    "HTTP_PROXY",
+    "NO_PROXY",
+    "http_proxy",
+    "https_proxy",
+    "no_proxy",
+];
+
+/// The machine as far as images are concerned.
+#[derive(Debug, Clone)]
+pub struct Machine {
+    /// `/`; another directory in tests.
+    root: PathBuf,
+    /// Whether the effective user is root, which decides how root filesystems are made.
+    pub is_root: bool,
+    /// As the image specification spells it: `amd64`, `arm64`, …
+    pub architecture: &'static str,
+    /// Variables that say how to reach a network.
+    pub proxies: BTreeMap<String, String>,
+    /// How much memory nobody needed when the run started.
+    pub available_memory_bytes: u64,
+    /// Where programs are searched.
+    pub search_path: String,
+    certificates: Option<PathBuf>,
+    mirror: Option<String>,
+}
+
+impl Machine {
+    /// The machine of a run.
+    #[must_use]
+    pub fn from_context(context: &Context) -> Self {
+        Self::at(Path::new("/"), &context.variables, context.is_root)
+    }
+
+    fn at(root: &Path, variables: &BTreeMap<String, String>, is_root: bool) -> Self {
+        let variable = |name: &str| variables.get(name).filter(|value| !value.is_empty());
+        let certificates = variable("SSL_CERT_FILE")
+            .map(PathBuf::from)
+            .into_iter()
+            .chain(CERTIFICATE_FILES.iter().map(|path| root.join(path)))
+            .find(|path| path.is_file());
+        Self {
+            root: root.to_owned(),
+            is_root,
+            architecture: architecture(),
+            proxies: PROXY_VARIABLES
+                .iter()
+                .filter_map(|name| Some(((*name).to_owned(), variable(name)?.clone())))
+                .collect(),
+            available_memory_bytes: std::fs::read_to_string(root.join("proc/meminfo"))
+                .map_or(0, |text| available_memory_bytes(&text)),
+            search_path: variable("PATH")
+                .cloned()
+                .unwrap_or_else(|| "/usr/sbin:/usr/bin:/sbin:/bin".to_owned()),
+            certificates,
+            mirror: variable(MIRROR_VARIABLE).cloned(),
+        }
+    }
+
+    /// Where Debian's packages come from.
+    ///
+    /// # Errors
+    /// [`ImageError::NoMirror`].
+    pub fn debian(&self) -> Result<Mirrors, ImageError> {
+        if let Some(uri) = &self.mirror {
+            return Ok(Mirrors {
+                archive: uri.clone(),
+                updates: None,
+                security: None,
+            });
+        }
+        debian_mirrors(&read_sources(&self.root.join("etc/apt"))).ok_or(ImageError::NoMirror)
+    }
+
+    /// The keys that Debian's archive is signed with.
+    ///
+    /// # Errors
+    /// [`ImageError::NoKeyring`].
+    pub fn debian_keyring(&self) -> Result<PathBuf, ImageError> {
+        let path = self.root.join(DEBIAN_KEYRING);
+        if path.is_file() {
+            Ok(path)
+        } else {
+            Err(ImageError::NoKeyring { path })
+        }
+    }
+
+    /// The certificates that the machine trusts, for networks that intercept TLS.
+    #[must_use]
+    pub fn certificates(&self) -> Option<Vec<u8>> {
+        std::fs::read(self.certificates.as_ref()?).ok()
+    }
+
+    /// The names that the machine itself gives to addresses.
+    #[must_use]
+    pub fn hosts(&self) -> Option<Vec<u8>> {
+        std::fs::read(self.root.join("etc/hosts")).ok()
+    }
+
+    /// Whether a program can be found.
+    #[must_use]
+    pub fn has_program(&self, name: &str) -> bool {
+        std::env::split_paths(OsStr::new(&self.search_path)).any(|directory| directory.join(name).is_file())
+    }
+}
+
+/// What the kernel estimates (proc(5), `/proc/meminfo`); nothing when it does not say.
+fn available_memory_bytes(text: &str) -> u64 {
+    const KIBIBYTE_BYTES: u64 = 1024;
+    text.lines()
+        .find_map(|line| {
+            line.strip_prefix("MemAvailable:")?
+                .trim()
+                .strip_suffix(" kB")?
+                .parse::<u64>()
+                .ok()
+        })
+        .map_or(0, |kibibytes| kibibytes.saturating_mul(KIBIBYTE_BYTES))
+}
+
+/// The architecture that this program was compiled for: images are made by running programs of theirs.
+fn architecture() -> &'static str {
+    match std::env::consts::ARCH {
+        "x86_64" => "amd64",
+        "aarch64" => "arm64",
+        "x86" => "386",
+        "powerpc64" => "ppc64le",
+        other => other,
+    }
+}
+
+/// What Debian calls an architecture of the image specification.
+pub(super) fn debian_architecture(architecture: &str) -> &str {
+    match architecture {
+        "386" => "i386",
+        "arm" => "armhf",
+        "ppc64le" => "ppc64el",
+        other => other,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_mirror_of_a_variable_comes_first() {
+        let root = tempfile::tempdir().unwrap();
+        let variables = |pairs: &[(&str, &str)]| -> BTreeMap<String, String> {
+            pairs
+                .iter()
+                .map(|(name, value)| ((*name).to_owned(), (*value).to_owned()))
+                .collect()
+        };
+        let machine = Machine::at(root.path(), &variables(&[]), false);
+        assert!(matches!(machine.debian(), Err(ImageError::NoMirror)));
+        assert!(matches!(machine.debian_keyring(), Err(ImageError::NoKeyring { .. })));
+        assert_eq!(machine.certificates(), None);
+        let named = variables(&[
+            (MIRROR_VARIABLE, "http://m.example"),
+            ("https_proxy", "http://p.example"),
+        ]);
+        let machine = Machine::at(root.path(), &named, false);
+        assert_eq!(machine.debian().unwrap().archive, "http://m.example");
+        assert_eq!(machine.proxies, variables(&[("https_proxy", "http://p.example")]));
+    }
+
+    #[test]
+    fn memory_is_what_the_kernel_says() {
+        let text = "MemTotal:       24684084 kB\nMemAvailable:   2 kB\n";
+        assert_eq!(available_memory_bytes(text), 2048);
+        assert_eq!(available_memory_bytes("MemAvailable: many"), 0);
+    }
+
+    #[test]
+    fn programs_are_searched_where_the_user_has_them() {
+        let root = tempfile::tempdir().unwrap();
+        std::fs::write(root.path().join("tool"), "").unwrap();
+        let path = format!("/nowhere:{}", root.path().display());
+        let variables = BTreeMap::from([("PATH".to_owned(), path)]);
+        let machine = Machine::at(root.path(), &variables, false);
+        assert!(machine.has_program("tool"));
+        assert!(!machine.has_program("other"));
+    }
+}

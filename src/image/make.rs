@@ -1,0 +1,181 @@
+//! Makes an image from a recipe: its bases first, each a layer; what was made before comes out of the cache.
+
+use std::collections::BTreeMap;
+use std::io::{BufReader, BufWriter};
+
+use tokio_util::sync::CancellationToken;
+
+use super::assemble::{ARCHIVES_DIRECTORY, NOTES_DIRECTORY, Rules, assemble, read_note};
+use super::bootstrap::Bootstrap;
+use super::cache::{ImageCache, LocalImage, LocalLayer, failed};
+use super::config::ImageConfig;
+use super::error::{ImageError, LayerError};
+use super::machine::Machine;
+use super::package_list::packages;
+use super::recipe::{Ground, Recipe};
+use super::tree::Tree;
+use super::write::LayerWriter;
+use crate::digest::{Digest, Hasher};
+
+/// How much of the bootstrap's tar is read at once.
+const READ_BUFFER_BYTES: usize = 1024 * 1024;
+
+/// What an image is made from.
+pub struct MakeRequest<'a> {
+    /// What it is made of.
+    pub recipe: &'a Recipe,
+    /// The machine it is made on.
+    pub machine: &'a Machine,
+    /// Where images and packages are kept.
+    pub cache: &'a ImageCache,
+    /// The latest time that anything in it carries.
+    pub epoch_seconds: u64,
+    /// Whether to make it again though the cache has it: with the packages that are there now.
+    pub refresh: bool,
+    /// Ends the work early.
+    pub cancel: &'a CancellationToken,
+    /// Takes what is being done, in a few words.
+    pub progress: &'a (dyn Fn(String) + Sync),
+}
+
+/// What an image is kept under: all that decides what it is but the packages that the mirror has.
+#[must_use]
+pub fn image_key(recipe: &Recipe, architecture: &str, epoch_seconds: u64) -> Digest {
+    let mut hasher = Hasher::new();
+    hasher.field(recipe.digest().to_string().as_bytes());
+    hasher.field(architecture.as_bytes());
+    hasher.field(&epoch_seconds.to_le_bytes());
+    hasher.finish()
+}
+
+/// Makes the image, or takes it from the cache; blocks for as long as that takes. The second value says whether it was
+/// there already.
+///
+/// # Errors
+/// See [`ImageError`].
+pub fn make(request: &MakeRequest<'_>) -> Result<(LocalImage, bool), ImageError> {
+    make_recipe(request, request.recipe, &mut BTreeMap::new())
+}
+
+/// `made` are the images of this call, so that a refreshed base is refreshed once.
+fn make_recipe(
+    request: &MakeRequest<'_>,
+    recipe: &Recipe,
+    made: &mut BTreeMap<Digest, LocalImage>,
+) -> Result<(LocalImage, bool), ImageError> {
+    let key = image_key(recipe, request.machine.architecture, request.epoch_seconds);
+    let find = || if request.refresh { None } else { request.cache.find(key) };
+    if let Some(image) = made.get(&key).cloned().or_else(find) {
+        return Ok((image, true));
+    }
+    let base = match &recipe.ground {
+        Ground::Base(base) => Some(make_recipe(request, base, made)?.0),
+        Ground::Distribution { .. } => None,
+    };
+    let _lock = request.cache.lock(key, request.cancel)?;
+    // Another process may have made it while this one waited.
+    let image = match find() {
+        Some(image) => image,
+        None => make_layer(request, recipe, key, base.as_ref())?,
+    };
+    made.insert(key, image.clone());
+    Ok((image, false))
+}
+
+fn make_layer(
+    request: &MakeRequest<'_>,
+    recipe: &Recipe,
+    key: Digest,
+    base: Option<&LocalImage>,
+) -> Result<LocalImage, ImageError> {
+    let layer_failed = |cause: LayerError| ImageError::Layer {
+        recipe: recipe.name.clone(),
+        cause,
+    };
+    let base_layers = base.map_or(&[][..], |image| &image.layers);
+    let mut tree = Tree::default();
+    for layer in base_layers {
+        let file = std::fs::File::open(&layer.path).map_err(failed("read", &layer.path))?;
+        tree.apply(BufReader::with_capacity(READ_BUFFER_BYTES, file))
+            .map_err(layer_failed)?;
+    }
+    let removed: Vec<String> = recipe.chain().iter().flat_map(|recipe| recipe.remove.clone()).collect();
+    let rules = Rules::new(&removed, request.epoch_seconds).map_err(layer_failed)?;
+    let bootstrap = Bootstrap {
+        recipe,
+        base: base_layers,
+        machine: request.machine,
+        cache: request.cache,
+        epoch_seconds: request.epoch_seconds,
+        cancel: request.cancel,
+        progress: request.progress,
+    };
+    let mut note = String::new();
+    let mut files = BTreeMap::new();
+    let (file, diff_id, size_bytes) = bootstrap.run(|output| {
+        let temporary = request
+            .cache
+            .temporary_file()
+            .map_err(LayerError::Write)
+            .map_err(layer_failed)?;
+        let mut layer = LayerWriter::new(BufWriter::with_capacity(READ_BUFFER_BYTES, temporary));
+        let mut captured = |path: &str, content: &mut dyn std::io::Read| {
+            if let Some(name) = path.strip_prefix(ARCHIVES_DIRECTORY) {
+                let name = name.trim_start_matches('/');
+                let digest = request.cache.insert_package(name, content).map_err(LayerError::Read)?;
+                files.insert(name.to_owned(), digest);
+            } else if path.strip_prefix(NOTES_DIRECTORY) == Some("/packages") {
+                note = read_note(content)?;
+            }
+            Ok(())
+        };
+        let tar = BufReader::with_capacity(READ_BUFFER_BYTES, output);
+        assemble(tar, &tree, &rules, &mut layer, &mut captured).map_err(layer_failed)?;
+        let (diff_id, size_bytes, writer) = layer.finish().map_err(layer_failed)?;
+        let file = writer
+            .into_inner()
+            .map_err(|error| layer_failed(LayerError::Write(error.into_error())))?;
+        Ok((file, diff_id, size_bytes))
+    })?;
+    let name = recipe.name.clone();
+    let path = request.cache.insert_layer(file, diff_id)?;
+    let mut layers = base_layers.to_vec();
+    layers.push(LocalLayer {
+        diff_id,
+        size_bytes,
+        path,
+        name,
+    });
+    let image = LocalImage {
+        key,
+        recipe: recipe.digest(),
+        config: config(request, recipe, &layers).render(),
+        layers,
+        packages: packages(&note, &files, base.map_or(&[], |image| &image.packages)),
+    };
+    request.cache.insert(&image)?;
+    Ok(image)
+}
+
+/// Nothing in it depends on where the recipe is, so that the same recipe in two projects is one image.
+fn config(request: &MakeRequest<'_>, recipe: &Recipe, layers: &[LocalLayer]) -> ImageConfig {
+    let labels = [
+        ("dev.lockstep.role", "environment".to_owned()),
+        ("dev.lockstep.recipe", recipe.digest().to_string()),
+        ("dev.lockstep.suite", recipe.suite().to_owned()),
+    ];
+    ImageConfig {
+        architecture: request.machine.architecture.to_owned(),
+        created_seconds: request.epoch_seconds,
+        defaults: recipe.merged_defaults(),
+        labels: labels
+            .into_iter()
+            .map(|(name, value)| (name.to_owned(), value))
+            .collect(),
+        layers: layers
+            .iter()
+            .zip(recipe.chain())
+            .map(|(layer, recipe)| (layer.diff_id, format!("lockstep recipe {}", recipe.digest().short())))
+            .collect(),
+    }
+}

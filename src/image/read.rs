@@ -1,0 +1,243 @@
+//! Reads a root filesystem's tar: ustar, pax and GNU's long names.
+
+use std::collections::BTreeMap;
+use std::io::{self, Read};
+
+use super::LayerError;
+use super::entry::{Entry, EntryKind, clean_path};
+
+/// How many entries a tar may have; a Debian image with four compilers has some 25,000.
+pub(super) const ENTRY_LIMIT_COUNT: u64 = 4_000_000;
+/// The largest extended header; it holds a path, a link's target and capabilities.
+const EXTENDED_HEADER_LIMIT_BYTES: u64 = 1024 * 1024;
+/// The largest file: what a size field of octal digits can say.
+const FILE_LIMIT_BYTES: u64 = 8 * 1024 * 1024 * 1024 - 1;
+/// How pax names extended attributes.
+pub(super) const ATTRIBUTE_PREFIX: &str = "SCHILY.xattr.";
+
+/// Takes each entry with its content.
+pub(super) type Visit<'a> = dyn FnMut(Entry, &mut dyn Read) -> Result<(), LayerError> + 'a;
+
+/// Calls `visit` with every entry but the root itself, in the tar's order.
+///
+/// # Errors
+/// [`LayerError`] for what is no tar or leads outside the root, and what `visit` fails with.
+pub fn read_tar(reader: impl Read, visit: &mut Visit<'_>) -> Result<(), LayerError> {
+    let mut archive = tar::Archive::new(reader);
+    let mut extended = Extended::default();
+    let mut count = 0;
+    // Raw, because the library takes a line end in an attribute's value for the end of the attribute.
+    for entry in archive.entries().map_err(LayerError::Read)?.raw(true) {
+        let mut entry = entry.map_err(LayerError::Read)?;
+        count += 1;
+        if count > ENTRY_LIMIT_COUNT {
+            return Err(LayerError::TooMany {
+                limit: ENTRY_LIMIT_COUNT,
+            });
+        }
+        match entry.header().entry_type() {
+            tar::EntryType::XHeader => extended.pax(&read_limited(&mut entry)?)?,
+            tar::EntryType::GNULongName => extended.path = Some(without_nul(read_limited(&mut entry)?)),
+            tar::EntryType::GNULongLink => extended.link = Some(without_nul(read_limited(&mut entry)?)),
+            tar::EntryType::XGlobalHeader => {}
+            _ => {
+                let header = entry.header().clone();
+                if let Some(found) = std::mem::take(&mut extended).entry(&header)? {
+                    visit(found, &mut entry)?;
+                }
+            }
+        }
+    }
+    Ok(())
+}
+
+fn read_limited(entry: &mut impl Read) -> Result<Vec<u8>, LayerError> {
+    let mut bytes = Vec::new();
+    let mut limited = entry.take(EXTENDED_HEADER_LIMIT_BYTES + 1);
+    limited.read_to_end(&mut bytes).map_err(LayerError::Read)?;
+    if bytes.len() as u64 > EXTENDED_HEADER_LIMIT_BYTES {
+        return Err(malformed("an extended header is too large"));
+    }
+    Ok(bytes)
+}
+
+fn without_nul(mut bytes: Vec<u8>) -> Vec<u8> {
+    if bytes.last() == Some(&0) {
+        bytes.pop();
+    }
+    bytes
+}
+
+fn malformed(cause: &str) -> LayerError {
+    LayerError::Read(io::Error::new(io::ErrorKind::InvalidData, cause.to_owned()))
+}
+
+/// What extended headers say about the entry that follows them.
+#[derive(Default)]
+struct Extended {
+    path: Option<Vec<u8>>,
+    link: Option<Vec<u8>>,
+    uid: Option<u64>,
+    gid: Option<u64>,
+    mtime_seconds: Option<u64>,
+    attributes: BTreeMap<String, Vec<u8>>,
+}
+
+impl Extended {
+    /// Takes pax records: `<length> <key>=<value>\n`, where the length counts itself and all else (POSIX, pax).
+    fn pax(&mut self, mut records: &[u8]) -> Result<(), LayerError> {
+        while !records.is_empty() {
+            let bad = || malformed("a pax record is malformed");
+            let space = records.iter().position(|byte| *byte == b' ').ok_or_else(bad)?;
+            let length: usize = number(&records[..space]).ok_or_else(bad)?;
+            if length <= space + 1 || length > records.len() || records[length - 1] != b'\n' {
+                return Err(bad());
+            }
+            let record = &records[space + 1..length - 1];
+            let equals = record.iter().position(|byte| *byte == b'=').ok_or_else(bad)?;
+            let (key, value) = (&record[..equals], &record[equals + 1..]);
+            match key {
+                b"path" => self.path = Some(value.to_vec()),
+                b"linkpath" => self.link = Some(value.to_vec()),
+                b"uid" => self.uid = Some(number(value).ok_or_else(bad)?),
+                b"gid" => self.gid = Some(number(value).ok_or_else(bad)?),
+                b"mtime" => {
+                    let whole = value.split(|byte| *byte == b'.').next().unwrap_or_default();
+                    // A time before the epoch has a sign, and becomes the epoch.
+                    self.mtime_seconds = Some(number(whole).unwrap_or(0));
+                }
+                b"size" => {
+                    return Err(LayerError::FileTooLarge {
+                        limit: FILE_LIMIT_BYTES,
+                    });
+                }
+                key if key.starts_with(b"GNU.sparse.") => return Err(malformed("sparse files are not supported")),
+                key => {
+                    let name = key
+                        .strip_prefix(ATTRIBUTE_PREFIX.as_bytes())
+                        .map(String::from_utf8_lossy);
+                    // Others say how the machine's file system was set up (security.selinux, trusted.overlay.*).
+                    if let Some(name) = name.filter(|name| name == "security.capability" || name.starts_with("user.")) {
+                        self.attributes.insert(name.into_owned(), value.to_vec());
+                    }
+                }
+            }
+            records = &records[length..];
+        }
+        Ok(())
+    }
+
+    /// The entry; none for the root itself.
+    fn entry(self, header: &tar::Header) -> Result<Option<Entry>, LayerError> {
+        let given = self.path.unwrap_or_else(|| header.path_bytes().into_owned());
+        let outside = |path: &[u8]| LayerError::Outside {
+            path: String::from_utf8_lossy(path).into_owned(),
+        };
+        let path = clean_path(&given).ok_or_else(|| outside(&given))?;
+        if path.is_empty() {
+            return Ok(None);
+        }
+        let link = self
+            .link
+            .or_else(|| header.link_name_bytes().map(std::borrow::Cow::into_owned))
+            .unwrap_or_default();
+        let device = || -> io::Result<(u32, u32)> {
+            let major = header.device_major()?.unwrap_or(0);
+            Ok((major, header.device_minor()?.unwrap_or(0)))
+        };
+        let kind = match header.entry_type() {
+            tar::EntryType::Regular | tar::EntryType::Continuous => {
+                // Old tars mark directories by a slash alone.
+                if given.ends_with(b"/") {
+                    EntryKind::Directory
+                } else {
+                    let size_bytes = header.size().map_err(LayerError::Read)?;
+                    if size_bytes > FILE_LIMIT_BYTES {
+                        return Err(LayerError::FileTooLarge {
+                            limit: FILE_LIMIT_BYTES,
+                        });
+                    }
+                    EntryKind::File { size_bytes }
+                }
+            }
+            tar::EntryType::Directory => EntryKind::Directory,
+            tar::EntryType::Symlink => EntryKind::Symlink(link),
+            tar::EntryType::Link => EntryKind::Hardlink(clean_path(&link).ok_or_else(|| outside(&link))?),
+            tar::EntryType::Fifo => EntryKind::Fifo,
+            tar::EntryType::Char => {
+                let (major, minor) = device().map_err(LayerError::Read)?;
+                EntryKind::Character { major, minor }
+            }
+            tar::EntryType::Block => {
+                let (major, minor) = device().map_err(LayerError::Read)?;
+                EntryKind::Block { major, minor }
+            }
+            other => {
+                return Err(malformed(&format!(
+                    "{} is of the unknown kind {other:?}",
+                    String::from_utf8_lossy(&path)
+                )));
+            }
+        };
+        let or_header = |value: Option<u64>, of_header: io::Result<u64>| match value {
+            Some(value) => Ok(value),
+            None => of_header.map_err(LayerError::Read),
+        };
+        Ok(Some(Entry {
+            path,
+            kind,
+            mode: header.mode().map_err(LayerError::Read)? & 0o7777,
+            uid: or_header(self.uid, header.uid())?,
+            gid: or_header(self.gid, header.gid())?,
+            mtime_seconds: or_header(self.mtime_seconds, header.mtime())?,
+            attributes: self.attributes,
+        }))
+    }
+}
+
+fn number<N: std::str::FromStr>(digits: &[u8]) -> Option<N> {
+    std::str::from_utf8(digits).ok()?.parse().ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    proptest! {
+        #[test]
+        fn no_bytes_make_it_panic(mut bytes: Vec<u8>, blocks in 0_usize..4) {
+            bytes.resize(blocks * 512, 0);
+            let _ = read_tar(&bytes[..], &mut |_, _| Ok(()));
+            let _ = Extended::default().pax(&bytes);
+        }
+    }
+
+    #[test]
+    fn pax_records_may_hold_line_ends() {
+        let mut extended = Extended::default();
+        let record = b"31 SCHILY.xattr.user.x=a\nb\nc=d\n";
+        assert_eq!(record.len(), 31);
+        extended.pax(record).unwrap();
+        assert_eq!(extended.attributes["user.x"], b"a\nb\nc=d");
+        for bad in [&b"5 a=b\n"[..], b"x a=b\n", b"99 a=b\n", b"6 a=bc", b"6 abc\n"] {
+            assert!(
+                Extended::default().pax(bad).is_err(),
+                "{}",
+                String::from_utf8_lossy(bad)
+            );
+        }
+    }
+
+    #[test]
+    fn an_entry_outside_the_root_is_refused() {
+        let mut builder = tar::Builder::new(Vec::new());
+        let mut header = tar::Header::new_ustar();
+        header.as_old_mut().name[..6].copy_from_slice(b"a/../b");
+        header.set_size(0);
+        header.set_cksum();
+        builder.append(&header, &[][..]).unwrap();
+        let error = read_tar(&builder.into_inner().unwrap()[..], &mut |_, _| Ok(())).unwrap_err();
+        assert!(matches!(error, LayerError::Outside { .. }), "{error}");
+    }
+}

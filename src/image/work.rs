@@ -1,0 +1,132 @@
+//! Directories for work in progress: gone when the work is done, or when the next one starts after a crash.
+
+use std::fs::{self, File};
+use std::io;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use rustix::fs::{FlockOperation, flock};
+use tokio_util::sync::CancellationToken;
+
+/// How often a lock that somebody else holds is tried.
+const LOCK_POLL: Duration = Duration::from_millis(100);
+/// Held by whoever works in the directory.
+const LOCK_FILE: &str = "lock";
+/// How many leftovers one start removes; the next one removes the rest.
+const SWEEP_LIMIT_ENTRIES: usize = 100;
+
+/// A directory of this process alone.
+#[derive(Debug)]
+pub(super) struct WorkDirectory {
+    directory: tempfile::TempDir,
+    _lock: File,
+}
+
+impl WorkDirectory {
+    /// Makes one below `parent`, and removes those whose process has died.
+    pub(super) fn new(parent: &Path) -> io::Result<Self> {
+        fs::create_dir_all(parent)?;
+        sweep(parent);
+        let directory = tempfile::Builder::new().prefix("work-").tempdir_in(parent)?;
+        let lock = File::create(directory.path().join(LOCK_FILE))?;
+        flock(&lock, FlockOperation::NonBlockingLockExclusive)?;
+        // Programs that the bootstrap runs as other users have to get through.
+        let mode = <fs::Permissions as std::os::unix::fs::PermissionsExt>::from_mode(0o755);
+        fs::set_permissions(directory.path(), mode)?;
+        Ok(Self { directory, _lock: lock })
+    }
+
+    pub(super) fn path(&self) -> &Path {
+        self.directory.path()
+    }
+}
+
+fn sweep(parent: &Path) {
+    for entry in fs::read_dir(parent)
+        .into_iter()
+        .flatten()
+        .flatten()
+        .take(SWEEP_LIMIT_ENTRIES)
+    {
+        let is_dead = File::open(entry.path().join(LOCK_FILE))
+            .is_ok_and(|lock| flock(&lock, FlockOperation::NonBlockingLockExclusive).is_ok());
+        if is_dead {
+            // What cannot be removed now is tried again at the next start.
+            let _ = fs::remove_dir_all(entry.path());
+        }
+    }
+}
+
+/// The right to make one image; the kernel takes it back when the process ends.
+#[derive(Debug)]
+pub(super) struct KeyLock(#[expect(dead_code, reason = "holds the lock for as long as it is open")] File);
+
+impl KeyLock {
+    /// Waits for it until `cancel`; none then.
+    pub(super) fn acquire(path: &Path, cancel: &CancellationToken) -> io::Result<Option<Self>> {
+        let file = File::options().create(true).truncate(false).write(true).open(path)?;
+        loop {
+            match flock(&file, FlockOperation::NonBlockingLockExclusive) {
+                Ok(()) => return Ok(Some(Self(file))),
+                Err(rustix::io::Errno::WOULDBLOCK | rustix::io::Errno::INTR) => {}
+                Err(error) => return Err(error.into()),
+            }
+            if cancel.is_cancelled() {
+                return Ok(None);
+            }
+            std::thread::sleep(LOCK_POLL);
+        }
+    }
+}
+
+/// Gives a file a second name, or copies it where the file system cannot.
+pub(super) fn link_or_copy(from: &Path, to: &Path) -> io::Result<()> {
+    match fs::hard_link(from, to) {
+        Ok(()) => Ok(()),
+        Err(_) => fs::copy(from, to).map(|_| ()),
+    }
+}
+
+/// Moves a finished file to its place, where it may be already.
+pub(super) fn publish(file: tempfile::NamedTempFile, to: &Path) -> io::Result<PathBuf> {
+    if let Some(parent) = to.parent() {
+        fs::create_dir_all(parent)?;
+    }
+    let mode = <fs::Permissions as std::os::unix::fs::PermissionsExt>::from_mode(0o644);
+    file.as_file().set_permissions(mode)?;
+    file.persist(to).map_err(|error| error.error)?;
+    Ok(to.to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_dead_work_is_swept() {
+        let parent = tempfile::tempdir().unwrap();
+        let dead = parent.path().join("work-dead");
+        fs::create_dir(&dead).unwrap();
+        fs::write(dead.join(LOCK_FILE), "").unwrap();
+        let first = WorkDirectory::new(parent.path()).unwrap();
+        let second = WorkDirectory::new(parent.path()).unwrap();
+        assert!(!dead.exists());
+        assert!(first.path().is_dir() && second.path().is_dir());
+        let path = first.path().to_owned();
+        drop(first);
+        assert!(!path.exists());
+    }
+
+    #[test]
+    fn waiting_for_another_run_can_be_cancelled() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("key.lock");
+        let cancel = CancellationToken::new();
+        let held = KeyLock::acquire(&path, &cancel).unwrap();
+        assert!(held.is_some());
+        cancel.cancel();
+        assert!(KeyLock::acquire(&path, &cancel).unwrap().is_none());
+        drop(held);
+        assert!(KeyLock::acquire(&path, &cancel).unwrap().is_some());
+    }
+}
