@@ -67,7 +67,7 @@ impl World {
             .unwrap_or(&self.file)
             .display()
             .to_string();
-        let builtin: Vec<&str> = crate::image::builtin_names().collect();
+        let builtin: Vec<&str> = crate::image::Builtin::names().collect();
         let (project, problems) = load(&self.file, &shown, &builtin);
         project.ok_or(Stop::Problems(problems))
     }

@@ -1,26 +1,30 @@
 //! One image, from a recipe of any kind: the seam behind which the kinds differ.
 
 use std::collections::BTreeMap;
+use std::path::Path;
 
 use tokio_util::sync::CancellationToken;
 
+use super::container::in_memory;
 use super::{NetworkSettings, RunError};
 use crate::config::{Project, RecipeReference};
 use crate::context::Context;
 use crate::digest::{Digest, Hasher};
 use crate::engine::{
-    ContainerId, ContainerSpec, Engine, EngineError, ImageBuild, ImageFacts, Labels, Network, ResourceLimits,
+    ByteStream, ContainerId, ContainerSpec, Engine, EngineError, ImageBuild, ImageFacts, Labels, Network, ResourceLimits,
 };
 use crate::event::{Event, Events, StepId};
 use crate::exit::Exit;
 use crate::image::packages::{parse_apk_installed, parse_dpkg_status};
+use crate::image::{Builtin, ImageCache, ImageError, LocalImage, Machine, MakeRequest, Recipe, RecipeFiles, make, provide};
+use crate::problem::Problem;
 use crate::lock::{self, Package};
 use crate::report::Failure;
 use crate::source::{Owner, SourceError, SourceTree};
 use crate::stream;
 
 /// Where distributions keep the list of what is installed, and what reads it.
-const PACKAGE_LISTS: &[(&str, fn(&str) -> Vec<Package>)] = &[
+const PACKAGE_LISTS: &[(&str, PackageParser)] = &[
     ("/var/lib/dpkg/status", parse_dpkg_status),
     ("/lib/apk/db/installed", parse_apk_installed),
 ];
@@ -28,6 +32,9 @@ const PACKAGE_LISTS: &[(&str, fn(&str) -> Vec<Package>)] = &[
 const PACKAGE_LIST_LIMIT_BYTES: u64 = 64 * 1024 * 1024;
 /// The owner of files in a build context: the engine's builder runs as root.
 const CONTEXT_OWNER: Owner = Owner { uid: 0, gid: 0 };
+
+/// What a list of packages becomes.
+type PackageParser = fn(&str) -> Vec<Package>;
 
 /// What is needed to make an image.
 pub(super) struct Making<'a> {
@@ -77,6 +84,21 @@ pub enum MakeError {
         /// Why.
         cause: SourceError,
     },
+    /// A bootstrap, or what lockstep assembles itself.
+    #[error(transparent)]
+    Image(#[from] ImageError),
+    /// Recipe files that cannot be understood.
+    #[error("{}", list(problems))]
+    Recipe {
+        /// Everything that is wrong with them.
+        problems: Vec<Problem>,
+    },
+    /// A saved image without a config.
+    #[error("the engine saved {image} without a config")]
+    NoConfig {
+        /// Which.
+        image: String,
+    },
     /// The engine said that it made an image, and has none.
     #[error("the engine has no image `{reference}` after making it")]
     Vanished {
@@ -107,7 +129,16 @@ impl MakeError {
                 failure.with_notes(cause.hint()).with_hint(hint)
             }
             Self::Context { .. } => Failure::new(Exit::Usage, "image", self.to_string()),
-            Self::Vanished { .. } | Self::Packages { .. } => Failure::new(Exit::Engine, "image", self.to_string()),
+            Self::Image(ImageError::Engine(error)) => super::from_engine(error),
+            Self::Image(error) => {
+                let exit = if matches!(error, ImageError::Bootstrap { .. }) { Exit::Build } else { Exit::Internal };
+                let message = self.to_string();
+                let (message, hint) = message.split_once("\n  hint: ").unwrap_or((&message, ""));
+                let failure = Failure::new(exit, "image", message).with_notes(error.log_tail().iter().cloned());
+                if hint.is_empty() { failure } else { failure.with_hint(hint) }
+            }
+            Self::Recipe { .. } => Failure::new(Exit::Usage, "recipe", self.to_string()),
+            Self::Vanished { .. } | Self::Packages { .. } | Self::NoConfig { .. } => Failure::new(Exit::Engine, "image", self.to_string()),
         }
     }
 }
@@ -128,14 +159,45 @@ pub(super) fn recipe_digest(project: &Project, recipe: &RecipeReference) -> Resu
                 target.as_deref().unwrap_or_default(),
             ]))
         }
-        RecipeReference::File { .. } | RecipeReference::Builtin { .. } => todo!(),
+        RecipeReference::File { path } => Ok(read_recipe(&ProjectFiles(&project.directory), path)?.digest()),
+        RecipeReference::Builtin { name } => match Builtin::dockerfile(name) {
+            Some(stage) => Ok(digest_of(&["dockerfile", stage.text, stage.target])),
+            None => Ok(read_recipe(&Builtin, &format!("{name}.yaml"))?.digest()),
+        },
     }
+}
+
+/// The files of a project, as recipes name them.
+struct ProjectFiles<'a>(&'a Path);
+
+impl RecipeFiles for ProjectFiles<'_> {
+    fn read(&self, path: &str) -> Result<Vec<u8>, String> {
+        std::fs::read(self.0.join(path)).map_err(|error| error.to_string())
+    }
+}
+
+fn read_recipe(files: &dyn RecipeFiles, path: &str) -> Result<Recipe, MakeError> {
+    Recipe::read(files, path).map_err(|problems| MakeError::Recipe { problems })
+}
+
+fn list(problems: &[Problem]) -> String {
+    problems.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n")
 }
 
 fn digest_of(fields: &[&str]) -> Digest {
     let mut hasher = Hasher::new();
     fields.iter().for_each(|field| hasher.field(field.as_bytes()));
     hasher.finish()
+}
+
+/// A build context of one file.
+fn single_file(name: &str, content: &[u8]) -> Result<ByteStream, RunError> {
+    let mut archive = tar::Builder::new(Vec::new());
+    let mut header = tar::Header::new_gnu();
+    header.set_mode(0o644);
+    header.set_size(content.len() as u64);
+    archive.append_data(&mut header, name, content).map_err(RunError::file("write a tar"))?;
+    Ok(in_memory(archive.into_inner().map_err(RunError::file("write a tar"))?))
 }
 
 fn file_name(path: &str) -> &str {
@@ -156,9 +218,48 @@ impl Making<'_> {
     pub(super) async fn make(&self, recipe: &RecipeReference, labels: &Labels) -> Result<Made, RunError> {
         match recipe {
             RecipeReference::Image { reference } => Ok(self.find_or_pull(recipe, reference, labels).await?),
-            RecipeReference::Dockerfile { path, target } => self.build(recipe, path, target.as_deref(), labels).await,
-            RecipeReference::File { .. } | RecipeReference::Builtin { .. } => todo!(),
+            RecipeReference::Dockerfile { path, target } => {
+                let (tree, mtime) = (context_tree(self.project, path)?, self.project.source_date_epoch);
+                let context = stream::written_by(move |writer| tree.write_archive(writer, "", CONTEXT_OWNER, mtime));
+                self.build(recipe, context, file_name(path), target.as_deref(), labels).await
+            }
+            RecipeReference::File { path } => {
+                self.bootstrap(read_recipe(&ProjectFiles(&self.project.directory), path)?).await
+            }
+            RecipeReference::Builtin { name } => match Builtin::dockerfile(name) {
+                Some(stage) => {
+                    let context = single_file("Dockerfile", stage.text.as_bytes())?;
+                    self.build(recipe, context, "Dockerfile", Some(stage.target), labels).await
+                }
+                None => self.bootstrap(read_recipe(&Builtin, &format!("{name}.yaml"))?).await,
+            },
         }
+    }
+
+    /// Makes an image from a distribution's packages, or takes the one that was made before, and brings it to the engine.
+    async fn bootstrap(&self, recipe: Recipe) -> Result<Made, RunError> {
+        let (machine, cache) = (Machine::from_context(self.context), ImageCache::below(&self.context.cache_directory));
+        let (epoch_seconds, refresh, cancel) = (self.project.source_date_epoch, self.update, self.cancellation.clone());
+        // The bootstrap blocks; what it says comes back through a channel.
+        let (sender, mut receiver) = tokio::sync::mpsc::unbounded_channel();
+        let work = tokio::task::spawn_blocking(move || {
+            let progress = move |message: String| _ = sender.send(message);
+            let request =
+                MakeRequest { recipe: &recipe, machine: &machine, cache: &cache, epoch_seconds, refresh, cancel: &cancel, progress: &progress };
+            make(&request)
+        });
+        while let Some(message) = receiver.recv().await {
+            self.events.emit(Event::StepProgress { step: self.step.clone(), message, fraction: None });
+        }
+        let made = work.await.map_err(|error| RunError::file("wait for the bootstrap")(std::io::Error::other(error)))?;
+        let (image, was_made) = made.map_err(|error| {
+            if error.is_cancelled() { RunError::Interrupted } else { MakeError::from(error).into() }
+        })?;
+        let message = "loading into the engine".to_owned();
+        self.events.emit(Event::StepProgress { step: self.step.clone(), message, fraction: None });
+        let (facts, was_loaded) = self.until_cancelled(provide(self.engine, &image)).await?.map_err(MakeError::from)?;
+        let LocalImage { recipe, packages, .. } = image;
+        Ok(Made { facts, recipe, packages, registry: None, is_new: !(was_made && was_loaded) })
     }
 
     async fn find_or_pull(&self, recipe: &RecipeReference, reference: &str, labels: &Labels) -> Result<Made, RunError> {
@@ -203,11 +304,11 @@ impl Making<'_> {
     async fn build(
         &self,
         recipe: &RecipeReference,
-        path: &str,
+        context: ByteStream,
+        dockerfile: &str,
         target: Option<&str>,
         labels: &Labels,
     ) -> Result<Made, RunError> {
-        let tree = context_tree(self.project, path)?;
         let digest = recipe_digest(self.project, recipe)?;
         let tag = format!("lockstep/recipe:{}", digest.short());
         // Built before from the same files: that is the same recipe's image.
@@ -224,11 +325,8 @@ impl Making<'_> {
             });
         }
         let build = ImageBuild {
-            context: stream::written_by({
-                let (tree, mtime) = (tree, self.project.source_date_epoch);
-                move |writer| tree.write_archive(writer, "", CONTEXT_OWNER, mtime)
-            }),
-            dockerfile: file_name(path).to_owned(),
+            context,
+            dockerfile: dockerfile.to_owned(),
             target: target.map(ToOwned::to_owned),
             arguments: self.network.proxies.clone(),
             labels: BTreeMap::from([("dev.lockstep.recipe".to_owned(), digest.to_string())]),

@@ -1,20 +1,178 @@
-//! The matched image: the runtime image's layers, and one more with host and plugins.
+//! The matched image, which is what a user deploys: the runtime image's layers, and one more with the bundle.
 
-use std::path::Path;
+use std::collections::BTreeMap;
+use std::fs::File;
+use std::io::{self, BufWriter, Read, Write as _};
+use std::path::{Path, PathBuf};
 
 use super::RunError;
-use crate::engine::{Engine, ImageId, Labels};
+use super::making::MakeError;
+use crate::digest::Digest;
+use crate::engine::{Engine, ImageFacts, ImageId, Labels};
+use crate::image::{ConfigChanges, Entry, ImageArchive, ImageError, LayerError, LayerWriter, stacked_config};
+use crate::stream;
+
+/// Where bundles are in matched images; the project's name follows.
+const BUNDLE_ROOT: &str = "opt";
+/// The largest file of a saved image that may be its config or its manifest.
+const DOCUMENT_LIMIT_BYTES: u64 = 4 * 1024 * 1024;
+/// How many documents a saved image may have; it has a few for each layer.
+const DOCUMENTS_LIMIT: usize = 4096;
 
 /// What a matched image is made of.
 pub(super) struct MatchedImage<'a> {
-    pub(super) runtime: &'a ImageId,
-    pub(super) directory: &'a Path,
+    /// The image that it begins with.
+    pub(super) runtime: &'a ImageFacts,
+    /// The bundle's directory on this machine.
+    pub(super) bundle: &'a Path,
+    /// The project's name, which names the directory in the image.
+    pub(super) project: &'a str,
+    /// The host's file name.
     pub(super) host: &'a str,
-    pub(super) command: &'a [String],
+    /// The host's arguments when the user gives none; `{plugins}` stands for the directory in the image.
+    pub(super) arguments: Vec<String>,
+    /// Its labels.
     pub(super) labels: Labels,
+    /// The time that its files claim; seconds.
     pub(super) created_seconds: u64,
+    /// The name that it gets first, until everything else is published too.
+    pub(super) staged_tag: &'a str,
 }
 
-pub(super) async fn assemble_matched(_engine: &dyn Engine, request: MatchedImage<'_>) -> Result<ImageId, RunError> {
-    Ok(request.runtime.clone())
+/// Assembles the image and hands it to the engine under its staged name.
+pub(super) async fn assemble_matched(engine: &dyn Engine, request: MatchedImage<'_>) -> Result<ImageId, RunError> {
+    let runtime = &request.runtime.id.0;
+    let documents = read_documents(engine, runtime).await?;
+    let config = config_of(&documents).ok_or_else(|| MakeError::NoConfig { image: runtime.clone() })?;
+    let layer = tempfile::NamedTempFile::new().map_err(RunError::file("make a temporary file"))?;
+    let diff_id = write_layer(&request, layer.as_file()).map_err(layer_error)?;
+    let directory = format!("/{BUNDLE_ROOT}/{}", request.project);
+    let changes = ConfigChanges {
+        env: BTreeMap::new(),
+        entry_point: Some(vec![format!("{directory}/{}", request.host)]),
+        command: Some(request.arguments.iter().map(|word| word.replace("{plugins}", &directory)).collect()),
+        labels: request.labels.clone(),
+    };
+    let config = stacked_config(config, diff_id, "lockstep bundle", request.created_seconds, &changes)
+        .map_err(MakeError::from)?;
+    let mut expected = request.runtime.diff_ids.clone();
+    expected.push(diff_id);
+    let archive = |layers: BTreeMap<Digest, PathBuf>| ImageArchive {
+        config: config.clone(),
+        layers: expected.iter().map(|digest| (*digest, layers.get(digest).cloned())).collect(),
+        tags: vec![request.staged_tag.to_owned()],
+    };
+    // The engine has the runtime's layers; one that wants them all the same gets them.
+    let only_ours = BTreeMap::from([(diff_id, layer.path().to_owned())]);
+    let loaded = engine.load_images(archive(only_ours.clone()).into_stream()).await;
+    if let Some(facts) = loaded_image(engine, request.staged_tag, &expected).await? {
+        return Ok(facts.id);
+    }
+    let spool = tempfile::tempdir().map_err(RunError::file("make a temporary directory"))?;
+    let mut layers = spool_layers(engine, runtime, spool.path()).await?;
+    layers.extend(only_ours);
+    engine.load_images(archive(layers).into_stream()).await?;
+    match loaded_image(engine, request.staged_tag, &expected).await? {
+        Some(facts) => Ok(facts.id),
+        // Why the first try failed says more than that the second one did.
+        None => Err(loaded.err().map_or_else(|| MakeError::Vanished { reference: request.staged_tag.to_owned() }.into(), RunError::from)),
+    }
+}
+
+async fn loaded_image(engine: &dyn Engine, tag: &str, expected: &[Digest]) -> Result<Option<ImageFacts>, RunError> {
+    Ok(engine.image(tag).await?.filter(|facts| facts.diff_ids == expected))
+}
+
+fn layer_error(cause: LayerError) -> MakeError {
+    MakeError::Image(ImageError::Layer { recipe: "the matched image".to_owned(), cause })
+}
+
+/// One layer with the bundle's files, sorted, with fixed owners and times.
+fn write_layer(request: &MatchedImage<'_>, target: &File) -> Result<Digest, LayerError> {
+    let mut names: Vec<PathBuf> = std::fs::read_dir(request.bundle)
+        .and_then(|entries| entries.map(|entry| Ok(entry?.path())).collect::<io::Result<_>>())
+        .map_err(LayerError::Read)?;
+    names.sort();
+    let mtime = request.created_seconds;
+    let directory = format!("{BUNDLE_ROOT}/{}", request.project);
+    let mut layer = LayerWriter::new(BufWriter::new(target));
+    layer.append(&Entry::directory(BUNDLE_ROOT, mtime), &mut io::empty())?;
+    layer.append(&Entry::directory(&directory, mtime), &mut io::empty())?;
+    for path in names {
+        let mut file = File::open(&path).map_err(LayerError::Read)?;
+        let metadata = file.metadata().map_err(LayerError::Read)?;
+        let name = path.file_name().unwrap_or_default().to_string_lossy();
+        let executable = std::os::unix::fs::PermissionsExt::mode(&metadata.permissions()) & 0o100 != 0;
+        let mode = if executable { 0o755 } else { 0o644 };
+        layer.append(&Entry::file(&format!("{directory}/{name}"), metadata.len(), mode, mtime), &mut file)?;
+    }
+    let (digest, _, mut writer) = layer.finish()?;
+    writer.flush().map_err(LayerError::Write)?;
+    Ok(digest)
+}
+
+/// The small files of a saved image: its manifest and its config are among them.
+async fn read_documents(engine: &dyn Engine, image: &str) -> Result<BTreeMap<String, Vec<u8>>, RunError> {
+    let archive = engine.save_image(image).await?;
+    let read = stream::read_by(archive, |reader| {
+        let mut documents = BTreeMap::new();
+        for entry in tar::Archive::new(reader).entries()? {
+            let mut entry = entry?;
+            if entry.header().entry_type().is_file() && entry.size() <= DOCUMENT_LIMIT_BYTES && documents.len() < DOCUMENTS_LIMIT {
+                let path = entry.path()?.display().to_string();
+                let mut content = Vec::new();
+                // A layer may be small too; it is no JSON and is dropped at once.
+                entry.read_to_end(&mut content)?;
+                if content.first().is_some_and(|first| b"[{".contains(first)) {
+                    documents.insert(path, content);
+                }
+            }
+        }
+        Ok::<_, io::Error>(documents)
+    });
+    read.await.and_then(|documents| documents).map_err(RunError::file("read the runtime image"))
+}
+
+/// The config that the manifest of a saved image names (image specification 1.2).
+fn config_of(documents: &BTreeMap<String, Vec<u8>>) -> Option<&[u8]> {
+    let manifest: serde_json::Value = serde_json::from_slice(documents.get("manifest.json")?).ok()?;
+    documents.get(manifest.get(0)?.get("Config")?.as_str()?).map(Vec::as_slice)
+}
+
+/// All layers of an image as files, by their digests: for engines that do not take an image without them.
+async fn spool_layers(engine: &dyn Engine, image: &str, directory: &Path) -> Result<BTreeMap<Digest, PathBuf>, RunError> {
+    let archive = engine.save_image(image).await?;
+    let directory = directory.to_owned();
+    let read = stream::read_by(archive, move |reader| {
+        let mut layers = BTreeMap::new();
+        for (number, entry) in tar::Archive::new(reader).entries()?.enumerate() {
+            let mut entry = entry?;
+            if !entry.header().entry_type().is_file() {
+                continue;
+            }
+            let path = directory.join(number.to_string());
+            let mut hasher = crate::digest::Hasher::new();
+            let mut file = BufWriter::new(File::create(&path)?);
+            io::copy(&mut (&mut entry).take(u64::MAX), &mut Tee(&mut file, &mut hasher))?;
+            file.flush()?;
+            layers.insert(hasher.finish(), path);
+        }
+        Ok::<_, io::Error>(layers)
+    });
+    read.await.and_then(|layers| layers).map_err(RunError::file("read the runtime image"))
+}
+
+/// Writes to two writers.
+struct Tee<'a, A, B>(&'a mut A, &'a mut B);
+
+impl<A: io::Write, B: io::Write> io::Write for Tee<'_, A, B> {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.0.write_all(bytes)?;
+        self.1.write_all(bytes)?;
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.0.flush()
+    }
 }

@@ -6,6 +6,7 @@ use std::fs;
 use super::build::Workload;
 use super::compile::Compiled;
 use super::images::{ResolvedEnvironment, ResolvedImage};
+use super::making::MakeError;
 use super::matched::{MatchedImage, assemble_matched};
 use super::smoke::{SmokeReport, Stage as SmokeStage};
 use super::{Run, RunError};
@@ -88,6 +89,7 @@ impl Run {
             Err(error) => {
                 // What went wrong first is what the user should read; what is left carries the run's label.
                 let _ = release.discard().await;
+                let _ = self.engine.remove_image(&self.staged_tag(plan)).await;
                 return Err(error);
             }
         };
@@ -146,30 +148,28 @@ impl Run {
     ) -> Result<ImageId, RunError> {
         let step = Self::step(&plan.name, Stage::Seal, "image");
         self.events.emit(Event::StepStarted { step: step.clone() });
+        let runtime = self.engine.image(&resolved.runtime.id.0).await?;
+        let vanished = || MakeError::Vanished { reference: resolved.runtime.id.to_string() };
         let request = MatchedImage {
-            runtime: &resolved.runtime.id,
-            directory: staging.path(),
-            host: self
-                .project
-                .host
-                .artifacts
-                .first()
-                .map(String::as_str)
-                .unwrap_or_default(),
-            command: self
-                .project
-                .smoke
-                .as_ref()
-                .map(|smoke| smoke.command.as_slice())
-                .unwrap_or_default(),
-            labels: crate::run::labels::lasting(&self.project.name, &plan.name, self.owner, "image"),
+            runtime: &runtime.ok_or_else(vanished)?,
+            bundle: staging.path(),
+            project: self.project.name.as_str(),
+            host: self.project.host.artifacts.first().map(String::as_str).unwrap_or_default(),
+            arguments: self.project.smoke.as_ref().map(|smoke| smoke.command[1..].to_vec()).unwrap_or_default(),
+            labels: self.lasting_labels(&plan.name, "image"),
             created_seconds: self.project.source_date_epoch,
+            staged_tag: &self.staged_tag(plan),
         };
         let result = assemble_matched(self.engine.as_ref(), request)
             .await
             .map_err(RunError::from);
         self.emit_end(step, &result, ImageId::short);
         result
+    }
+
+    /// The name of the matched image until everything else is published too.
+    fn staged_tag(&self, plan: &EnvironmentPlan) -> String {
+        format!("{}.staged-{}", plan.publication.image, self.context.run_id)
     }
 
     /// Gives the matched image and the build image their names; an older matched image that has no name left is removed.
@@ -188,6 +188,9 @@ impl Run {
             };
             let previous = self.engine.image(name).await?.filter(|previous| previous.id != *id);
             self.engine.tag_image(id, repository, tag).await?;
+            if id == image {
+                self.engine.remove_image(&self.staged_tag(plan)).await?;
+            }
             let was_matched = |labels: &crate::engine::Labels| labels.contains_key(crate::run::labels::PROJECT);
             if let Some(previous) = previous
                 && was_matched(&previous.labels)
