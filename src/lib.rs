@@ -12,6 +12,7 @@ pub mod engine;
 pub mod event;
 pub mod exit;
 pub mod image;
+pub mod init;
 pub mod language;
 pub mod lock;
 pub mod matrix;

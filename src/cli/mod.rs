@@ -2,6 +2,7 @@
 
 mod build;
 mod demo;
+mod init;
 mod lock;
 mod matrix;
 mod plan;

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use clap::{Args, CommandFactory as _, Parser, Subcommand, ValueEnum};
 
 use super::stop::Stop;
-use super::{World, build, demo, lock, matrix, plan, smoke};
+use super::{World, build, demo, init, lock, matrix, plan, smoke};
 use crate::exit::Exit;
 use crate::report::Progress;
 
@@ -76,6 +76,8 @@ enum Command {
     Matrix(matrix::MatrixArguments),
     /// Build, cross and serve the sample projects
     Demo(demo::DemoArguments),
+    /// Write a commented lockstep.yaml from what is there
+    Init(init::InitArguments),
 }
 
 /// The whole command line, for completions and tests.
@@ -93,5 +95,6 @@ pub(super) fn dispatch(line: CommandLine, world: &World) -> Result<Exit, Stop> {
         Command::Smoke(arguments) => smoke::smoke(&arguments, world),
         Command::Matrix(arguments) => matrix::matrix(&arguments, world),
         Command::Demo(arguments) => demo::demo(&arguments, world),
+        Command::Init(arguments) => init::init(&arguments, world),
     }
 }
