@@ -4,6 +4,7 @@
 //! The flow is the order of the modules below; `ARCHITECTURE.md` says what each may and may not do.
 
 pub mod bundle;
+pub mod clean;
 pub mod cli;
 pub mod config;
 pub mod context;

@@ -1,6 +1,7 @@
 //! The command line: arguments in, exit code out. One file a command.
 
 mod build;
+mod clean;
 mod demo;
 mod init;
 mod lock;
