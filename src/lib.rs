@@ -9,6 +9,7 @@ pub mod cli;
 pub mod config;
 pub mod context;
 pub mod digest;
+pub mod doctor;
 pub mod engine;
 pub mod event;
 pub mod exit;

@@ -3,6 +3,7 @@
 mod build;
 mod clean;
 mod demo;
+mod doctor;
 mod init;
 mod lock;
 mod matrix;

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use clap::{Args, CommandFactory as _, Parser, Subcommand, ValueEnum};
 
 use super::stop::Stop;
-use super::{World, build, clean, demo, init, lock, matrix, plan, smoke};
+use super::{World, build, clean, demo, doctor, init, lock, matrix, plan, smoke};
 use crate::exit::Exit;
 use crate::report::Progress;
 
@@ -78,6 +78,8 @@ enum Command {
     Demo(demo::DemoArguments),
     /// Write a commented lockstep.yaml from what is there
     Init(init::InitArguments),
+    /// Look whether everything is there that a build needs
+    Doctor(doctor::DoctorArguments),
     /// Remove every container, volume and image of this project, its bundles and its state
     Clean(clean::CleanArguments),
 }
@@ -98,6 +100,7 @@ pub(super) fn dispatch(line: CommandLine, world: &World) -> Result<Exit, Stop> {
         Command::Matrix(arguments) => matrix::matrix(&arguments, world),
         Command::Demo(arguments) => demo::demo(&arguments, world),
         Command::Init(arguments) => init::init(&arguments, world),
+        Command::Doctor(arguments) => doctor::doctor(&arguments, world),
         Command::Clean(arguments) => clean::clean(&arguments, world),
     }
 }
