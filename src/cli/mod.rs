@@ -10,6 +10,7 @@ mod matrix;
 mod plan;
 mod runtime;
 mod schema;
+mod shell;
 mod smoke;
 mod stop;
 mod world;

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use clap::{Args, CommandFactory as _, Parser, Subcommand, ValueEnum};
 
 use super::stop::Stop;
-use super::{World, build, clean, demo, doctor, init, lock, matrix, plan, smoke};
+use super::{World, build, clean, demo, doctor, init, lock, matrix, plan, shell, smoke};
 use crate::exit::Exit;
 use crate::report::Progress;
 
@@ -82,6 +82,10 @@ enum Command {
     Doctor(doctor::DoctorArguments),
     /// Remove every container, volume and image of this project, its bundles and its state
     Clean(clean::CleanArguments),
+    /// Print a shell's completion script
+    Completions(shell::CompletionsArguments),
+    /// Print a manual page
+    Man(shell::ManArguments),
 }
 
 /// The whole command line, for completions and tests.
@@ -102,5 +106,7 @@ pub(super) fn dispatch(line: CommandLine, world: &World) -> Result<Exit, Stop> {
         Command::Init(arguments) => init::init(&arguments, world),
         Command::Doctor(arguments) => doctor::doctor(&arguments, world),
         Command::Clean(arguments) => clean::clean(&arguments, world),
+        Command::Completions(arguments) => Ok(shell::completions(&arguments, world)),
+        Command::Man(arguments) => shell::man(&arguments, world),
     }
 }
