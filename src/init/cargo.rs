@@ -42,8 +42,14 @@ fn of_package(
     };
     let workspace = workspace_of(manifests, directory);
     let lock = tree::join(workspace.unwrap_or(directory), "Cargo.lock").unwrap_or_default();
-    let advice =
-        (!tree.contains(&lock)).then(|| format!("write {lock}, which pins its dependencies: cargo generate-lockfile"));
+    // A workspace's lock is an input of each member, which can be named only once it is there.
+    let again = if workspace.is_some() {
+        ", then run this again with --force"
+    } else {
+        ""
+    };
+    let advice = (!tree.contains(&lock))
+        .then(|| format!("write {lock}, which pins its dependencies: cargo generate-lockfile{again}"));
     let candidate = |name: &str, artifact: String, kind: Kind, exports: Vec<String>| Candidate {
         name: name.to_owned(),
         language: LanguageName::Rust,
