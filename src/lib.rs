@@ -4,14 +4,17 @@
 //! The flow is the order of the modules below; `ARCHITECTURE.md` says what each may and may not do.
 
 pub mod bundle;
+pub mod clean;
 pub mod cli;
 pub mod config;
 pub mod context;
 pub mod digest;
+pub mod doctor;
 pub mod engine;
 pub mod event;
 pub mod exit;
 pub mod image;
+pub mod init;
 pub mod language;
 pub mod lock;
 pub mod matrix;

@@ -182,6 +182,24 @@ impl ProjectLock {
     }
 }
 
+/// What the run that holds a project's lock wrote about itself; none when no run goes on. Makes nothing.
+///
+/// # Errors
+/// When the lock cannot be opened or tried.
+pub fn holder(project: &Path) -> io::Result<Option<String>> {
+    let path = project.join(STATE_DIRECTORY).join(LOCK_FILE);
+    let file = match File::open(&path) {
+        Ok(file) => file,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+        Err(error) => return Err(error),
+    };
+    match flock(&file, FlockOperation::NonBlockingLockShared) {
+        Ok(()) => Ok(None),
+        Err(Errno::WOULDBLOCK) => Ok(Some(read_holder(&path))),
+        Err(errno) => Err(errno.into()),
+    }
+}
+
 fn read_holder(path: &Path) -> String {
     let mut text = Vec::new();
     let read = File::open(path).and_then(|file| file.take(HOLDER_LIMIT_BYTES).read_to_end(&mut text));

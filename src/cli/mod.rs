@@ -1,12 +1,16 @@
 //! The command line: arguments in, exit code out. One file a command.
 
 mod build;
+mod clean;
 mod demo;
+mod doctor;
+mod init;
 mod lock;
 mod matrix;
 mod plan;
 mod runtime;
 mod schema;
+mod shell;
 mod smoke;
 mod stop;
 mod world;

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use clap::{Args, CommandFactory as _, Parser, Subcommand, ValueEnum};
 
 use super::stop::Stop;
-use super::{World, build, demo, lock, matrix, plan, smoke};
+use super::{World, build, clean, demo, doctor, init, lock, matrix, plan, shell, smoke};
 use crate::exit::Exit;
 use crate::report::Progress;
 
@@ -76,6 +76,16 @@ enum Command {
     Matrix(matrix::MatrixArguments),
     /// Build, cross and serve the sample projects
     Demo(demo::DemoArguments),
+    /// Write a commented lockstep.yaml from what is there
+    Init(init::InitArguments),
+    /// Look whether everything is there that a build needs
+    Doctor(doctor::DoctorArguments),
+    /// Remove every container, volume and image of this project, its bundles and its state
+    Clean(clean::CleanArguments),
+    /// Print a shell's completion script
+    Completions(shell::CompletionsArguments),
+    /// Print a manual page
+    Man(shell::ManArguments),
 }
 
 /// The whole command line, for completions and tests.
@@ -93,5 +103,10 @@ pub(super) fn dispatch(line: CommandLine, world: &World) -> Result<Exit, Stop> {
         Command::Smoke(arguments) => smoke::smoke(&arguments, world),
         Command::Matrix(arguments) => matrix::matrix(&arguments, world),
         Command::Demo(arguments) => demo::demo(&arguments, world),
+        Command::Init(arguments) => init::init(&arguments, world),
+        Command::Doctor(arguments) => doctor::doctor(&arguments, world),
+        Command::Clean(arguments) => clean::clean(&arguments, world),
+        Command::Completions(arguments) => Ok(shell::completions(&arguments, world)),
+        Command::Man(arguments) => shell::man(&arguments, world),
     }
 }

@@ -100,6 +100,7 @@ impl Docker {
             api_version: self.api_version.clone(),
             operating_system: info.os_type.unwrap_or_default(),
             architecture: image_architecture(&info.architecture.unwrap_or_default()),
+            data_directory: info.docker_root_dir.filter(|path| !path.is_empty()),
             storage_driver: info.driver.unwrap_or_default(),
             processors: unsigned(info.ncpu),
             memory_bytes: unsigned(info.mem_total),

@@ -191,6 +191,7 @@ impl Engine for FakeEngine {
             api_version: "1.41".to_owned(),
             operating_system: "linux".to_owned(),
             architecture: "amd64".to_owned(),
+            data_directory: None,
             storage_driver: "none".to_owned(),
             processors: 2,
             memory_bytes: 4 << 30,

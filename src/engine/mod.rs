@@ -68,6 +68,8 @@ pub struct EngineFacts {
     pub operating_system: String,
     /// `amd64`, `arm64`, … as the image specification spells them.
     pub architecture: String,
+    /// Where it keeps images and volumes, on its own machine; none when it does not tell.
+    pub data_directory: Option<String>,
     /// How images are stored, for example `overlay2`.
     pub storage_driver: String,
     /// How many processors containers may use.

@@ -1,0 +1,57 @@
+# What people and machines run. `make` alone lists the targets.
+
+CARGO = cargo
+# Projects that are compiled inside build images have locks of their own, and are no members of the workspace.
+APART = $(wildcard loader/Cargo.toml host/Cargo.toml plugins/*/Cargo.toml)
+
+.DEFAULT_GOAL := help
+.PHONY: help setup build demo test check fmt bench clean
+
+help: ## list the targets
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@echo
+	@echo '  to install the program: cargo install --path .'
+
+setup: ## bring what is missing on a Debian-like machine, or say what to install
+	@scripts/setup.sh
+
+build: ## compile the program: target/release/lockstep
+	$(CARGO) build --release --locked
+
+demo: setup build ## both samples, glibc and musl, loaded for real and crossed
+	./target/release/lockstep demo
+
+test: setup ## every test: units, the binary from outside, the real engine
+	@set -eu; for manifest in $(APART); do \
+	  echo "$(CARGO) test --manifest-path $$manifest"; \
+	  $(CARGO) test --locked --manifest-path "$$manifest"; \
+	done
+	$(CARGO) test --locked
+
+check: setup ## what a change must pass: format, lints, scripts, tests
+	$(CARGO) fmt --check
+	$(CARGO) clippy --locked --all-targets -- -D warnings
+	@set -eu; for manifest in $(APART); do \
+	  echo "$(CARGO) clippy --manifest-path $$manifest"; \
+	  $(CARGO) fmt --check --manifest-path "$$manifest"; \
+	  $(CARGO) clippy --locked --manifest-path "$$manifest" --all-targets -- -D warnings; \
+	done
+	@if command -v shellcheck >/dev/null; then shellcheck scripts/*.sh .ci/run; \
+	else echo 'shellcheck is not installed: the scripts were not checked'; fi
+	$(MAKE) test
+
+fmt: ## format the sources
+	$(CARGO) fmt
+	@set -eu; for manifest in $(APART); do $(CARGO) fmt --manifest-path "$$manifest"; done
+
+bench: setup build ## how fast: lockstep against the same by hand, side by side
+	scripts/bench.sh
+
+clean: ## remove what was built here, and this project's containers, volumes and images
+	@if [ -x target/release/lockstep ]; then for project in . gateway; do \
+	  if [ -f "$$project/lockstep.yaml" ]; then \
+	    ./target/release/lockstep clean --file "$$project/lockstep.yaml" || exit; \
+	  fi; \
+	done; fi
+	$(CARGO) clean
+	@set -eu; for manifest in $(APART); do $(CARGO) clean --manifest-path "$$manifest"; done

@@ -1,0 +1,242 @@
+//! What of a project is in the engine.
+
+use std::collections::BTreeMap;
+
+use super::{Item, Scope};
+use crate::engine::{Engine, EngineError, ImageFacts, Labels};
+use crate::plan::Publication;
+use crate::run::labels;
+
+/// All containers, volumes and images of a project, in the order in which they can be removed: what uses others first.
+///
+/// # Errors
+/// What the engine fails with.
+pub async fn find(engine: &dyn Engine, scope: &Scope) -> Result<Vec<Item>, EngineError> {
+    let labels = Labels::from([(labels::PROJECT.to_owned(), scope.project.to_string())]);
+    let mut containers: Vec<Item> = engine
+        .containers(&labels)
+        .await?
+        .into_iter()
+        .map(|container| Item::Container {
+            id: container.id,
+            name: container.name,
+            state: container.state,
+        })
+        .collect();
+    containers.sort();
+    let mut volumes: Vec<Item> = engine
+        .volumes(&labels)
+        .await?
+        .into_iter()
+        .map(|volume| Item::Volume { name: volume.name })
+        .collect();
+    volumes.sort();
+    let mut images: Vec<Item> = engine.images(&labels).await?.iter().flat_map(of_labelled).collect();
+    // Build images are shared by all projects with the same recipe, so they carry no project's label; only their names do.
+    for environment in &scope.environments {
+        let name = Publication::new(&scope.project, environment).build_image;
+        let is_new = !images
+            .iter()
+            .any(|item| matches!(item, Item::Image { reference, .. } if *reference == name));
+        if let Some(image) = engine.image(&name).await?.filter(|_| is_new) {
+            images.push(Item::Image {
+                only_name: image.tags.len() > 1,
+                reference: name,
+            });
+        }
+    }
+    images.sort();
+    Ok(containers.into_iter().chain(volumes).chain(images).collect())
+}
+
+/// An image goes when its last name does.
+fn of_labelled(image: &ImageFacts) -> Vec<Item> {
+    if image.tags.is_empty() {
+        return vec![Item::Image {
+            reference: image.id.0.clone(),
+            only_name: false,
+        }];
+    }
+    image
+        .tags
+        .iter()
+        .map(|tag| Item::Image {
+            reference: tag.clone(),
+            only_name: false,
+        })
+        .collect()
+}
+
+/// How many there are of each kind, for a last line: `2 containers, 1 volume`.
+#[must_use]
+pub fn count(items: &[&Item]) -> String {
+    let mut counts: BTreeMap<&str, usize> = BTreeMap::new();
+    for item in items {
+        *counts.entry(item.kind()).or_default() += 1;
+    }
+    let said = |(kind, count): (&&str, &usize)| match (*kind, count) {
+        (kind, 1) => format!("1 {kind}"),
+        ("directory", count) => format!("{count} directories"),
+        (kind, count) => format!("{count} {kind}s"),
+    };
+    counts.iter().map(said).collect::<Vec<_>>().join(", ")
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use futures_util::stream::{self, StreamExt as _};
+
+    use super::*;
+    use crate::clean::remove;
+    use crate::engine::fake::FakeEngine;
+    use crate::engine::{ContainerSpec, ImageBuild, ImageId, Network, ResourceLimits};
+    use crate::name::{EnvironmentName, ProjectName};
+
+    fn labelled(project: &str) -> Labels {
+        Labels::from([(labels::PROJECT.to_owned(), project.to_owned())])
+    }
+
+    fn scope() -> Scope {
+        Scope {
+            project: ProjectName::new("greeter").unwrap(),
+            environments: vec![
+                EnvironmentName::new("glibc").unwrap(),
+                EnvironmentName::new("musl").unwrap(),
+            ],
+        }
+    }
+
+    /// A build context with nothing but a Dockerfile.
+    fn context() -> Vec<u8> {
+        let mut archive = tar::Builder::new(vec![]);
+        let mut header = tar::Header::new_gnu();
+        header.set_size(0);
+        archive.append_data(&mut header, "Dockerfile", &b""[..]).unwrap();
+        archive.into_inner().unwrap()
+    }
+
+    async fn add_image(engine: &FakeEngine, project: &str, tag: &str) -> ImageId {
+        let build = ImageBuild {
+            context: stream::iter([Ok(context().into())]).boxed(),
+            dockerfile: "Dockerfile".to_owned(),
+            target: None,
+            arguments: BTreeMap::new(),
+            labels: labelled(project),
+            tag: tag.to_owned(),
+        };
+        engine.build_image(build, &|_| {}).await.unwrap()
+    }
+
+    async fn add_container(engine: &FakeEngine, project: &str, name: &str, image: &str) {
+        let spec = ContainerSpec {
+            name: name.to_owned(),
+            image: engine.image(image).await.unwrap().unwrap().id,
+            command: vec!["true".to_owned()],
+            environment: BTreeMap::new(),
+            working_directory: "/".to_owned(),
+            user: "1000:1000".to_owned(),
+            labels: labelled(project),
+            network: Network::None,
+            mounts: vec![],
+            limits: ResourceLimits {
+                memory_bytes: 1 << 30,
+                nano_cpus: 1_000_000_000,
+                processes: 10,
+            },
+            read_only_root: true,
+            init: false,
+            capabilities: vec![],
+        };
+        engine.create_container(&spec).await.unwrap();
+    }
+
+    /// An engine with things of two projects; the glibc build image is shared, the musl one is not.
+    async fn engine() -> FakeEngine {
+        let engine = FakeEngine::new()
+            .with_image("debian:build")
+            .with_image("lockstep/greeter:musl-build");
+        let shared = engine.image("debian:build").await.unwrap().unwrap().id;
+        engine
+            .tag_image(&shared, "lockstep/greeter", "glibc-build")
+            .await
+            .unwrap();
+        for project in ["greeter", "gateway"] {
+            engine
+                .create_volume(&format!("lockstep-{project}-glibc"), &labelled(project))
+                .await
+                .unwrap();
+            add_container(&engine, project, &format!("{project}-compile"), "debian:build").await;
+            add_image(&engine, project, &format!("lockstep/{project}:glibc")).await;
+        }
+        engine
+    }
+
+    fn names(items: &[Item]) -> Vec<String> {
+        items
+            .iter()
+            .map(|item| {
+                format!("{} {} {}", item.kind(), item.name(), item.note())
+                    .trim_end()
+                    .to_owned()
+            })
+            .collect()
+    }
+
+    #[tokio::test]
+    async fn what_carries_the_label_is_found_and_nothing_else() {
+        let items = find(&engine().await, &scope()).await.unwrap();
+        assert_eq!(
+            names(&items),
+            [
+                "container greeter-compile created",
+                "volume lockstep-greeter-glibc",
+                "image lockstep/greeter:glibc",
+                "image lockstep/greeter:glibc-build the name only: the image has others",
+                "image lockstep/greeter:musl-build",
+            ]
+        );
+        let all: Vec<&Item> = items.iter().collect();
+        assert_eq!(count(&all), "1 container, 3 images, 1 volume");
+    }
+
+    #[tokio::test]
+    async fn finding_removes_nothing() {
+        let engine = engine().await;
+        let before = engine.left_behind();
+        find(&engine, &scope()).await.unwrap();
+        assert_eq!(engine.left_behind(), before);
+        assert!(
+            !engine.calls().iter().any(|call| call.starts_with("remove")),
+            "{:?}",
+            engine.calls()
+        );
+    }
+
+    #[tokio::test]
+    async fn after_removal_only_other_projects_things_are_there() {
+        let engine = engine().await;
+        for item in find(&engine, &scope()).await.unwrap() {
+            remove(&engine, &item).await.unwrap();
+        }
+        assert_eq!(find(&engine, &scope()).await.unwrap(), []);
+        assert_eq!(
+            engine.left_behind(),
+            ["container gateway-compile", "volume lockstep-gateway-glibc"]
+        );
+        assert!(
+            engine.image("debian:build").await.unwrap().is_some(),
+            "a shared image stays"
+        );
+        assert!(engine.image("lockstep/gateway:glibc").await.unwrap().is_some());
+    }
+
+    #[tokio::test]
+    async fn what_cannot_be_removed_is_said() {
+        let engine = engine().await.failing("remove", "it is in use");
+        let items = find(&engine, &scope()).await.unwrap();
+        let error = remove(&engine, &items[0]).await.unwrap_err();
+        assert!(error.to_string().contains("in use"), "{error}");
+    }
+}

@@ -1,0 +1,90 @@
+//! `clean`: everything that carries a project's label, found first and removed one by one, so that what cannot be removed
+//! keeps nothing else.
+
+mod directories;
+mod find;
+mod remove;
+
+use std::path::PathBuf;
+
+use serde::Serialize;
+
+use crate::name::{EnvironmentName, ProjectName};
+
+pub use directories::directories;
+pub use find::{count, find};
+pub use remove::{CleanError, remove};
+
+/// Whose things are cleaned up.
+#[derive(Debug, Clone)]
+pub struct Scope {
+    /// The project.
+    pub project: ProjectName,
+    /// Its environments, whose build images have names of this project.
+    pub environments: Vec<EnvironmentName>,
+}
+
+/// One thing to be removed.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[serde(tag = "kind", rename_all = "kebab-case")]
+pub enum Item {
+    /// A container, running or not, with its anonymous volumes.
+    Container {
+        /// What the engine calls it.
+        id: String,
+        /// Its name.
+        name: String,
+        /// `created`, `running`, `exited`, …
+        state: String,
+    },
+    /// A named volume.
+    Volume {
+        /// Its name.
+        name: String,
+    },
+    /// An image, or one of its names.
+    Image {
+        /// A tag, or the ID of an image without one.
+        reference: String,
+        /// Whether only the name goes, because the image has others.
+        only_name: bool,
+    },
+    /// A directory with all that is in it.
+    Directory {
+        /// Absolute.
+        path: PathBuf,
+    },
+}
+
+impl Item {
+    /// `container`, `volume`, `image` or `directory`.
+    #[must_use]
+    pub fn kind(&self) -> &'static str {
+        match self {
+            Self::Container { .. } => "container",
+            Self::Volume { .. } => "volume",
+            Self::Image { .. } => "image",
+            Self::Directory { .. } => "directory",
+        }
+    }
+
+    /// What people know it by.
+    #[must_use]
+    pub fn name(&self) -> String {
+        match self {
+            Self::Container { name, .. } | Self::Volume { name } => name.clone(),
+            Self::Image { reference, .. } => reference.clone(),
+            Self::Directory { path } => path.display().to_string(),
+        }
+    }
+
+    /// What else should be known before it goes; empty for nothing.
+    #[must_use]
+    pub fn note(&self) -> &str {
+        match self {
+            Self::Container { state, .. } => state,
+            Self::Image { only_name: true, .. } => "the name only: the image has others",
+            _ => "",
+        }
+    }
+}

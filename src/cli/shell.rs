@@ -1,0 +1,54 @@
+//! `lockstep completions` and `lockstep man`: for shells and readers, made from the command line itself.
+
+use clap_complete::{Shell, generate};
+
+use super::World;
+use super::stop::Stop;
+use crate::exit::Exit;
+use crate::report::Failure;
+
+/// The program's name.
+const PROGRAM: &str = "lockstep";
+
+/// What `completions` takes.
+#[derive(Debug, clap::Args)]
+pub(super) struct CompletionsArguments {
+    /// The shell
+    shell: Shell,
+}
+
+/// What `man` takes.
+#[derive(Debug, clap::Args)]
+pub(super) struct ManArguments {
+    /// The command whose page it is; the program's own when left out
+    command: Option<String>,
+}
+
+/// Prints a shell's completion script.
+pub(super) fn completions(arguments: &CompletionsArguments, world: &World) -> Exit {
+    let mut script = Vec::new();
+    generate(arguments.shell, &mut super::command(), PROGRAM, &mut script);
+    world.printer.data(&String::from_utf8_lossy(&script));
+    Exit::Ok
+}
+
+/// Prints a manual page.
+pub(super) fn man(arguments: &ManArguments, world: &World) -> Result<Exit, Stop> {
+    // Only a built command knows the options that all commands take.
+    let mut program = super::command();
+    program.build();
+    let command = match &arguments.command {
+        None => program,
+        Some(name) => program.find_subcommand(name).cloned().ok_or_else(|| {
+            let known: Vec<&str> = program.get_subcommands().map(clap::Command::get_name).collect();
+            Failure::new(Exit::Usage, "usage", format!("there is no command `{name}`"))
+                .with_hint(format!("there are: {}", known.join(", ")))
+        })?,
+    };
+    let mut page = Vec::new();
+    clap_mangen::Man::new(command)
+        .render(&mut page)
+        .map_err(|error| Failure::new(Exit::Internal, "man", format!("failed to render the page: {error}")))?;
+    world.printer.data(&String::from_utf8_lossy(&page));
+    Ok(Exit::Ok)
+}

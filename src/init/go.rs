@@ -1,0 +1,176 @@
+//! Go modules: `package main` with a `func main` is a host; without one, or below a directory for plugins, a plugin.
+
+use super::text::identifier;
+use super::tree::{self, Tree};
+use super::{Candidate, Kind};
+use crate::config::{LanguageName, Loader};
+
+/// Directories below which a `package main` is meant to be loaded.
+pub(super) const PLUGIN_DIRECTORIES: &[&str] =
+    &["extensions", "handlers", "middlewares", "modules", "plugin", "plugins"];
+
+/// All main packages of all modules.
+pub(super) fn candidates(tree: &Tree) -> Vec<Candidate> {
+    tree.directories_with(&["go"])
+        .into_iter()
+        .filter_map(|directory| of_directory(tree, directory))
+        .collect()
+}
+
+fn of_directory(tree: &Tree, directory: &str) -> Option<Candidate> {
+    let (module, manifest) = tree
+        .named("go.mod")
+        .filter(|(module, _)| tree::is_within(directory, module))
+        .max_by_key(|(module, _)| if *module == "." { 0 } else { module.len() })?;
+    let sources: Vec<&str> = tree
+        .directly_in(directory)
+        .filter(|(path, text)| path.ends_with(".go") && !path.ends_with("_test.go") && !is_left_out(text))
+        .map(|(_, text)| text)
+        .collect();
+    let is_main = |text: &&str| text.lines().any(|line| line.trim_end() == "package main");
+    if !sources.iter().any(is_main) {
+        return None;
+    }
+    let has = |start: &str| {
+        sources
+            .iter()
+            .any(|text| text.lines().any(|line| line.starts_with(start)))
+    };
+    let is_for_loading = directory.split('/').any(|part| PLUGIN_DIRECTORIES.contains(&part));
+    let imports_plugin = sources
+        .iter()
+        .any(|text| text.lines().any(|line| imports(line, "plugin")));
+    let kind = if has("func main()") && (!is_for_loading || imports_plugin) {
+        Kind::Host {
+            loads: imports_plugin.then_some(Loader::Go),
+        }
+    } else {
+        Kind::Plugin(Loader::Go)
+    };
+    let module_path = manifest
+        .lines()
+        .find_map(|line| line.strip_prefix("module "))
+        .unwrap_or("host")
+        .trim();
+    let name = tree::file_name(if directory == "." {
+        module_path.trim_matches('"')
+    } else {
+        directory
+    })
+    .to_owned();
+    let package = directory
+        .strip_prefix(module)
+        .map(|rest| rest.trim_start_matches('/'))
+        .unwrap_or(directory);
+    let package = if directory == module {
+        ".".to_owned()
+    } else {
+        format!("./{package}")
+    };
+    Some(Candidate {
+        artifact: if matches!(kind, Kind::Host { .. }) {
+            name.clone()
+        } else {
+            format!("{name}.so")
+        },
+        name,
+        language: LanguageName::Go,
+        source: module.to_owned(),
+        inputs: vec![],
+        package: Some(package),
+        kind,
+        exports: sources.iter().flat_map(|text| exports(text)).collect(),
+        advice: None,
+    })
+}
+
+/// Files that `go build` leaves out unless it is asked for them.
+fn is_left_out(text: &str) -> bool {
+    text.lines()
+        .take_while(|line| !line.starts_with("package "))
+        .any(|line| line.trim() == "//go:build ignore")
+}
+
+fn imports(line: &str, package: &str) -> bool {
+    let line = line.trim().strip_prefix("import ").unwrap_or(line.trim());
+    line.strip_prefix('"').and_then(|rest| rest.strip_suffix('"')) == Some(package)
+}
+
+/// Functions and variables of a source that `plugin.Lookup` finds.
+fn exports(text: &str) -> Vec<String> {
+    let declared = |line: &str| -> Option<String> {
+        let rest = line.strip_prefix("func ").or_else(|| line.strip_prefix("var "))?;
+        identifier(rest)
+            .filter(|name| name.starts_with(|first: char| first.is_ascii_uppercase()))
+            .map(str::to_owned)
+    };
+    text.lines().filter_map(declared).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn programs_are_hosts_and_the_rest_is_loaded() {
+        let tree = Tree::of(&[
+            ("go.mod", "module example.com/gateway\n\ngo 1.24\n"),
+            (
+                "main.go",
+                "package main\n\nimport (\n\t\"plugin\"\n)\n\nfunc main() {}\n",
+            ),
+            ("gen.go", "//go:build ignore\n\npackage main\n\nfunc main() {}\n"),
+            ("api/api.go", "package api\n"),
+            (
+                "plugins/match/match.go",
+                "package main\n\nfunc Handler() {}\n\nvar Name = \"x\"\n\nfunc (t T) Method() {}\n",
+            ),
+            (
+                "plugins/old/old.go",
+                "package main\n\nfunc Handler() {}\nfunc main() {}\n",
+            ),
+            ("plugins/old/old_test.go", "package main\n\nfunc TestX() {}\n"),
+        ]);
+        let seen: Vec<(String, Kind, Option<String>)> = candidates(&tree)
+            .into_iter()
+            .map(|unit| (unit.artifact, unit.kind, unit.package))
+            .collect();
+        let plugin = |name: &str| {
+            (
+                format!("{name}.so"),
+                Kind::Plugin(Loader::Go),
+                Some(format!("./plugins/{name}")),
+            )
+        };
+        let host = (
+            "gateway".to_owned(),
+            Kind::Host {
+                loads: Some(Loader::Go),
+            },
+            Some(".".to_owned()),
+        );
+        assert_eq!(seen, [host, plugin("match"), plugin("old")]);
+        assert_eq!(candidates(&tree)[1].exports, ["Handler", "Name"]);
+    }
+
+    #[test]
+    fn without_a_module_there_is_nothing_to_build() {
+        assert_eq!(
+            candidates(&Tree::of(&[("main.go", "package main\nfunc main() {}\n")])),
+            []
+        );
+    }
+
+    #[test]
+    fn a_module_in_a_directory_has_its_own_packages() {
+        let tree = Tree::of(&[
+            ("svc/go.mod", "module svc\n"),
+            ("svc/cmd/run/main.go", "package main\nfunc main() {}\n"),
+        ]);
+        let found = candidates(&tree);
+        assert_eq!(
+            (found[0].source.as_str(), found[0].package.as_deref()),
+            ("svc", Some("./cmd/run"))
+        );
+    }
+}

@@ -1,0 +1,61 @@
+//! `init`: a directory in, a commented `lockstep.yaml` out.
+//!
+//! [`Tree::read`] looks at the files once; all that follows is pure: what is compiled how, which program is the host,
+//! what its plugins have in common, and the text.
+
+mod c_family;
+mod cargo;
+mod go;
+mod proposal;
+mod render;
+mod text;
+mod tree;
+
+use crate::config::{LanguageName, Loader};
+
+pub use proposal::{LOOKED_FOR, Proposal, Unrecognised, place, propose};
+pub use render::{language, render};
+pub use tree::{Tree, TreeError};
+
+/// A directory that could be compiled to a host or a plugin.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Candidate {
+    /// What it is called: a package's or a directory's name.
+    pub name: String,
+    /// What it is written in.
+    pub language: LanguageName,
+    /// The directory it is compiled in; `.` for the project's own.
+    pub source: String,
+    /// What else it reads, of the project.
+    pub inputs: Vec<String>,
+    /// Which Go package of the module.
+    pub package: Option<String>,
+    /// The file it yields.
+    pub artifact: String,
+    /// Host or plugin.
+    pub kind: Kind,
+    /// The functions (for Go also the variables) that it exports to whoever loads it.
+    pub exports: Vec<String>,
+    /// What should be done first, for example because its own lock file is missing.
+    pub advice: Option<String>,
+}
+
+/// What a candidate can be.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Kind {
+    /// A program; with how it loads shared objects, where that can be seen.
+    Host {
+        /// None when its sources do not tell.
+        loads: Option<Loader>,
+    },
+    /// A shared object, for this loader.
+    Plugin(Loader),
+}
+
+/// Everything in the tree that could be a host or a plugin.
+fn candidates(tree: &Tree) -> Vec<Candidate> {
+    let mut candidates = cargo::candidates(tree);
+    candidates.extend(go::candidates(tree));
+    candidates.extend(c_family::candidates(tree));
+    candidates
+}

@@ -1,0 +1,234 @@
+//! The files of a directory, as far as `init` is interested in them.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::{Path, PathBuf};
+
+use ignore::WalkBuilder;
+
+/// How deep directories are looked into.
+const DEPTH_LIMIT_DIRECTORIES: usize = 12;
+/// How many files are looked at; a tree with more is no single project.
+const FILE_LIMIT_COUNT: usize = 50_000;
+/// Larger sources are not read: people do not write them.
+const SOURCE_SIZE_LIMIT_BYTES: u64 = 512 * 1024;
+/// Directories that hold nothing to build, whatever `.gitignore` says.
+const SKIPPED: &[&str] = &[
+    "benches",
+    "dist",
+    "examples",
+    "fuzz",
+    "node_modules",
+    "target",
+    "testdata",
+    "tests",
+    "third_party",
+    "vendor",
+];
+/// The endings of files whose content tells something.
+const READ: &[&str] = &["c", "cc", "cpp", "cxx", "go", "h", "hh", "hpp", "mod", "rs", "toml"];
+
+/// The files below a directory by path, `/`-separated, with the content of those that are sources.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Tree {
+    files: BTreeMap<String, String>,
+}
+
+/// Why a directory cannot be looked at.
+#[derive(Debug, thiserror::Error)]
+pub enum TreeError {
+    /// The file system refused.
+    #[error("failed to read {}: {cause}", path.display())]
+    Read {
+        /// What.
+        path: PathBuf,
+        /// Why.
+        cause: String,
+    },
+    /// It holds far more than a project.
+    #[error("{} has more than {FILE_LIMIT_COUNT} files", path.display())]
+    TooLarge {
+        /// The directory.
+        path: PathBuf,
+    },
+}
+
+impl Tree {
+    /// Reads what is below `directory`, without what `.gitignore` hides and without directories that are lockstep
+    /// projects of their own.
+    ///
+    /// # Errors
+    /// See [`TreeError`].
+    pub fn read(directory: &Path) -> Result<Self, TreeError> {
+        let failed = |path: &Path, cause: String| TreeError::Read {
+            path: path.to_owned(),
+            cause,
+        };
+        let walk = WalkBuilder::new(directory)
+            .max_depth(Some(DEPTH_LIMIT_DIRECTORIES))
+            .require_git(false)
+            .filter_entry(|entry| {
+                let is_directory = entry.file_type().is_some_and(|kind| kind.is_dir());
+                let name = entry.file_name().to_string_lossy();
+                let is_other_project = || entry.path().join("lockstep.yaml").exists();
+                entry.depth() == 0 || !is_directory || !(SKIPPED.contains(&name.as_ref()) || is_other_project())
+            })
+            .build();
+        let mut files = BTreeMap::new();
+        for entry in walk {
+            let entry = entry.map_err(|error| failed(directory, error.to_string()))?;
+            if !entry.file_type().is_some_and(|kind| kind.is_file()) {
+                continue;
+            }
+            // A name that is no text cannot stand in lockstep.yaml.
+            let Some(path) = entry.path().strip_prefix(directory).ok().and_then(Path::to_str) else {
+                continue;
+            };
+            let size = entry
+                .metadata()
+                .map_err(|error| failed(entry.path(), error.to_string()))?
+                .len();
+            let is_read = READ.contains(&extension(path)) && size <= SOURCE_SIZE_LIMIT_BYTES;
+            let content = if is_read {
+                let bytes = std::fs::read(entry.path()).map_err(|error| failed(entry.path(), error.to_string()))?;
+                String::from_utf8_lossy(&bytes).into_owned()
+            } else {
+                String::new()
+            };
+            files.insert(path.to_owned(), content);
+            if files.len() > FILE_LIMIT_COUNT {
+                return Err(TreeError::TooLarge {
+                    path: directory.to_owned(),
+                });
+            }
+        }
+        Ok(Self { files })
+    }
+
+    /// A tree from memory.
+    #[cfg(test)]
+    pub(super) fn of(files: &[(&str, &str)]) -> Self {
+        let owned = |(path, content): &(&str, &str)| ((*path).to_owned(), (*content).to_owned());
+        Self {
+            files: files.iter().map(owned).collect(),
+        }
+    }
+
+    /// All files, in the order of their paths.
+    pub fn files(&self) -> impl Iterator<Item = (&str, &str)> {
+        self.files
+            .iter()
+            .map(|(path, content)| (path.as_str(), content.as_str()))
+    }
+
+    /// Whether there is such a file.
+    #[must_use]
+    pub fn contains(&self, path: &str) -> bool {
+        self.files.contains_key(path)
+    }
+
+    /// The files named `name`: the directories they are in, with their content.
+    pub fn named<'a>(&'a self, name: &'a str) -> impl Iterator<Item = (&'a str, &'a str)> {
+        self.files()
+            .filter(move |(path, _)| file_name(path) == name)
+            .map(|(path, content)| (parent(path), content))
+    }
+
+    /// The files that lie in `directory` itself.
+    pub fn directly_in<'a>(&'a self, directory: &'a str) -> impl Iterator<Item = (&'a str, &'a str)> {
+        self.files().filter(move |(path, _)| parent(path) == directory)
+    }
+
+    /// The directories that have files with one of these endings.
+    #[must_use]
+    pub fn directories_with(&self, extensions: &[&str]) -> BTreeSet<&str> {
+        self.files()
+            .filter(|(path, _)| extensions.contains(&extension(path)))
+            .map(|(path, _)| parent(path))
+            .collect()
+    }
+}
+
+/// What follows the last dot of the name.
+pub(super) fn extension(path: &str) -> &str {
+    file_name(path).rsplit_once('.').map_or("", |(_, extension)| extension)
+}
+
+/// The last component.
+pub(super) fn file_name(path: &str) -> &str {
+    path.rsplit('/').next().unwrap_or(path)
+}
+
+/// The directory a file is in; `.` for the project's own.
+pub(super) fn parent(path: &str) -> &str {
+    path.rsplit_once('/').map_or(".", |(directory, _)| directory)
+}
+
+/// Whether `path` is `directory` or lies below it.
+pub(super) fn is_within(path: &str, directory: &str) -> bool {
+    directory == "." || path == directory || path.strip_prefix(directory).is_some_and(|rest| rest.starts_with('/'))
+}
+
+/// `relative` seen from `directory`, without dots; none when it leaves the project.
+pub(super) fn join(directory: &str, relative: &str) -> Option<String> {
+    let mut parts: Vec<&str> = directory.split('/').filter(|part| *part != ".").collect();
+    for part in relative.split('/') {
+        match part {
+            "" | "." => {}
+            ".." => {
+                parts.pop()?;
+            }
+            part => parts.push(part),
+        }
+    }
+    Some(if parts.is_empty() {
+        ".".to_owned()
+    } else {
+        parts.join("/")
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn paths_are_joined_without_leaving_the_project() {
+        for (directory, relative, expected) in [
+            ("plugins/x", "../api", Some("plugins/api")),
+            (".", "./a//b", Some("a/b")),
+            ("a", "..", Some(".")),
+            ("a", "../..", None),
+        ] {
+            assert_eq!(join(directory, relative).as_deref(), expected, "{directory} {relative}");
+        }
+    }
+
+    #[test]
+    fn what_is_ignored_or_another_project_is_not_read() {
+        let directory = tempfile::tempdir().unwrap();
+        for (path, content) in [
+            (".gitignore", "out/\n"),
+            ("Cargo.toml", "[package]"),
+            ("README.md", "# text"),
+            ("out/generated.c", "int main(void) {}"),
+            ("target/debug/x.rs", "fn main() {}"),
+            ("gateway/lockstep.yaml", "version: 1"),
+            ("gateway/main.go", "package main"),
+            ("src/main.rs", "fn main() {}"),
+        ] {
+            let path = directory.path().join(path);
+            std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+            std::fs::write(path, content).unwrap();
+        }
+        let tree = Tree::read(directory.path()).unwrap();
+        let files: Vec<(&str, &str)> = tree.files().collect();
+        assert_eq!(
+            files,
+            [
+                ("Cargo.toml", "[package]"),
+                ("README.md", ""),
+                ("src/main.rs", "fn main() {}")
+            ]
+        );
+    }
+}
