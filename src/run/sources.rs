@@ -112,7 +112,21 @@ const RUST_LOADER: LoaderFiles = embedded!["":
     "src/system.rs",
 ];
 /// The loader for `go`: Go, on its package plugin.
-const GO_LOADER: LoaderFiles = LoaderFiles(&[]);
+const GO_LOADER: LoaderFiles = embedded!["go/":
+    "go.mod",
+    "arguments.go",
+    "capture.go",
+    "child.go",
+    "drive.go",
+    "event.go",
+    "http.go",
+    "libc.go",
+    "main.go",
+    "open.go",
+    "plugin.go",
+    "signal.go",
+    "url.go",
+];
 
 /// The smoke loader as a unit of its own.
 pub struct LoaderSources {
