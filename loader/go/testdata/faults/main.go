@@ -12,7 +12,8 @@ static void leave(int status) { exit(status); }
 
 static void leave_behind(void)
 {
-	if (fork() == 0) {
+	pid_t between = fork();
+	if (between == 0) {
 		setsid();
 		if (fork() == 0) {
 			signal(SIGTERM, SIG_IGN);
@@ -21,6 +22,7 @@ static void leave_behind(void)
 		}
 		_exit(0);
 	}
+	waitpid(between, NULL, 0);
 }
 
 static void close_everything(void)
