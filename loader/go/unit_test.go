@@ -280,3 +280,13 @@ func TestSignalsHaveNames(t *testing.T) {
 		t.Error("names are made up")
 	}
 }
+
+func TestBothLoadersHaveOneVersion(t *testing.T) {
+	manifest, err := os.ReadFile("../Cargo.toml")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if !bytes.Contains(manifest, []byte("\nversion = \""+version+"\"\n")) {
+		t.Errorf("the other loader's version is not %s", version)
+	}
+}
