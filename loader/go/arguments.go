@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"strconv"
@@ -12,10 +13,6 @@ import (
 const (
 	// For each plugin, and for a command, when nothing else is said.
 	defaultTimeoutMilliseconds = 30_000
-	// For a server to become ready, when nothing else is said.
-	defaultReadyTimeoutMilliseconds = 10_000
-	// For one request, when nothing else is said.
-	defaultRequestTimeoutMilliseconds = 10_000
 	// For a server to end after the stop signal, when nothing else is said.
 	defaultStopTimeoutMilliseconds = 5_000
 	// No wait is longer.
@@ -245,10 +242,8 @@ func parseDrive(all []string) (*driveOptions, error) {
 	words := &wordReader{rest: all}
 	common := newCommonFlags()
 	server := &serverOptions{
-		readyTimeout:   defaultReadyTimeoutMilliseconds * time.Millisecond,
-		requestTimeout: defaultRequestTimeoutMilliseconds * time.Millisecond,
-		stopSignal:     syscall.SIGTERM,
-		stopTimeout:    defaultStopTimeoutMilliseconds * time.Millisecond,
+		stopSignal:  syscall.SIGTERM,
+		stopTimeout: defaultStopTimeoutMilliseconds * time.Millisecond,
 	}
 	isReadyKnown, needsReady := false, ""
 	var pending []pendingRequest
@@ -347,6 +342,8 @@ func parseDrive(all []string) (*driveOptions, error) {
 		outputLimitBytes: common.outputLimitBytes,
 	}
 	if isReadyKnown {
+		server.readyTimeout = cmp.Or(server.readyTimeout, common.timeout)
+		server.requestTimeout = cmp.Or(server.requestTimeout, common.timeout)
 		options.server = server
 	}
 	return options, nil

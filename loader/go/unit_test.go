@@ -71,6 +71,18 @@ func TestAPluginProcessGetsTheSameFlags(t *testing.T) {
 	}
 }
 
+func TestAServerHasDefaults(t *testing.T) {
+	asked, err := parseArguments(strings.Fields("drive --ready-stdout up --timeout-ms 20000 -- serve"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	s := asked.drive.server
+	seen := fmt.Sprint(s.readyTimeout, s.requestTimeout, s.stopSignal, s.stopTimeout, asked.drive.outputLimitBytes)
+	if expect := "20s 20s terminated 5s 262144"; seen != expect {
+		t.Errorf("%s, not %s", seen, expect)
+	}
+}
+
 func TestURLsStayOnThisMachine(t *testing.T) {
 	for _, fields := range sharedCases(t, "urls.txt") {
 		seen := ""

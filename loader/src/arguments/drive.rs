@@ -9,10 +9,6 @@ use super::words::{once, CommonFlags, Words};
 use crate::http::{Request, Url, UrlError};
 use crate::signal::{self, Signal};
 
-/// For a server to become ready, when nothing else is said.
-const DEFAULT_READY_TIMEOUT_MILLISECONDS: u64 = 10_000;
-/// For one request, when nothing else is said.
-const DEFAULT_REQUEST_TIMEOUT_MILLISECONDS: u64 = 10_000;
 /// For a server to end after the stop signal, when nothing else is said.
 const DEFAULT_STOP_TIMEOUT_MILLISECONDS: u64 = 5_000;
 
@@ -159,8 +155,8 @@ pub fn parse_drive(words: Vec<OsString>) -> Result<DriveOptions, UsageError> {
         (Some(ready), _) => Some(ServerOptions {
             requests: resolve_requests(pending, &ready)?,
             ready,
-            ready_timeout: ready_timeout.unwrap_or(Duration::from_millis(DEFAULT_READY_TIMEOUT_MILLISECONDS)),
-            request_timeout: request_timeout.unwrap_or(Duration::from_millis(DEFAULT_REQUEST_TIMEOUT_MILLISECONDS)),
+            ready_timeout: ready_timeout.unwrap_or_else(|| common.timeout()),
+            request_timeout: request_timeout.unwrap_or_else(|| common.timeout()),
             stop_signal: stop_signal.unwrap_or(libc::SIGTERM),
             stop_timeout: stop_timeout.unwrap_or(Duration::from_millis(DEFAULT_STOP_TIMEOUT_MILLISECONDS)),
         }),
@@ -247,12 +243,12 @@ mod tests {
 
     #[test]
     fn a_server_has_defaults() {
-        let server = drive("--ready-stdout up -- serve").server;
+        let server = drive("--ready-stdout up --timeout-ms 20000 -- serve").server;
         let expect = ServerOptions {
             ready: Ready::Stdout(b"up".to_vec()),
-            ready_timeout: Duration::from_secs(10),
+            ready_timeout: Duration::from_secs(20),
             requests: Vec::new(),
-            request_timeout: Duration::from_secs(10),
+            request_timeout: Duration::from_secs(20),
             stop_signal: libc::SIGTERM,
             stop_timeout: Duration::from_secs(5),
         };
