@@ -270,7 +270,8 @@ impl Running {
     fn reap(&mut self) -> Reaped {
         loop {
             match system::reap() {
-                Reaped::Ended(pid, ending) if pid == self.pid => self.ending = Some(ending),
+                // Once it has ended its number may be an orphan's.
+                Reaped::Ended(pid, ending) if pid == self.pid => _ = self.ending.get_or_insert(ending),
                 Reaped::Ended(..) => {}
                 other => return other,
             }

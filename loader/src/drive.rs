@@ -17,6 +17,8 @@ const READY_PAUSE_MILLISECONDS: u64 = 10;
 const READY_ATTEMPT_TIMEOUT_SECONDS: u64 = 2;
 /// Of the body of such a look.
 const READY_BODY_LIMIT_BYTES: usize = 64 * 1024;
+/// After a request that failed: a server that dies closes its connections before its end can be seen.
+const DYING_PAUSE_MILLISECONDS: u64 = 100;
 /// How long a command may take to end after the loader was asked to, when no other limit is given.
 const INTERRUPT_TIMEOUT_SECONDS: u64 = 5;
 
@@ -157,6 +159,8 @@ impl<W: Write> Session<'_, W> {
                     return Ok(true);
                 }
                 Some(Ok(())) => break NotReady::Exited,
+                // A look that the deadline cut short says less than the one before.
+                Some(Err(_)) if message.is_some() && Instant::now() >= deadline => {}
                 Some(Err(failure)) => message = Some(failure),
                 None => return Ok(false),
             }
@@ -221,6 +225,7 @@ impl<W: Write> Session<'_, W> {
     /// Sends one request and reports. Nothing is sent to a server that is gone, or when no time is left.
     fn ask(&mut self, index: usize, request: &Request) -> Result<(), DriveError> {
         let started = Instant::now();
+        let mut is_sent = false;
         let result = if self.supervisor.interrupt().is_some() {
             return Ok(());
         } else if !self.is_alive() {
@@ -232,12 +237,17 @@ impl<W: Write> Session<'_, W> {
             let limit = self.options.output_limit_bytes;
             let asked = request.clone();
             let exchange = move || http::exchange(&asked, deadline, limit).map_err(|error| error.to_string());
+            is_sent = true;
             match self.supervisor.meanwhile(self.running, exchange) {
                 Some(result) => result,
                 None => return Ok(()),
             }
         };
         let asked = Asked::since(started, index, request);
+        if is_sent && result.is_err() {
+            let pause = Instant::now() + Duration::from_millis(DYING_PAUSE_MILLISECONDS);
+            self.supervisor.wait(self.running, pause);
+        }
         match result {
             Ok(response) => self.print(&Event::Response(asked, response)),
             Err(message) => self.print(&Event::RequestFailed(asked, message)),

@@ -385,62 +385,75 @@ mod tests {
     use crate::http::Url;
     use std::collections::BTreeMap;
 
-    fn check(event: Event, expect: &str) {
-        let mut printer = Printer::new(Vec::new());
-        assert!(printer.print(&event).is_ok());
-        assert_eq!(String::from_utf8_lossy(&printer.out), format!("{expect}\n"));
-    }
-
     fn captured(text: &str) -> Capture {
         let mut capture = Capture::of_stream(1024);
         capture.push(text.as_bytes());
         capture
     }
 
-    const NOTHING: &str = r#"{"text":"","tail":null,"bytes":0,"truncated":false,"lossy":false}"#;
-
-    #[test]
-    fn a_plugin_is_told_with_every_field() {
-        let plugin = PluginEvent {
+    fn plugins() -> Vec<Event> {
+        let returned = |symbol: &str, returns, value, problem: Option<&str>| Returned {
+            symbol: symbol.into(),
+            returns,
+            value,
+            problem: problem.map(str::to_owned),
+        };
+        let crashed = PluginEvent {
             path: "/p/x.so".into(),
             outcome: Outcome::Crashed,
             phase: Some(Phase::Call),
             symbol: Some("plugin_greet".into()),
             message: None,
-            missing: Vec::new(),
+            missing: vec!["plugin_gone".into()],
             ending: Some(Ending::Signal(libc::SIGSEGV)),
             calls: vec![
-                Returned {
-                    symbol: "plugin_name".into(),
-                    returns: Returns::String,
-                    value: Some(Value::String(b"sh\xffut".to_vec())),
-                    problem: Some("returned text that is not UTF-8".into()),
-                },
-                Returned {
-                    symbol: "plugin_count".into(),
-                    returns: Returns::Int32,
-                    value: Some(Value::Integer(-1)),
-                    problem: None,
-                },
+                returned(
+                    "plugin_name",
+                    Returns::String,
+                    Some(Value::String(b"sh\xffut".to_vec())),
+                    Some("returned text that is not UTF-8"),
+                ),
+                returned("plugin_count", Returns::Int32, Some(Value::Integer(-1)), None),
+                returned("plugin_run", Returns::None, None, None),
             ],
             leftover_processes: 1,
             elapsed: Duration::from_micros(3_999),
             stdout: captured(""),
             stderr: captured(""),
         };
-        let expect = concat!(
-            r#"{"schema":1,"event":"plugin","path":"/p/x.so","outcome":"crashed","phase":"call","symbol":"plugin_greet","#,
-            r#""message":null,"missing":[],"status":null,"signal":11,"signal_name":"SIGSEGV","calls":["#,
-            r#"{"symbol":"plugin_name","type":"string","returned":"sh�ut","lossy":true,"#,
-            r#""problem":"returned text that is not UTF-8"},"#,
-            r#"{"symbol":"plugin_count","type":"int32","returned":-1,"lossy":false,"problem":null}],"#,
-            r#""leftover_processes":1,"elapsed_ms":3,"stdout":NOTHING,"stderr":NOTHING}"#,
-        );
-        check(Event::Plugin(Box::new(plugin)), &expect.replace("NOTHING", NOTHING));
+        let loaded = PluginEvent {
+            path: "/p/y.so".into(),
+            outcome: Outcome::Loaded,
+            phase: None,
+            symbol: None,
+            message: None,
+            missing: Vec::new(),
+            ending: Some(Ending::Status(0)),
+            calls: Vec::new(),
+            leftover_processes: 0,
+            elapsed: Duration::ZERO,
+            stdout: captured(""),
+            stderr: captured("<wörds> & \"more\"\n\u{2028}"),
+        };
+        vec![Event::Plugin(Box::new(crashed)), Event::Plugin(Box::new(loaded))]
     }
 
-    #[test]
-    fn a_command_is_told_with_every_field() {
+    fn drives() -> Vec<Event> {
+        let elapsed = Duration::from_millis(40);
+        let asked = || Asked {
+            index: 1,
+            method: "GET".into(),
+            url: Url::of_port(8080).to_string(),
+            elapsed: Duration::from_millis(2),
+        };
+        let headers = [("content-type", vec!["text/plain"]), ("x-twice", vec!["a", "b"])];
+        let response = Response {
+            status: 200,
+            headers: BTreeMap::from(
+                headers.map(|(name, values)| (name.into(), values.into_iter().map(Into::into).collect())),
+            ),
+            body: captured("hi"),
+        };
         let exit = ExitEvent {
             ending: Some(Ending::Status(3)),
             stopped_by: StoppedBy::StopSignal,
@@ -449,83 +462,38 @@ mod tests {
             stdout: captured("HELLO, WORLD\n"),
             stderr: captured(""),
         };
-        let expect = concat!(
-            r#"{"schema":1,"event":"exit","status":3,"signal":null,"signal_name":null,"stopped_by":"stop-signal","#,
-            r#""leftover_processes":0,"elapsed_ms":12,"#,
-            r#""stdout":{"text":"HELLO, WORLD\n","tail":null,"bytes":13,"truncated":false,"lossy":false},"stderr":NOTHING}"#,
-        );
-        check(Event::Exit(Box::new(exit)), &expect.replace("NOTHING", NOTHING));
-    }
-
-    #[test]
-    fn answers_are_told_with_every_field() {
-        let asked = || Asked {
-            index: 1,
-            method: "GET".into(),
-            url: Url::of_port(8080).to_string(),
-            elapsed: Duration::from_millis(2),
-        };
-        let response = Response {
-            status: 200,
-            headers: BTreeMap::from([("content-type".into(), vec!["text/plain".into()])]),
-            body: captured("hi"),
-        };
-        check(
+        let (exited, timed_out) = (NotReady::Exited, NotReady::TimedOut);
+        vec![
+            Event::Exit(Box::new(exit)),
             Event::Response(asked(), response),
-            concat!(
-                r#"{"schema":1,"event":"response","index":1,"method":"GET","url":"http://127.0.0.1:8080/","elapsed_ms":2,"#,
-                r#""status":200,"headers":{"content-type":["text/plain"]},"#,
-                r#""body":{"text":"hi","tail":null,"bytes":2,"truncated":false,"lossy":false}}"#,
-            ),
-        );
-        check(
             Event::RequestFailed(asked(), "failed to connect".into()),
-            concat!(
-                r#"{"schema":1,"event":"request-failed","index":1,"method":"GET","url":"http://127.0.0.1:8080/","#,
-                r#""elapsed_ms":2,"message":"failed to connect"}"#,
-            ),
-        );
+            Event::NotStarted("failed to start `x`".into()),
+            Event::Ready { elapsed, attempts: 3 },
+            Event::NotReady {
+                reason: exited,
+                message: None,
+                elapsed,
+            },
+            Event::NotReady {
+                reason: timed_out,
+                message: Some("refused".into()),
+                elapsed,
+            },
+            Event::Interrupted(libc::SIGTERM),
+            Event::Error("no".into()),
+            Event::End,
+        ]
     }
 
     #[test]
-    fn the_rest_is_short() {
-        let elapsed = Duration::from_millis(40);
-        for (event, expect) in [
-            (
-                Event::NotStarted("no".into()),
-                r#"{"schema":1,"event":"not-started","message":"no"}"#,
-            ),
-            (
-                Event::Ready { elapsed, attempts: 3 },
-                r#"{"schema":1,"event":"ready","attempts":3,"elapsed_ms":40}"#,
-            ),
-            (
-                Event::NotReady {
-                    reason: NotReady::Exited,
-                    message: None,
-                    elapsed,
-                },
-                r#"{"schema":1,"event":"not-ready","reason":"exited","message":null,"elapsed_ms":40}"#,
-            ),
-            (
-                Event::NotReady {
-                    reason: NotReady::TimedOut,
-                    message: Some("refused".into()),
-                    elapsed,
-                },
-                r#"{"schema":1,"event":"not-ready","reason":"timed-out","message":"refused","elapsed_ms":40}"#,
-            ),
-            (
-                Event::Interrupted(libc::SIGTERM),
-                r#"{"schema":1,"event":"interrupted","signal":15,"signal_name":"SIGTERM"}"#,
-            ),
-            (
-                Event::Error("no".into()),
-                r#"{"schema":1,"event":"error","message":"no"}"#,
-            ),
-            (Event::End, r#"{"schema":1,"event":"end"}"#),
-        ] {
-            check(event, expect);
+    fn events_have_the_shapes_that_both_loaders_share() {
+        let expect: Vec<&str> = include_str!("../tests/shared/events.jsonl").lines().collect();
+        let events = plugins().into_iter().chain(drives()).collect::<Vec<_>>();
+        assert_eq!(events.len(), expect.len());
+        for (event, expect) in events.iter().zip(expect) {
+            let mut printer = Printer::new(Vec::new());
+            assert!(printer.print(event).is_ok());
+            assert_eq!(String::from_utf8_lossy(&printer.out), format!("{expect}\n"));
         }
     }
 }

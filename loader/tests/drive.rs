@@ -4,6 +4,7 @@
 
 mod support;
 
+use std::io::Write;
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
@@ -265,13 +266,18 @@ fn a_server_that_never_is_ready_is_told_apart() {
 #[test]
 fn somebody_elses_answer_does_not_make_a_dead_server_ready() {
     let other = std::net::TcpListener::bind("127.0.0.1:0").expect("a port is free");
-    let port = other.local_addr().expect("it has an address").port().to_string();
-    let events = events(&["drive", "--ready-tcp", &port, "--", "sh", "-c", "exit 5"]);
-    // It may still have lived when it was looked at; then the requests and the exit tell.
-    assert_eq!(
-        events.last().map(|event| event.show(&EXIT[..4])).as_deref(),
-        Some("exit 5 - itself")
-    );
+    let url = format!("http://{}/", other.local_addr().expect("it has an address"));
+    // It answers when the server, which ends at once, is certainly gone.
+    let answer = std::thread::spawn(move || {
+        let (mut connection, _) = other.accept()?;
+        std::thread::sleep(Duration::from_millis(500));
+        connection.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n")
+    });
+    let events = events(&["drive", "--ready-http", &url, "--", "sh", "-c", "exit 5"]);
+    answer.join().expect("the thread ends").expect("the answer was sent");
+    assert_eq!(events.len(), 2);
+    assert_eq!(events[0].show(&["event", "reason", "message"]), "not-ready exited -");
+    assert_eq!(events[1].show(&EXIT[..4]), "exit 5 - itself");
 }
 
 #[test]

@@ -91,13 +91,19 @@ macro_rules! embedded {
 const RUST_LOADER: LoaderFiles = embedded!["":
     "Cargo.lock",
     "Cargo.toml",
-    "src/arguments.rs",
+    "src/arguments/drive.rs",
+    "src/arguments/mod.rs",
+    "src/arguments/open.rs",
+    "src/arguments/usage.rs",
+    "src/arguments/words.rs",
     "src/capture.rs",
     "src/channel.rs",
     "src/child.rs",
     "src/drive.rs",
     "src/event.rs",
-    "src/http.rs",
+    "src/http/mod.rs",
+    "src/http/response.rs",
+    "src/http/url.rs",
     "src/json.rs",
     "src/main.rs",
     "src/open.rs",
@@ -106,7 +112,21 @@ const RUST_LOADER: LoaderFiles = embedded!["":
     "src/system.rs",
 ];
 /// The loader for `go`: Go, on its package plugin.
-const GO_LOADER: LoaderFiles = LoaderFiles(&[]);
+const GO_LOADER: LoaderFiles = embedded!["go/":
+    "go.mod",
+    "arguments.go",
+    "capture.go",
+    "child.go",
+    "drive.go",
+    "event.go",
+    "http.go",
+    "libc.go",
+    "main.go",
+    "open.go",
+    "plugin.go",
+    "signal.go",
+    "url.go",
+];
 
 /// The smoke loader as a unit of its own.
 pub struct LoaderSources {

@@ -95,7 +95,8 @@ int64_t twice(void) { return fork() == 0 ? 1 : 2; }
 /* Leaves a process behind that holds every descriptor, in a session of its own and deaf to what asks it to end. */
 void leave_behind(void)
 {
-    if (fork() == 0) {
+    pid_t between = fork();
+    if (between == 0) {
         setsid();
         if (fork() == 0) {
             signal(SIGTERM, SIG_IGN);
@@ -105,6 +106,7 @@ void leave_behind(void)
         }
         _exit(0);
     }
+    waitpid(between, NULL, 0);
 }
 
 void close_everything(void)

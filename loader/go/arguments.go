@@ -1,0 +1,497 @@
+package main
+
+import (
+	"cmp"
+	"errors"
+	"fmt"
+	"strconv"
+	"strings"
+	"syscall"
+	"time"
+)
+
+const (
+	// For each plugin, and for a command, when nothing else is said.
+	defaultTimeoutMilliseconds = 30_000
+	// For a server to end after the stop signal, when nothing else is said.
+	defaultStopTimeoutMilliseconds = 5_000
+	// No wait is longer.
+	timeoutLimitMilliseconds = 3_600_000
+	// For each stream and body, when nothing else is said.
+	defaultOutputLimitBytes = 256 * 1024
+	// No stream or body keeps more.
+	outputLimitLimitBytes = 64 * 1024 * 1024
+	// As many as the loader for dlopen can pass.
+	callArgumentsLimitCount = 4
+)
+
+// invocation is what the loader was asked to do: one of the pointers, or one of the words.
+type invocation struct {
+	open    *openOptions
+	openOne *contract
+	drive   *driveOptions
+	version bool
+	help    bool
+}
+
+// openOptions are the flags of `open`.
+type openOptions struct {
+	// The words before the plugins: what the process of each plugin is given too.
+	flags            []string
+	timeout          time.Duration
+	outputLimitBytes int
+	environment      []string
+	plugins          []string
+}
+
+// contract says what plugins must have.
+type contract struct {
+	// The only plugin of a process that opens one.
+	plugin  string
+	symbols []string
+	calls   []call
+}
+
+// call is a function of the plugin to call.
+type call struct {
+	symbol    string
+	arguments []argument
+	returns   string
+}
+
+// argument is what a function is given: a number, or text.
+type argument struct {
+	isInteger bool
+	integer   int64
+	text      string
+}
+
+// What a function gives back, by the names of the command line.
+const (
+	returnsNone    = "none"
+	returnsString  = "string"
+	returnsInteger = "integer"
+	returnsInt32   = "int32"
+)
+
+// driveOptions are the flags of `drive`.
+type driveOptions struct {
+	command          []string
+	environment      []string
+	timeout          time.Duration
+	outputLimitBytes int
+	// None for a command that ends by itself.
+	server *serverOptions
+}
+
+// serverOptions say how a server is awaited, asked and stopped.
+type serverOptions struct {
+	ready          ready
+	readyTimeout   time.Duration
+	requests       []httpRequest
+	requestTimeout time.Duration
+	stopSignal     syscall.Signal
+	stopTimeout    time.Duration
+}
+
+// ready says when a server is ready: when the URL answers with a status below 400, when the port accepts a connection,
+// or when the text was printed.
+type ready struct {
+	http   *loopbackURL
+	port   uint16
+	stdout *string
+}
+
+// usageError is what is wrong with a command line, and what to do next.
+type usageError struct {
+	message string
+	hint    string
+}
+
+func (e *usageError) Error() string { return e.message }
+
+func usageHint(err error) string {
+	var usage *usageError
+	if errors.As(err, &usage) && usage.hint != "" {
+		return usage.hint
+	}
+	return "`lockstep-loader help` lists commands and flags"
+}
+
+func wrongUsage(hint, format string, values ...any) error {
+	return &usageError{message: fmt.Sprintf(format, values...), hint: hint}
+}
+
+// parseArguments reads the words after the program's name.
+func parseArguments(words []string) (*invocation, error) {
+	if len(words) == 0 {
+		return nil, wrongUsage("", "no command given")
+	}
+	switch command, rest := words[0], words[1:]; command {
+	case "open":
+		options, _, err := parseOpen(rest)
+		return &invocation{open: options}, err
+	case "open-one":
+		options, one, err := parseOpen(rest)
+		if err != nil {
+			return nil, err
+		}
+		one.plugin = options.plugins[0]
+		return &invocation{openOne: one}, nil
+	case "drive":
+		options, err := parseDrive(rest)
+		return &invocation{drive: options}, err
+	case "version", "--version":
+		return &invocation{version: true}, nil
+	case "help", "--help", "-h":
+		return &invocation{help: true}, nil
+	default:
+		return nil, wrongUsage("", "unknown command `%s`", command)
+	}
+}
+
+func parseOpen(all []string) (*openOptions, *contract, error) {
+	words := &wordReader{rest: all}
+	common := newCommonFlags()
+	parsed := &contract{}
+	lastCall := func(flag string) *call {
+		if len(parsed.calls) == 0 {
+			words.fail(wrongUsage("", "`%s` must follow a `--call`", flag))
+			return &call{}
+		}
+		return &parsed.calls[len(parsed.calls)-1]
+	}
+	push := func(flag string, value argument) {
+		if last := lastCall(flag); len(last.arguments) == callArgumentsLimitCount {
+			words.fail(wrongUsage("", "the call of `%s` has more than %d arguments", last.symbol, callArgumentsLimitCount))
+		} else {
+			last.arguments = append(last.arguments, value)
+		}
+	}
+	for flag := words.nextFlag(); flag != ""; flag = words.nextFlag() {
+		switch flag {
+		case "--flags":
+			words.once(flag)
+			words.goOnly(flag, "now", "lazy")
+		case "--scope":
+			words.once(flag)
+			words.goOnly(flag, "global", "local")
+		case "--keep-open":
+			// A Go plugin cannot be closed.
+		case "--symbol":
+			parsed.symbols = append(parsed.symbols, words.value(flag))
+		case "--call":
+			parsed.calls = append(parsed.calls, call{symbol: words.value(flag), returns: returnsNone})
+		case "--arg-string":
+			push(flag, argument{text: words.value(flag)})
+		case "--arg-integer":
+			number := choose(words, flag, "a whole number of 64 bits", func(text string) (int64, bool) {
+				value, err := strconv.ParseInt(text, 10, 64)
+				return value, err == nil
+			})
+			push(flag, argument{isInteger: true, integer: number})
+		case "--returns":
+			last := lastCall(flag)
+			last.returns = choose(words, flag, "`string`, `integer`, `int32` or `none`", func(text string) (string, bool) {
+				switch text {
+				case returnsString, returnsInteger, returnsInt32, returnsNone:
+					return text, true
+				}
+				return "", false
+			})
+		default:
+			common.take(flag, words)
+		}
+	}
+	plugins := words.rest
+	if words.err == nil && len(plugins) == 0 {
+		words.fail(wrongUsage("name the plugins' files after the flags", "no plugin given"))
+	}
+	for _, plugin := range plugins {
+		if !words.isSeparated && strings.HasPrefix(plugin, "-") {
+			hint := "put flags before the plugins, or `--` before plugins that look like flags"
+			words.fail(wrongUsage(hint, "`%s` stands after a plugin", plugin))
+		}
+	}
+	if words.err != nil {
+		return nil, nil, words.err
+	}
+	flags := all[:len(all)-len(plugins)]
+	if words.isSeparated {
+		flags = flags[:len(flags)-1]
+	}
+	options := &openOptions{
+		flags:            flags,
+		timeout:          common.timeout,
+		outputLimitBytes: common.outputLimitBytes,
+		environment:      common.environment,
+		plugins:          plugins,
+	}
+	return options, parsed, nil
+}
+
+// pendingRequest is a request whose URL may still be a path.
+type pendingRequest struct {
+	method  string
+	url     string
+	headers []httpHeader
+	body    *string
+}
+
+func parseDrive(all []string) (*driveOptions, error) {
+	words := &wordReader{rest: all}
+	common := newCommonFlags()
+	server := &serverOptions{
+		stopSignal:  syscall.SIGTERM,
+		stopTimeout: defaultStopTimeoutMilliseconds * time.Millisecond,
+	}
+	isReadyKnown, needsReady := false, ""
+	var pending []pendingRequest
+	lastRequest := func(flag string) *pendingRequest {
+		if len(pending) == 0 {
+			words.fail(wrongUsage("", "`%s` must follow a `--request`", flag))
+			return &pendingRequest{}
+		}
+		return &pending[len(pending)-1]
+	}
+	for flag := words.nextFlag(); flag != ""; flag = words.nextFlag() {
+		switch flag {
+		case "--ready-timeout-ms", "--request-timeout-ms", "--stop-timeout-ms", "--stop-signal", "--request":
+			// The first flag that says nothing without a server, for the message.
+			if needsReady == "" {
+				needsReady = flag
+			}
+		case "--ready-http", "--ready-tcp", "--ready-stdout":
+			if isReadyKnown {
+				hint := "keep the one that says most about the server"
+				words.fail(wrongUsage(hint, "more than one `--ready-…` flag is given"))
+			}
+			isReadyKnown = true
+		}
+		switch flag {
+		case "--ready-http":
+			if text := words.value(flag); words.err == nil {
+				url, err := parseURL(text)
+				if err != nil {
+					words.fail(wrongUsage("", "`%s` cannot use `%s`: %v", flag, text, err))
+				}
+				server.ready.http = url
+			}
+		case "--ready-tcp":
+			server.ready.port = choose(words, flag, "a port from 1 to 65535", parsePort)
+		case "--ready-stdout":
+			text := words.value(flag)
+			server.ready.stdout = &text
+		case "--ready-timeout-ms":
+			server.readyTimeout = words.milliseconds(flag)
+		case "--request-timeout-ms":
+			server.requestTimeout = words.milliseconds(flag)
+		case "--stop-timeout-ms":
+			server.stopTimeout = words.milliseconds(flag)
+		case "--stop-signal":
+			words.once(flag)
+			server.stopSignal = choose(words, flag, "a signal's name, such as `TERM`", parseSignal)
+		case "--request":
+			method := choose(words, flag, "a method, such as `GET`", func(text string) (string, bool) {
+				return text, text != "" && strings.Trim(text, "ABCDEFGHIJKLMNOPQRSTUVWXYZ") == ""
+			})
+			pending = append(pending, pendingRequest{method: method, url: words.value(flag)})
+		case "--header":
+			header := choose(words, flag, "`NAME: VALUE`", parseHeader)
+			last := lastRequest(flag)
+			last.headers = append(last.headers, header)
+		case "--body":
+			body := words.value(flag)
+			last := lastRequest(flag)
+			if last.body != nil {
+				words.fail(wrongUsage("", "`--body` is given twice"))
+			}
+			last.body = &body
+		default:
+			common.take(flag, words)
+		}
+	}
+	command := words.rest
+	if words.err == nil && len(command) == 0 {
+		words.fail(wrongUsage("name the program and its arguments after `--`", "no command to run given"))
+	}
+	if !isReadyKnown && needsReady != "" {
+		hint := "add `--ready-http URL`, `--ready-tcp PORT` or `--ready-stdout TEXT`"
+		words.fail(wrongUsage(hint, "`%s` is for a server, and nothing says when the server is ready", needsReady))
+	}
+	for _, request := range pending {
+		if words.err != nil {
+			break
+		}
+		url, err := server.ready.resolve(request.url)
+		if err != nil {
+			words.fail(wrongUsage("", "`--request` cannot use `%s`: %v", request.url, err))
+			break
+		}
+		server.requests = append(server.requests, httpRequest{
+			method: request.method, url: url, headers: request.headers, body: request.body,
+		})
+	}
+	if words.err != nil {
+		return nil, words.err
+	}
+	options := &driveOptions{
+		command:          command,
+		environment:      common.environment,
+		timeout:          common.timeout,
+		outputLimitBytes: common.outputLimitBytes,
+	}
+	if isReadyKnown {
+		server.readyTimeout = cmp.Or(server.readyTimeout, common.timeout)
+		server.requestTimeout = cmp.Or(server.requestTimeout, common.timeout)
+		options.server = server
+	}
+	return options, nil
+}
+
+// resolve reads the URL of a request; a path is one of the server that is known from how it becomes ready.
+func (r *ready) resolve(text string) (*loopbackURL, error) {
+	switch {
+	case !strings.HasPrefix(text, "/") || r.stdout != nil:
+		return parseURL(text)
+	case r.http != nil:
+		return r.http.withPath(text)
+	default:
+		return urlOfPort(r.port).withPath(text)
+	}
+}
+
+func parsePort(text string) (uint16, bool) {
+	port, err := strconv.ParseUint(text, 10, 16)
+	return uint16(port), err == nil && port > 0
+}
+
+// parseHeader takes names that are tokens and values without control characters, so that a header cannot become two.
+func parseHeader(text string) (httpHeader, bool) {
+	name, value, found := strings.Cut(text, ":")
+	isToken := func(c rune) bool {
+		return c >= 'a' && c <= 'z' || c >= 'A' && c <= 'Z' || c >= '0' && c <= '9' || strings.ContainsRune("!#$%&'*+-.^_`|~", c)
+	}
+	isControl := func(c rune) bool { return c < ' ' || c >= 0x7f && c < 0xa0 }
+	isOther := func(c rune) bool { return !isToken(c) }
+	valid := found && name != "" && strings.IndexFunc(name, isOther) < 0 && strings.IndexFunc(value, isControl) < 0
+	return httpHeader{name, strings.TrimSpace(value)}, valid
+}
+
+// commonFlags are what `open` and `drive` share.
+type commonFlags struct {
+	timeout          time.Duration
+	outputLimitBytes int
+	environment      []string
+}
+
+func newCommonFlags() *commonFlags {
+	return &commonFlags{timeout: defaultTimeoutMilliseconds * time.Millisecond, outputLimitBytes: defaultOutputLimitBytes}
+}
+
+func (c *commonFlags) take(flag string, words *wordReader) {
+	switch flag {
+	case "--timeout-ms":
+		c.timeout = words.milliseconds(flag)
+	case "--output-limit-bytes":
+		words.once(flag)
+		c.outputLimitBytes = words.number(flag, outputLimitLimitBytes)
+	case "--env":
+		c.environment = append(c.environment, choose(words, flag, "`NAME=VALUE`", func(text string) (string, bool) {
+			return text, strings.IndexByte(text, '=') > 0
+		}))
+	default:
+		words.fail(wrongUsage("", "unknown flag `%s`", flag))
+	}
+}
+
+// wordReader gives the words that are still to be read, until something is wrong.
+type wordReader struct {
+	rest []string
+	// Whether `--` has ended the flags.
+	isSeparated bool
+	given       map[string]bool
+	err         error
+}
+
+func (w *wordReader) fail(err error) {
+	if w.err == nil {
+		w.err = err
+	}
+}
+
+// nextFlag gives nothing at the first word that is not a flag, at `--`, which is skipped, and after a failure.
+func (w *wordReader) nextFlag() string {
+	if w.err != nil || len(w.rest) == 0 || !strings.HasPrefix(w.rest[0], "-") {
+		return ""
+	}
+	flag := w.rest[0]
+	w.rest = w.rest[1:]
+	w.isSeparated = flag == "--"
+	if w.isSeparated {
+		return ""
+	}
+	return flag
+}
+
+func (w *wordReader) value(flag string) string {
+	if len(w.rest) == 0 {
+		w.fail(wrongUsage("", "`%s` lacks its value", flag))
+		return ""
+	}
+	value := w.rest[0]
+	w.rest = w.rest[1:]
+	return value
+}
+
+// choose reads the value of a flag that does not take everything.
+func choose[T any](w *wordReader, flag, takes string, read func(string) (T, bool)) T {
+	var none T
+	text := w.value(flag)
+	if w.err != nil {
+		return none
+	}
+	value, ok := read(text)
+	if !ok {
+		w.fail(wrongUsage("", "`%s` takes %s, not `%s`", flag, takes, text))
+		return none
+	}
+	return value
+}
+
+// goOnly reads a choice of which plugin.Open leaves one.
+func (w *wordReader) goOnly(flag, possible, other string) {
+	text := w.value(flag)
+	switch {
+	case w.err != nil || text == possible:
+	case text == other:
+		hint := "leave the flag out, or say `" + possible + "`"
+		w.fail(wrongUsage(hint, "`%s` cannot be `%s`: Go opens plugins with `now` and `global`", flag, other))
+	case flag == "--flags":
+		w.fail(wrongUsage("", "`--flags` takes `now` or `lazy`, not `%s`", text))
+	default:
+		w.fail(wrongUsage("", "`--scope` takes `local` or `global`, not `%s`", text))
+	}
+}
+
+func (w *wordReader) once(flag string) {
+	if w.given[flag] {
+		w.fail(wrongUsage("", "`%s` is given twice", flag))
+	}
+	if w.given == nil {
+		w.given = map[string]bool{}
+	}
+	w.given[flag] = true
+}
+
+func (w *wordReader) number(flag string, limit int) int {
+	return choose(w, flag, fmt.Sprintf("a number from 1 to %d", limit), func(text string) (int, bool) {
+		number, err := strconv.Atoi(text)
+		return number, err == nil && number >= 1 && number <= limit
+	})
+}
+
+func (w *wordReader) milliseconds(flag string) time.Duration {
+	w.once(flag)
+	return time.Duration(w.number(flag, timeoutLimitMilliseconds)) * time.Millisecond
+}

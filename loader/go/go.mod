@@ -1,0 +1,3 @@
+module lockstep-loader
+
+go 1.24
