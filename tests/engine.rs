@@ -10,6 +10,7 @@ use common::{Ground, TestResult, archive, bytes_stream, image_archive, on_engine
 use futures_util::stream::{self, StreamExt};
 use lockstep::engine::docker::Docker;
 use lockstep::engine::job::{self, Ending, Job, JobError, Outcome, Upload};
+use lockstep::engine::lines::LINE_LIMIT_BYTES;
 use lockstep::engine::sweep::{label_values, sweep};
 use lockstep::engine::{
     ContainerExit, ContainerId, ContainerSpec, Engine, EngineError, ImageBuild, Labels, Mount, Network, Obstacle,
@@ -32,6 +33,7 @@ async fn run(ground: &Ground, spec: &ContainerSpec) -> Result<Outcome, JobError>
         spec,
         uploads: Vec::new(),
         limit: LIMIT,
+        line_limit_bytes: LINE_LIMIT_BYTES,
     };
     job::run(&ground.engine, job, &|_, _| {}, &CancellationToken::new()).await
 }
@@ -139,6 +141,7 @@ fn a_container_writes_and_ends_as_its_program_does() {
             spec: &spec,
             uploads: Vec::new(),
             limit: LIMIT,
+            line_limit_bytes: LINE_LIMIT_BYTES,
         };
         let outcome = job::run(&ground.engine, job, &keep, &CancellationToken::new()).await?;
         assert_eq!(outcome.ending, exited(3));
@@ -235,6 +238,7 @@ fn a_container_cannot_take_more_than_its_limits() {
             spec: &spec,
             uploads: Vec::new(),
             limit,
+            line_limit_bytes: LINE_LIMIT_BYTES,
         };
         let outcome = job::run(&ground.engine, job, &|_, _| {}, &CancellationToken::new()).await?;
         assert_eq!(
@@ -282,6 +286,7 @@ fn files_go_in_and_out_of_a_volume_on_a_read_only_root() {
             spec: &spec,
             uploads,
             limit: LIMIT,
+            line_limit_bytes: LINE_LIMIT_BYTES,
         };
         let collect = |container: ContainerId, outcome: Outcome| async move {
             assert_eq!(outcome.ending, exited(0), "{outcome:?}");
@@ -443,6 +448,7 @@ fn a_cancelled_job_leaves_nothing() {
             spec: &spec,
             uploads: Vec::new(),
             limit: LIMIT,
+            line_limit_bytes: LINE_LIMIT_BYTES,
         };
         let started = Instant::now();
         let outcome = job::run(&ground.engine, job, &cancel, &cancellation).await;
@@ -474,6 +480,7 @@ fn no_output_is_lost() {
                 spec: &spec,
                 uploads: Vec::new(),
                 limit: LIMIT,
+                line_limit_bytes: LINE_LIMIT_BYTES,
             };
             let outcome = job::run(&ground.engine, job, &check, &CancellationToken::new()).await?;
             assert_eq!(outcome.ending, exited(0));
@@ -625,6 +632,7 @@ fn an_engine_behind_tcp_works_and_can_go_away() {
             spec: &spec,
             uploads: Vec::new(),
             limit: LIMIT,
+            line_limit_bytes: LINE_LIMIT_BYTES,
         };
         let outcome = job::run(&away.engine, job, &go_away, &CancellationToken::new()).await;
         let Err(JobError::Engine(error @ EngineError::Unreachable { .. })) = outcome else {

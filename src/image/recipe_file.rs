@@ -234,8 +234,7 @@ fn defaults(value: Value<'_>) -> Decoded<ImageDefaults> {
 }
 
 fn list<T>(fields: Fields<'_, '_>, key: &'static str, decode: impl FnMut(Value<'_>) -> Decoded<T>) -> Decoded<Vec<T>> {
-    let mut decode = decode;
-    fields.or(key, vec![], |value| value.list(|item| decode(item)))
+    fields.or(key, vec![], |value| value.list(decode))
 }
 
 fn checked(value: Value<'_>, expected: &str, is_good: impl FnOnce(&str) -> bool) -> Decoded<String> {

@@ -11,14 +11,17 @@ use crate::config::{Project, RecipeReference};
 use crate::context::Context;
 use crate::digest::{Digest, Hasher};
 use crate::engine::{
-    ByteStream, ContainerId, ContainerSpec, Engine, EngineError, ImageBuild, ImageFacts, Labels, Network, ResourceLimits,
+    ByteStream, ContainerId, ContainerSpec, Engine, EngineError, ImageBuild, ImageFacts, Labels, Network,
+    ResourceLimits,
 };
 use crate::event::{Event, Events, StepId};
 use crate::exit::Exit;
 use crate::image::packages::{parse_apk_installed, parse_dpkg_status};
-use crate::image::{Builtin, ImageCache, ImageError, LocalImage, Machine, MakeRequest, Recipe, RecipeFiles, make, provide};
-use crate::problem::Problem;
+use crate::image::{
+    Builtin, ImageCache, ImageError, LocalImage, Machine, MakeRequest, Recipe, RecipeFiles, make, provide,
+};
 use crate::lock::{self, Package};
+use crate::problem::Problem;
 use crate::report::Failure;
 use crate::source::{Owner, SourceError, SourceTree};
 use crate::stream;
@@ -131,14 +134,24 @@ impl MakeError {
             Self::Context { .. } => Failure::new(Exit::Usage, "image", self.to_string()),
             Self::Image(ImageError::Engine(error)) => super::from_engine(error),
             Self::Image(error) => {
-                let exit = if matches!(error, ImageError::Bootstrap { .. }) { Exit::Build } else { Exit::Internal };
+                let exit = if matches!(error, ImageError::Bootstrap { .. }) {
+                    Exit::Build
+                } else {
+                    Exit::Internal
+                };
                 let message = self.to_string();
                 let (message, hint) = message.split_once("\n  hint: ").unwrap_or((&message, ""));
                 let failure = Failure::new(exit, "image", message).with_notes(error.log_tail().iter().cloned());
-                if hint.is_empty() { failure } else { failure.with_hint(hint) }
+                if hint.is_empty() {
+                    failure
+                } else {
+                    failure.with_hint(hint)
+                }
             }
             Self::Recipe { .. } => Failure::new(Exit::Usage, "recipe", self.to_string()),
-            Self::Vanished { .. } | Self::Packages { .. } | Self::NoConfig { .. } => Failure::new(Exit::Engine, "image", self.to_string()),
+            Self::Vanished { .. } | Self::Packages { .. } | Self::NoConfig { .. } => {
+                Failure::new(Exit::Engine, "image", self.to_string())
+            }
         }
     }
 }
@@ -196,7 +209,9 @@ fn single_file(name: &str, content: &[u8]) -> Result<ByteStream, RunError> {
     let mut header = tar::Header::new_gnu();
     header.set_mode(0o644);
     header.set_size(content.len() as u64);
-    archive.append_data(&mut header, name, content).map_err(RunError::file("write a tar"))?;
+    archive
+        .append_data(&mut header, name, content)
+        .map_err(RunError::file("write a tar"))?;
     Ok(in_memory(archive.into_inner().map_err(RunError::file("write a tar"))?))
 }
 
@@ -221,15 +236,18 @@ impl Making<'_> {
             RecipeReference::Dockerfile { path, target } => {
                 let (tree, mtime) = (context_tree(self.project, path)?, self.project.source_date_epoch);
                 let context = stream::written_by(move |writer| tree.write_archive(writer, "", CONTEXT_OWNER, mtime));
-                self.build(recipe, context, file_name(path), target.as_deref(), labels).await
+                self.build(recipe, context, file_name(path), target.as_deref(), labels)
+                    .await
             }
             RecipeReference::File { path } => {
-                self.bootstrap(read_recipe(&ProjectFiles(&self.project.directory), path)?).await
+                self.bootstrap(read_recipe(&ProjectFiles(&self.project.directory), path)?)
+                    .await
             }
             RecipeReference::Builtin { name } => match Builtin::dockerfile(name) {
                 Some(stage) => {
                     let context = single_file("Dockerfile", stage.text.as_bytes())?;
-                    self.build(recipe, context, "Dockerfile", Some(stage.target), labels).await
+                    self.build(recipe, context, "Dockerfile", Some(stage.target), labels)
+                        .await
                 }
                 None => self.bootstrap(read_recipe(&Builtin, &format!("{name}.yaml"))?).await,
             },
@@ -238,28 +256,61 @@ impl Making<'_> {
 
     /// Makes an image from a distribution's packages, or takes the one that was made before, and brings it to the engine.
     async fn bootstrap(&self, recipe: Recipe) -> Result<Made, RunError> {
-        let (machine, cache) = (Machine::from_context(self.context), ImageCache::below(&self.context.cache_directory));
+        let (machine, cache) = (
+            Machine::from_context(self.context),
+            ImageCache::below(&self.context.cache_directory),
+        );
         let (epoch_seconds, refresh, cancel) = (self.project.source_date_epoch, self.update, self.cancellation.clone());
         // The bootstrap blocks; what it says comes back through a channel.
         let (sender, mut receiver) = tokio::sync::mpsc::unbounded_channel();
         let work = tokio::task::spawn_blocking(move || {
             let progress = move |message: String| _ = sender.send(message);
-            let request =
-                MakeRequest { recipe: &recipe, machine: &machine, cache: &cache, epoch_seconds, refresh, cancel: &cancel, progress: &progress };
+            let request = MakeRequest {
+                recipe: &recipe,
+                machine: &machine,
+                cache: &cache,
+                epoch_seconds,
+                refresh,
+                cancel: &cancel,
+                progress: &progress,
+            };
             make(&request)
         });
         while let Some(message) = receiver.recv().await {
-            self.events.emit(Event::StepProgress { step: self.step.clone(), message, fraction: None });
+            self.events.emit(Event::StepProgress {
+                step: self.step.clone(),
+                message,
+                fraction: None,
+            });
         }
-        let made = work.await.map_err(|error| RunError::file("wait for the bootstrap")(std::io::Error::other(error)))?;
+        let made = work
+            .await
+            .map_err(|error| RunError::file("wait for the bootstrap")(std::io::Error::other(error)))?;
         let (image, was_made) = made.map_err(|error| {
-            if error.is_cancelled() { RunError::Interrupted } else { MakeError::from(error).into() }
+            if error.is_cancelled() {
+                RunError::Interrupted
+            } else {
+                MakeError::from(error).into()
+            }
         })?;
         let message = "loading into the engine".to_owned();
-        self.events.emit(Event::StepProgress { step: self.step.clone(), message, fraction: None });
-        let (facts, was_loaded) = self.until_cancelled(provide(self.engine, &image)).await?.map_err(MakeError::from)?;
+        self.events.emit(Event::StepProgress {
+            step: self.step.clone(),
+            message,
+            fraction: None,
+        });
+        let (facts, was_loaded) = self
+            .until_cancelled(provide(self.engine, &image))
+            .await?
+            .map_err(MakeError::from)?;
         let LocalImage { recipe, packages, .. } = image;
-        Ok(Made { facts, recipe, packages, registry: None, is_new: !(was_made && was_loaded) })
+        Ok(Made {
+            facts,
+            recipe,
+            packages,
+            registry: None,
+            is_new: !(was_made && was_loaded),
+        })
     }
 
     async fn find_or_pull(&self, recipe: &RecipeReference, reference: &str, labels: &Labels) -> Result<Made, RunError> {
@@ -267,7 +318,7 @@ impl Making<'_> {
         let pinned = self.expected.and_then(|expected| expected.registry.as_deref());
         let present = self.engine.image(reference).await?;
         let wanted = |facts: &ImageFacts| self.expected.is_none_or(|expected| expected.layers == facts.diff_ids);
-        let present = present.filter(|facts| wanted(facts) && !(self.update && !facts.repository_digests.is_empty()));
+        let present = present.filter(|facts| wanted(facts) && (!self.update || facts.repository_digests.is_empty()));
         let (facts, is_new) = match present {
             Some(facts) => (facts, false),
             None => (self.pull(pinned.unwrap_or(reference)).await?, true),

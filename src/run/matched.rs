@@ -50,7 +50,13 @@ pub(super) async fn assemble_matched(engine: &dyn Engine, request: MatchedImage<
     let changes = ConfigChanges {
         env: BTreeMap::new(),
         entry_point: Some(vec![format!("{directory}/{}", request.host)]),
-        command: Some(request.arguments.iter().map(|word| word.replace("{plugins}", &directory)).collect()),
+        command: Some(
+            request
+                .arguments
+                .iter()
+                .map(|word| word.replace("{plugins}", &directory))
+                .collect(),
+        ),
         labels: request.labels.clone(),
     };
     let config = stacked_config(config, diff_id, "lockstep bundle", request.created_seconds, &changes)
@@ -59,7 +65,10 @@ pub(super) async fn assemble_matched(engine: &dyn Engine, request: MatchedImage<
     expected.push(diff_id);
     let archive = |layers: BTreeMap<Digest, PathBuf>| ImageArchive {
         config: config.clone(),
-        layers: expected.iter().map(|digest| (*digest, layers.get(digest).cloned())).collect(),
+        layers: expected
+            .iter()
+            .map(|digest| (*digest, layers.get(digest).cloned()))
+            .collect(),
         tags: vec![request.staged_tag.to_owned()],
     };
     // The engine has the runtime's layers; one that wants them all the same gets them.
@@ -75,7 +84,15 @@ pub(super) async fn assemble_matched(engine: &dyn Engine, request: MatchedImage<
     match loaded_image(engine, request.staged_tag, &expected).await? {
         Some(facts) => Ok(facts.id),
         // Why the first try failed says more than that the second one did.
-        None => Err(loaded.err().map_or_else(|| MakeError::Vanished { reference: request.staged_tag.to_owned() }.into(), RunError::from)),
+        None => Err(loaded.err().map_or_else(
+            || {
+                MakeError::Vanished {
+                    reference: request.staged_tag.to_owned(),
+                }
+                .into()
+            },
+            RunError::from,
+        )),
     }
 }
 
@@ -84,7 +101,10 @@ async fn loaded_image(engine: &dyn Engine, tag: &str, expected: &[Digest]) -> Re
 }
 
 fn layer_error(cause: LayerError) -> MakeError {
-    MakeError::Image(ImageError::Layer { recipe: "the matched image".to_owned(), cause })
+    MakeError::Image(ImageError::Layer {
+        recipe: "the matched image".to_owned(),
+        cause,
+    })
 }
 
 /// One layer with the bundle's files, sorted, with fixed owners and times.
@@ -104,7 +124,10 @@ fn write_layer(request: &MatchedImage<'_>, target: &File) -> Result<Digest, Laye
         let name = path.file_name().unwrap_or_default().to_string_lossy();
         let executable = std::os::unix::fs::PermissionsExt::mode(&metadata.permissions()) & 0o100 != 0;
         let mode = if executable { 0o755 } else { 0o644 };
-        layer.append(&Entry::file(&format!("{directory}/{name}"), metadata.len(), mode, mtime), &mut file)?;
+        layer.append(
+            &Entry::file(&format!("{directory}/{name}"), metadata.len(), mode, mtime),
+            &mut file,
+        )?;
     }
     let (digest, _, mut writer) = layer.finish()?;
     writer.flush().map_err(LayerError::Write)?;
@@ -118,7 +141,10 @@ async fn read_documents(engine: &dyn Engine, image: &str) -> Result<BTreeMap<Str
         let mut documents = BTreeMap::new();
         for entry in tar::Archive::new(reader).entries()? {
             let mut entry = entry?;
-            if entry.header().entry_type().is_file() && entry.size() <= DOCUMENT_LIMIT_BYTES && documents.len() < DOCUMENTS_LIMIT {
+            if entry.header().entry_type().is_file()
+                && entry.size() <= DOCUMENT_LIMIT_BYTES
+                && documents.len() < DOCUMENTS_LIMIT
+            {
                 let path = entry.path()?.display().to_string();
                 let mut content = Vec::new();
                 // A layer may be small too; it is no JSON and is dropped at once.
@@ -130,17 +156,25 @@ async fn read_documents(engine: &dyn Engine, image: &str) -> Result<BTreeMap<Str
         }
         Ok::<_, io::Error>(documents)
     });
-    read.await.and_then(|documents| documents).map_err(RunError::file("read the runtime image"))
+    read.await
+        .and_then(|documents| documents)
+        .map_err(RunError::file("read the runtime image"))
 }
 
 /// The config that the manifest of a saved image names (image specification 1.2).
 fn config_of(documents: &BTreeMap<String, Vec<u8>>) -> Option<&[u8]> {
     let manifest: serde_json::Value = serde_json::from_slice(documents.get("manifest.json")?).ok()?;
-    documents.get(manifest.get(0)?.get("Config")?.as_str()?).map(Vec::as_slice)
+    documents
+        .get(manifest.get(0)?.get("Config")?.as_str()?)
+        .map(Vec::as_slice)
 }
 
 /// All layers of an image as files, by their digests: for engines that do not take an image without them.
-async fn spool_layers(engine: &dyn Engine, image: &str, directory: &Path) -> Result<BTreeMap<Digest, PathBuf>, RunError> {
+async fn spool_layers(
+    engine: &dyn Engine,
+    image: &str,
+    directory: &Path,
+) -> Result<BTreeMap<Digest, PathBuf>, RunError> {
     let archive = engine.save_image(image).await?;
     let directory = directory.to_owned();
     let read = stream::read_by(archive, move |reader| {
@@ -159,7 +193,9 @@ async fn spool_layers(engine: &dyn Engine, image: &str, directory: &Path) -> Res
         }
         Ok::<_, io::Error>(layers)
     });
-    read.await.and_then(|layers| layers).map_err(RunError::file("read the runtime image"))
+    read.await
+        .and_then(|layers| layers)
+        .map_err(RunError::file("read the runtime image"))
 }
 
 /// Writes to two writers.

@@ -149,20 +149,31 @@ impl Run {
         let step = Self::step(&plan.name, Stage::Seal, "image");
         self.events.emit(Event::StepStarted { step: step.clone() });
         let runtime = self.engine.image(&resolved.runtime.id.0).await?;
-        let vanished = || MakeError::Vanished { reference: resolved.runtime.id.to_string() };
+        let vanished = || MakeError::Vanished {
+            reference: resolved.runtime.id.to_string(),
+        };
         let request = MatchedImage {
             runtime: &runtime.ok_or_else(vanished)?,
             bundle: staging.path(),
             project: self.project.name.as_str(),
-            host: self.project.host.artifacts.first().map(String::as_str).unwrap_or_default(),
-            arguments: self.project.smoke.as_ref().map(|smoke| smoke.command[1..].to_vec()).unwrap_or_default(),
+            host: self
+                .project
+                .host
+                .artifacts
+                .first()
+                .map(String::as_str)
+                .unwrap_or_default(),
+            arguments: self
+                .project
+                .smoke
+                .as_ref()
+                .map(|smoke| smoke.command[1..].to_vec())
+                .unwrap_or_default(),
             labels: self.lasting_labels(&plan.name, "image"),
             created_seconds: self.project.source_date_epoch,
             staged_tag: &self.staged_tag(plan),
         };
-        let result = assemble_matched(self.engine.as_ref(), request)
-            .await
-            .map_err(RunError::from);
+        let result = assemble_matched(self.engine.as_ref(), request).await;
         self.emit_end(step, &result, ImageId::short);
         result
     }
