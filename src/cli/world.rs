@@ -1,7 +1,7 @@
 //! The world as a command sees it: what was observed once at the start, and where output goes.
 
 use std::collections::BTreeMap;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
 
@@ -24,6 +24,8 @@ pub struct World {
     pub printer: Arc<Printer>,
     /// The project's file, as given, made absolute.
     pub file: PathBuf,
+    /// How the user called this program.
+    pub program: String,
     progress: Progress,
 }
 
@@ -52,6 +54,7 @@ impl World {
             file: context.working_directory.join(&global.file),
             context,
             printer: Arc::new(Printer::default()),
+            program: std::env::args().next().unwrap_or_else(|| "lockstep".to_owned()),
             progress: if global.quiet { Progress::Quiet } else { global.progress },
         }
     }
@@ -61,14 +64,21 @@ impl World {
     /// # Errors
     /// Every problem of its file.
     pub(super) fn project(&self) -> Result<Project, Stop> {
-        let shown = self
-            .file
+        self.project_at(&self.file)
+    }
+
+    /// The project of another file.
+    ///
+    /// # Errors
+    /// Every problem of it.
+    pub(super) fn project_at(&self, file: &Path) -> Result<Project, Stop> {
+        let shown = file
             .strip_prefix(&self.context.working_directory)
-            .unwrap_or(&self.file)
+            .unwrap_or(file)
             .display()
             .to_string();
         let builtin: Vec<&str> = crate::image::Builtin::names().collect();
-        let (project, problems) = load(&self.file, &shown, &builtin);
+        let (project, problems) = load(file, &shown, &builtin);
         project.ok_or(Stop::Problems(problems))
     }
 

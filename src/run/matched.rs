@@ -39,6 +39,11 @@ pub(super) struct MatchedImage<'a> {
     pub(super) staged_tag: &'a str,
 }
 
+/// Where the bundle is in a project's matched images.
+pub(super) fn bundle_directory(project: &str) -> String {
+    format!("/{BUNDLE_ROOT}/{project}")
+}
+
 /// Assembles the image and hands it to the engine under its staged name.
 pub(super) async fn assemble_matched(engine: &dyn Engine, request: MatchedImage<'_>) -> Result<ImageId, RunError> {
     let runtime = &request.runtime.id.0;
@@ -46,7 +51,7 @@ pub(super) async fn assemble_matched(engine: &dyn Engine, request: MatchedImage<
     let config = config_of(&documents).ok_or_else(|| MakeError::NoConfig { image: runtime.clone() })?;
     let layer = tempfile::NamedTempFile::new().map_err(RunError::file("make a temporary file"))?;
     let diff_id = write_layer(&request, layer.as_file()).map_err(layer_error)?;
-    let directory = format!("/{BUNDLE_ROOT}/{}", request.project);
+    let directory = bundle_directory(request.project);
     let changes = ConfigChanges {
         env: BTreeMap::new(),
         entry_point: Some(vec![format!("{directory}/{}", request.host)]),

@@ -1,7 +1,7 @@
 //! `matrix`: every host with every plugin of every environment, each for real in the host's runtime image.
 
 use std::collections::BTreeMap;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use futures_util::stream::{StreamExt as _, TryStreamExt as _};
 
@@ -47,6 +47,11 @@ impl Side {
             .iter()
             .map(|artifact| self.bundle.join(artifact))
             .collect()
+    }
+
+    /// The loader of this environment.
+    pub(super) fn loader(&self) -> &Path {
+        &self.loader
     }
 
     /// A container of this side's runtime image with these files.
