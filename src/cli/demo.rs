@@ -146,11 +146,7 @@ fn show(seen: &Seen) -> String {
 /// What to try next, as commands that work from here.
 fn next_steps(root: &Path, world: &World) -> String {
     let inside = root == world.context.working_directory.join(".") || root == world.context.working_directory;
-    let program = world
-        .context
-        .variables
-        .get("LOCKSTEP_PROGRAM")
-        .map_or("lockstep", String::as_str);
+    let program = &world.program;
     let steps = [
         (
             format!("{program} build"),
