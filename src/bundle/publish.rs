@@ -1,5 +1,6 @@
 //! Publication to `dist/<environment>/`: all of a bundle or nothing, at every moment and after a loss of power.
 
+use std::fmt;
 use std::fs::{self, File};
 use std::io::{self, Read, Write};
 use std::os::unix::fs::PermissionsExt;
@@ -266,6 +267,16 @@ pub enum Difference {
         /// Its name.
         name: String,
     },
+}
+
+impl fmt::Display for Difference {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Missing { name } => write!(formatter, "{name} is missing"),
+            Self::Changed { name, what } => write!(formatter, "{name} has another {what}"),
+            Self::Unknown { name } => write!(formatter, "{name} is not in the manifest"),
+        }
+    }
 }
 
 /// Compares a published bundle with its manifest; no differences mean that every byte is as it was when it was sealed.

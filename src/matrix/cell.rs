@@ -64,13 +64,8 @@ pub struct Seen {
     pub host: Option<HostObservation>,
 }
 
-/// Judges a plugin at home, where there is nothing to compare its answers with.
-#[must_use]
-pub fn observe_home(seen: &Seen) -> Observed {
-    observe(seen, seen)
-}
-
-/// Judges what was `seen` by what is seen at `home`, where host and plugin are of one environment.
+/// Judges what was `seen` by what is seen at `home`, where host and plugin are of one environment; at home itself, the
+/// answers are what they are.
 #[must_use]
 pub fn observe(seen: &Seen, home: &Seen) -> Observed {
     let said = || seen.plugin.message.clone().unwrap_or_default();

@@ -3,7 +3,7 @@
 mod cell;
 mod table;
 
-pub use cell::{Cell, Difference, Observed, Seen, observe, observe_home};
+pub use cell::{Cell, Difference, Observed, Seen, observe};
 pub use table::render;
 
 use serde::Serialize;

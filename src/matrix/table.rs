@@ -28,6 +28,7 @@ pub fn render(matrix: &Matrix) -> String {
     for (plugin, width) in matrix.plugins.iter().zip(&widths) {
         let _ = write!(text, "{plugin:<width$}");
     }
+    text.truncate(text.trim_end().len());
     let _ = writeln!(text);
     for host in &matrix.environments {
         for plugins in &matrix.environments {

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use super::making::MakeError;
-use crate::bundle::{CollectError, PublishError, VolumeError};
+use crate::bundle::{CollectError, Difference, PublishError, VolumeError};
 use crate::engine::EngineError;
 use crate::exit::Exit;
 use crate::lock::{Change, LockError};
@@ -142,6 +142,14 @@ pub enum RunError {
         /// What came out.
         found: String,
     },
+    /// A published bundle is not what its manifest says.
+    #[error("{directory} is not what its manifest says")]
+    Altered {
+        /// The bundle, relative to the project.
+        directory: String,
+        /// In what.
+        differences: Vec<Difference>,
+    },
     /// The project's state directory or another file of the machine.
     #[error("failed to {action}: {cause}")]
     File {
@@ -195,6 +203,10 @@ impl RunError {
                 .at("lockstep.lock")
                 .with_notes(changes.iter().map(ToString::to_string))
                 .with_hint(format!("if that is meant: lockstep lock --update {environment}")),
+            Self::Altered { directory, differences } => Failure::new(Exit::Findings, "bundle", message)
+                .at(directory)
+                .with_notes(differences.iter().map(ToString::to_string))
+                .with_hint("make it again: lockstep build"),
             Self::OutOfDate { changes } => Failure::new(Exit::Drift, "lock-out-of-date", message)
                 .at("lockstep.lock")
                 .with_notes(changes.iter().cloned())

@@ -16,12 +16,19 @@ use crate::event::{Event, Stage as EventStage};
 use crate::lock;
 use crate::matrix::{Cell, MATRIX_SCHEMA_VERSION, Matrix, Seen, observe};
 use crate::name::EnvironmentName;
-use crate::smoke::{EventError, SmokeFailure};
+use crate::smoke::{HostObservation, PluginObservation};
 
 /// Where the container finds the host and its companions.
 const HOST_DIRECTORY: &str = "/lockstep/bin";
 /// Where it finds the one plugin.
 const PLUGINS_DIRECTORY: &str = "/lockstep/plugins";
+
+/// A host's side and a plugins' side, by their places.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+struct Pair {
+    host: usize,
+    of: usize,
+}
 
 /// One environment's side of the matrix: what it has published, and what loads it.
 pub(super) struct Side {
@@ -81,39 +88,59 @@ impl Run {
         for name in environments {
             sides.push(self.side(name, &work).await?);
         }
-        let plugins = plugin_files(&self.project);
-        let pairs: Vec<(usize, usize, String)> = (0..sides.len())
-            .flat_map(|host| (0..sides.len()).map(move |of| (host, of)))
-            .flat_map(|(host, of)| plugins.iter().map(move |plugin| (host, of, plugin.clone())))
+        let sides = &sides;
+        let pairs: Vec<Pair> = (0..sides.len())
+            .flat_map(|host| (0..sides.len()).map(move |of| Pair { host, of }))
             .collect();
-        let seen: BTreeMap<(usize, usize, String), Seen> = futures_util::stream::iter(pairs)
-            .map(|pair| async {
-                let seen = self.see(&sides[pair.0], &sides[pair.1], &pair.2).await?;
-                Ok::<_, RunError>((pair, seen))
+        let opened: BTreeMap<Pair, Vec<PluginObservation>> =
+            futures_util::stream::iter(pairs.clone())
+                .map(|pair| async move {
+                    Ok::<_, RunError>((pair, self.open_all(&sides[pair.host], &sides[pair.of]).await?))
+                })
+                .buffer_unordered(self.options.jobs)
+                .try_collect()
+                .await?;
+        let units = &self.project.plugins;
+        let runs: Vec<(Pair, usize)> = pairs
+            .iter()
+            .flat_map(|pair| (0..units.len()).map(|unit| (*pair, unit)))
+            .collect();
+        let driven: BTreeMap<(Pair, usize), Option<HostObservation>> = futures_util::stream::iter(runs)
+            .map(|(pair, unit)| async move {
+                let host = self.drive_one(&sides[pair.host], &sides[pair.of], &units[unit]).await?;
+                Ok::<_, RunError>(((pair, unit), host))
             })
             .buffer_unordered(self.options.jobs)
             .try_collect()
             .await?;
-        let cell = |((host, of, plugin), cell): (&(usize, usize, String), &Seen)| {
-            let home = seen.get(&(*of, *of, plugin.clone()))?;
-            let observed = if host == of {
-                crate::matrix::observe_home(cell)
-            } else {
-                observe(cell, home)
-            };
+        let seen = |pair: Pair, unit: usize| {
+            let plugin = opened.get(&pair)?.get(unit)?.clone();
+            Some(Seen {
+                plugin,
+                host: driven.get(&(pair, unit))?.clone(),
+            })
+        };
+        let cell = |(pair, unit): &(Pair, usize)| {
+            let home = seen(
+                Pair {
+                    host: pair.of,
+                    of: pair.of,
+                },
+                *unit,
+            )?;
             Some(Cell {
-                host: sides[*host].name.clone(),
-                plugins: sides[*of].name.clone(),
-                plugin: plugin.clone(),
-                observed,
+                host: sides[pair.host].name.clone(),
+                plugins: sides[pair.of].name.clone(),
+                plugin: units[*unit].name.to_string(),
+                observed: observe(&seen(*pair, *unit)?, &home),
             })
         };
         Ok(Matrix {
             schema_version: MATRIX_SCHEMA_VERSION,
             project: self.project.name.clone(),
             environments: environments.to_vec(),
-            plugins,
-            cells: seen.iter().filter_map(cell).collect(),
+            plugins: units.iter().map(|unit| unit.name.to_string()).collect(),
+            cells: driven.keys().filter_map(cell).collect(),
         })
     }
 
@@ -130,7 +157,13 @@ impl Run {
             .compile(name, &resolved.build_image(), &plan.loader, &work.loader.tree)
             .await?;
         let bundle = self.project.directory.join(&plan.publication.directory);
-        verify(&bundle)?;
+        let (_, differences) = verify(&bundle)?;
+        if !differences.is_empty() {
+            return Err(RunError::Altered {
+                directory: plan.publication.directory.clone(),
+                differences,
+            });
+        }
         Ok(Side {
             name: name.clone(),
             runtime: resolved.runtime.id,
@@ -139,30 +172,34 @@ impl Run {
         })
     }
 
-    /// Loads one plugin with the loader and with the host.
-    async fn see(&self, host: &Side, of: &Side, plugin: &str) -> Result<Seen, RunError> {
+    /// What the loader of one side says of all plugins of another.
+    async fn open_all(&self, host: &Side, of: &Side) -> Result<Vec<PluginObservation>, RunError> {
         self.is_cancelled()?;
-        let step = Self::step(&host.name, EventStage::Smoke, format!("{plugin} of {}", of.name));
+        let step = Self::step(&host.name, EventStage::Smoke, format!("{} plugins, loader", of.name));
         self.events.emit(Event::StepStarted { step: step.clone() });
-        let result = self.load(host, of, plugin).await;
+        let stage = host.stage(
+            of.name.as_str(),
+            host.files_of(&self.project),
+            of.files_of_plugins(&self.project),
+        );
+        let result = self.open_plugins(&stage, &plugin_files(&self.project)).await;
         self.emit_end(step, &result, |_| "seen".to_owned());
         result
     }
 
-    async fn load(&self, host: &Side, of: &Side, plugin: &str) -> Result<Seen, RunError> {
-        let unit = self
-            .project
-            .plugins
-            .iter()
-            .find(|unit| unit.artifacts.first().is_some_and(|first| first == plugin));
-        let files = unit.map(|unit| of.files(unit)).unwrap_or_default();
-        let subject = format!("{}-{}", of.name, plugin.trim_end_matches(".so"));
-        let stage = host.stage(&subject, host.files_of(&self.project), files);
-        let mut plugins = self.open_plugins(&stage, &[plugin.to_owned()]).await?;
-        let host = self.drive_host(&stage).await?;
-        plugins
-            .pop()
-            .map(|plugin| Seen { plugin, host })
-            .ok_or_else(|| SmokeFailure::Event(EventError::Incomplete).into())
+    /// What the host of one side does with one plugin of another, and no other plugin.
+    async fn drive_one(&self, host: &Side, of: &Side, unit: &Unit) -> Result<Option<HostObservation>, RunError> {
+        self.is_cancelled()?;
+        let step = Self::step(
+            &host.name,
+            EventStage::Smoke,
+            format!("{} {}, host", of.name, unit.name),
+        );
+        self.events.emit(Event::StepStarted { step: step.clone() });
+        let subject = format!("{}-{}", of.name, unit.name);
+        let stage = host.stage(&subject, host.files_of(&self.project), of.files(unit));
+        let result = self.drive_host(&stage).await;
+        self.emit_end(step, &result, |_| "seen".to_owned());
+        result
     }
 }
