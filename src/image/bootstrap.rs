@@ -409,10 +409,11 @@ const NOTE_UNPACKED: &str = "mkdir -p \"$1/var/lib/dpkg/status.d\"; for file in 
       >> \"$1/tmp/lockstep/packages\" || exit 1; done";
 
 /// Notes what is installed, and what was for a while: a setup script may need packages that the image does not.
-const NOTE_INSTALLED: &str = "chroot \"$1\" dpkg-query --show --showformat='${db:Status-Status} ${Package} ${Version} \
-    ${Architecture}\\n' | sed -n 's/^installed //p' > \"$1/tmp/lockstep/packages\" && \
+const NOTE_INSTALLED: &str = "if [ -x \"$1/usr/bin/dpkg-query\" ]; then \
+    chroot \"$1\" dpkg-query --show --showformat='${db:Status-Status} ${Package} ${Version} ${Architecture}\\n' \
+    | sed -n 's/^installed //p' > \"$1/tmp/lockstep/packages\" && \
     awk '$3 == \"install\" { split($4, name, \":\"); print name[1], $6, name[2] }' \"$1/var/log/dpkg.log\" \
-    >> \"$1/tmp/lockstep/packages\"";
+    >> \"$1/tmp/lockstep/packages\"; fi";
 
 /// What apt downloaded about packages is large, and the image must not have it.
 const REMOVE_LISTS: &str = "rm -rf \"$1\"/var/lib/apt/lists/* \"$1\"/var/cache/apt/*.bin";
