@@ -60,7 +60,7 @@ fn make_in(cache: &Path, recipe: &Recipe, cancel: &CancellationToken) -> Result<
         machine: &machine(cache),
         cache: &ImageCache::below(cache),
         epoch_seconds: EPOCH_SECONDS,
-        refresh: false,
+        refresh_before_seconds: None,
         cancel,
         progress: &|_| {},
     })
