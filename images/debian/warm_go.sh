@@ -37,7 +37,7 @@ import (
 func main() {}
 GO
 
-export CGO_ENABLED=1 GOCACHE="$cache" GOFLAGS= GOPROXY=off GOTELEMETRY=off GOTOOLCHAIN=local HOME="$work"
+export CGO_ENABLED=1 GOCACHE="$cache" GOFLAGS="" GOPROXY=off GOTELEMETRY=off GOTOOLCHAIN=local HOME="$work"
 # Without this note, Go would sweep out what this run has no use for: in the image everything is as old as the image.
 mkdir -p "$cache"
 date +%s > "$cache/trim.txt"

@@ -2,14 +2,14 @@
 
 use std::collections::BTreeMap;
 use std::fs::{self, File};
-use std::io;
+use std::io::{self, Read as _};
 use std::path::Path;
 use std::process::{ChildStdout, Command};
 use std::time::Duration;
 
 use tokio_util::sync::CancellationToken;
 
-use super::assemble::NOTES_DIRECTORY;
+use super::assemble::{ARCHIVES_DIRECTORY, NOTES_DIRECTORY};
 use super::cache::{ImageCache, LocalLayer, failed};
 use super::child::{ChildError, Run};
 use super::entry::Entry;
@@ -28,6 +28,10 @@ const MEMORY_TREE_MINIMUM_BYTES: u64 = 8 * 1024 * 1024 * 1024;
 const MEMORY_TREE_SHARE: u64 = 2;
 /// What the kernel says when that was not enough.
 const NO_SPACE: &str = "No space left on device";
+/// How long apt may take to print its configuration.
+const APT_CONFIG_TIMEOUT: Duration = Duration::from_secs(30);
+/// How much of it is read.
+const APT_CONFIG_LIMIT_BYTES: u64 = 4 * 1024 * 1024;
 /// Directories that programs of the new root expect, where no package brings them.
 const DIRECTORIES: &[&str] = &[
     "dev", "etc", "proc", "root", "run", "sys", "tmp", "usr/bin", "usr/lib", "usr/sbin",
@@ -86,6 +90,7 @@ impl Bootstrap<'_> {
             .machine
             .debian()?
             .sources_list(self.recipe.suite(), &keyring.to_string_lossy());
+        let network = self.apt_network_options()?;
         let work = self.cache.work_directory()?;
         let log = self.cache.log_path(&self.recipe.name)?;
         let packages = work.path().join("packages");
@@ -99,6 +104,7 @@ impl Bootstrap<'_> {
         self.write_tar(&first, &self.first_files())?;
         self.write_tar(&last, &self.last_files())?;
         let mut command = self.command(&temporary, memory_bytes);
+        command.args(network.iter().map(|option| format!("--aptopt={option}")));
         command.args(self.arguments(&packages, &first, &last));
         let run = Run {
             program: "mmdebstrap",
@@ -125,6 +131,48 @@ impl Bootstrap<'_> {
             },
             Failure::Image(error) => error,
         })
+    }
+
+    /// How the machine's own apt reaches its mirrors: proxies, certificates, time-outs.
+    fn apt_network_options(&self) -> Result<Vec<String>, ImageError> {
+        let run = Run {
+            program: "apt-config",
+            input: b"",
+            log: Path::new("/dev/null"),
+            limit: APT_CONFIG_TIMEOUT,
+            cancel: self.cancel,
+            ends_gracefully: false,
+            line: &|_| {},
+        };
+        let mut command = Command::new("apt-config");
+        command.arg("dump").env_clear().env("PATH", &self.machine.search_path);
+        let result = run.run(command, |output| {
+            let mut text = String::new();
+            output
+                .take(APT_CONFIG_LIMIT_BYTES)
+                .read_to_string(&mut text)
+                .map_err(LayerError::Read)
+                .map_err(|cause| Failure::Image(self.layer_failed(cause)))?;
+            Ok(text)
+        });
+        match result {
+            Ok(text) => Ok(text
+                .lines()
+                .filter(|line| is_network_option(line))
+                .map(str::to_owned)
+                .collect()),
+            Err(Failure::Child(ChildError::Cancelled)) => Err(ImageError::Cancelled),
+            Err(Failure::Image(error)) => Err(error),
+            // Without apt-config there is no apt either, and mmdebstrap will say so.
+            Err(Failure::Child(_)) => Ok(vec![]),
+        }
+    }
+
+    fn layer_failed(&self, cause: LayerError) -> ImageError {
+        ImageError::Layer {
+            recipe: self.recipe.name.clone(),
+            cause,
+        }
     }
 
     /// mmdebstrap in an environment that says nothing of the user. It ends when lockstep does, whatever ends lockstep:
@@ -240,11 +288,9 @@ impl Bootstrap<'_> {
     fn offer(&self, packages: &Path) -> String {
         let packages = quote(&packages.to_string_lossy());
         if self.machine.is_root {
-            format!(
-                "mkdir -p \"$1/var/cache/apt/archives\" && cp --recursive {packages}/. \"$1/var/cache/apt/archives\""
-            )
+            format!("cp --recursive {packages}/. \"$1/{ARCHIVES_DIRECTORY}\"")
         } else {
-            format!("sync-in {packages} /var/cache/apt/archives")
+            format!("sync-in {packages} /{ARCHIVES_DIRECTORY}")
         }
     }
 
@@ -281,7 +327,7 @@ impl Bootstrap<'_> {
     /// What is there before the first package.
     fn first_files(&self) -> Vec<OwnFile> {
         if matches!(self.recipe.ground, Ground::Base(_)) {
-            return vec![];
+            return vec![directory(ARCHIVES_DIRECTORY)];
         }
         let mut files: Vec<OwnFile> = DIRECTORIES
             .iter()
@@ -293,7 +339,7 @@ impl Bootstrap<'_> {
                 owner: 0,
             })
             .collect();
-        files.push(directory("var/cache/apt/archives"));
+        files.push(directory(ARCHIVES_DIRECTORY));
         files
     }
 
@@ -348,10 +394,7 @@ impl Bootstrap<'_> {
             }
             writer.finish().map(|_| ())
         };
-        write().map_err(|cause| ImageError::Layer {
-            recipe: self.recipe.name.clone(),
-            cause,
-        })
+        write().map_err(|cause| self.layer_failed(cause))
     }
 }
 
@@ -409,13 +452,22 @@ const NOTE_UNPACKED: &str = "mkdir -p \"$1/var/lib/dpkg/status.d\"; for file in 
       >> \"$1/tmp/lockstep/packages\" || exit 1; done";
 
 /// Notes what is installed, and what was for a while: a setup script may need packages that the image does not.
-const NOTE_INSTALLED: &str = "chroot \"$1\" dpkg-query --show --showformat='${db:Status-Status} ${Package} ${Version} \
-    ${Architecture}\\n' | sed -n 's/^installed //p' > \"$1/tmp/lockstep/packages\" && \
+const NOTE_INSTALLED: &str = "if [ -x \"$1/usr/bin/dpkg-query\" ]; then \
+    chroot \"$1\" dpkg-query --show --showformat='${db:Status-Status} ${Package} ${Version} ${Architecture}\\n' \
+    | sed -n 's/^installed //p' > \"$1/tmp/lockstep/packages\" && \
     awk '$3 == \"install\" { split($4, name, \":\"); print name[1], $6, name[2] }' \"$1/var/log/dpkg.log\" \
-    >> \"$1/tmp/lockstep/packages\"";
+    >> \"$1/tmp/lockstep/packages\"; fi";
 
 /// What apt downloaded about packages is large, and the image must not have it.
 const REMOVE_LISTS: &str = "rm -rf \"$1\"/var/lib/apt/lists/* \"$1\"/var/cache/apt/*.bin";
+
+/// Whether a line of apt's configuration (`Acquire::http::Proxy "http://…";`) is about reaching mirrors.
+fn is_network_option(line: &str) -> bool {
+    ["Acquire::http::", "Acquire::https::"]
+        .iter()
+        .any(|prefix| line.starts_with(prefix))
+        && line.ends_with("\";")
+}
 
 /// What a line of the log says of what is being done, in a few words.
 fn progress_message(line: &str) -> Option<String> {
@@ -455,6 +507,20 @@ mod tests {
             ("", None),
         ] {
             assert_eq!(progress_message(line).as_deref(), expected, "{line}");
+        }
+    }
+
+    #[test]
+    fn only_how_to_reach_mirrors_is_taken_from_apt() {
+        for (line, expected) in [
+            ("Acquire::http::Proxy \"http://p.example:3128\";", true),
+            ("Acquire::https::CaInfo \"/etc/ca.crt\";", true),
+            ("Acquire::http \"\";", false),
+            ("Acquire::Changelogs::URI::Origin::Debian \"https://c.example\";", false),
+            ("DPkg::Post-Invoke:: \"rm -rf /\";", false),
+            ("", false),
+        ] {
+            assert_eq!(is_network_option(line), expected, "{line}");
         }
     }
 

@@ -4,6 +4,7 @@
 use std::fs::{self, File};
 use std::io::{self, Read, Write};
 use std::path::{Path, PathBuf};
+use std::time::{Duration, UNIX_EPOCH};
 
 use serde::{Deserialize, Serialize};
 
@@ -95,10 +96,17 @@ impl ImageCache {
         }
     }
 
-    /// The image that was made for a key; none when there is none, or some of it is gone.
+    /// The image that was made for a key; none when there is none, when it was made before `since_seconds` (since the
+    /// epoch), or when some of it is gone.
     #[must_use]
-    pub fn find(&self, key: Digest) -> Option<LocalImage> {
+    pub fn find(&self, key: Digest, since_seconds: Option<u64>) -> Option<LocalImage> {
         let file = File::open(self.record_path(key)).ok()?;
+        if let Some(since) = since_seconds {
+            let made = file.metadata().and_then(|metadata| metadata.modified()).ok()?;
+            if made < UNIX_EPOCH + Duration::from_secs(since) {
+                return None;
+            }
+        }
         let record: Record = serde_json::from_reader(file.take(RECORD_LIMIT_BYTES)).ok()?;
         if record.schema_version != SCHEMA_VERSION {
             return None;
@@ -273,7 +281,7 @@ mod tests {
         let directory = tempfile::tempdir().unwrap();
         let cache = ImageCache::below(directory.path());
         let key = Digest::of(b"key");
-        assert_eq!(cache.find(key), None);
+        assert_eq!(cache.find(key, None), None);
         let mut file = cache.temporary_file().unwrap();
         file.write_all(b"layer").unwrap();
         let diff_id = Digest::of(b"layer");
@@ -291,9 +299,12 @@ mod tests {
             packages: vec!["libc6 2.41-12 amd64 sha256:00".parse().unwrap()],
         };
         cache.insert(&image).unwrap();
-        assert_eq!(cache.find(key), Some(image));
+        assert_eq!(cache.find(key, None), Some(image.clone()));
+        assert_eq!(cache.find(key, Some(1)), Some(image));
+        let far_future = 32_503_680_000;
+        assert_eq!(cache.find(key, Some(far_future)), None);
         fs::write(path, "lay").unwrap();
-        assert_eq!(cache.find(key), None);
+        assert_eq!(cache.find(key, None), None);
     }
 
     #[test]

@@ -30,8 +30,9 @@ pub struct MakeRequest<'a> {
     pub cache: &'a ImageCache,
     /// The latest time that anything in it carries.
     pub epoch_seconds: u64,
-    /// Whether to make it again though the cache has it: with the packages that are there now.
-    pub refresh: bool,
+    /// Makes it again, with the packages that are there now, when the cache has it from before this moment (seconds
+    /// since the epoch): a run that asks for news says when it started, so that no image is made twice in it.
+    pub refresh_before_seconds: Option<u64>,
     /// Ends the work early.
     pub cancel: &'a CancellationToken,
     /// Takes what is being done, in a few words.
@@ -54,32 +55,25 @@ pub fn image_key(recipe: &Recipe, architecture: &str, epoch_seconds: u64) -> Dig
 /// # Errors
 /// See [`ImageError`].
 pub fn make(request: &MakeRequest<'_>) -> Result<(LocalImage, bool), ImageError> {
-    make_recipe(request, request.recipe, &mut BTreeMap::new())
+    make_recipe(request, request.recipe)
 }
 
-/// `made` are the images of this call, so that a refreshed base is refreshed once.
-fn make_recipe(
-    request: &MakeRequest<'_>,
-    recipe: &Recipe,
-    made: &mut BTreeMap<Digest, LocalImage>,
-) -> Result<(LocalImage, bool), ImageError> {
+fn make_recipe(request: &MakeRequest<'_>, recipe: &Recipe) -> Result<(LocalImage, bool), ImageError> {
     let key = image_key(recipe, request.machine.architecture, request.epoch_seconds);
-    let find = || if request.refresh { None } else { request.cache.find(key) };
-    if let Some(image) = made.get(&key).cloned().or_else(find) {
+    let find = || request.cache.find(key, request.refresh_before_seconds);
+    if let Some(image) = find() {
         return Ok((image, true));
     }
     let base = match &recipe.ground {
-        Ground::Base(base) => Some(make_recipe(request, base, made)?.0),
+        Ground::Base(base) => Some(make_recipe(request, base)?.0),
         Ground::Distribution { .. } => None,
     };
     let _lock = request.cache.lock(key, request.cancel)?;
-    // Another process may have made it while this one waited.
-    let image = match find() {
-        Some(image) => image,
-        None => make_layer(request, recipe, key, base.as_ref())?,
-    };
-    made.insert(key, image.clone());
-    Ok((image, false))
+    // Another process, or another environment of this one, may have made it while this one waited.
+    match find() {
+        Some(image) => Ok((image, true)),
+        None => Ok((make_layer(request, recipe, key, base.as_ref())?, false)),
+    }
 }
 
 fn make_layer(

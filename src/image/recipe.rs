@@ -104,6 +104,15 @@ impl Recipe {
         chain
     }
 
+    /// Whether its packages are only unpacked, so that none can be added.
+    #[must_use]
+    pub fn is_unpacked_only(&self) -> bool {
+        match &self.ground {
+            Ground::Base(base) => base.is_unpacked_only(),
+            Ground::Distribution { variant, .. } => *variant == Variant::Extract,
+        }
+    }
+
     /// The release whose packages it takes.
     #[must_use]
     pub fn suite(&self) -> &str {

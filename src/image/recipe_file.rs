@@ -106,10 +106,19 @@ impl Decoder<'_> {
             })
         });
         let files = list(fields, "files", |value| self.own_file(value));
+        let (ground, packages) = (ground?, packages?);
+        if let (Ground::Base(base), Some(value), false) = (&ground, fields.get("packages"), packages.is_empty())
+            && base.is_unpacked_only()
+        {
+            return Err(value.report(
+                "the base has no package manager",
+                "its variant is `extract`; name packages there",
+            ));
+        }
         Ok(Recipe {
             name: self.path.strip_suffix(".yaml").unwrap_or(self.path).to_owned(),
-            ground: ground?,
-            packages: packages?,
+            ground,
+            packages,
             exclude: exclude?,
             links: links?.into_iter().collect(),
             files: files?,
@@ -335,6 +344,7 @@ mod tests {
             ("base: a.yaml", "recipes stand on each other"),
             ("base: b.yaml", "no such file"),
             ("base: b.yaml, suite: trixie", "this is the base's affair"),
+            ("base: x.yaml, packages: [gcc]", "no package manager"),
             ("suite: trixie", "`base` and `distribution`"),
             ("GROUND, package: [gcc]", "did you mean `packages`?"),
             ("GROUND, packages: ['-oX=1']", "expected a package's name"),
@@ -359,7 +369,8 @@ mod tests {
             ("GROUND, exclude: [usr]", "expected an absolute path"),
         ] {
             let text = format!("bootstrap: {{{}}}", section.replace("GROUND", ground));
-            let files = [("a.yaml", &*text.leak())];
+            let unpacked = "bootstrap: {distribution: debian, suite: trixie, variant: extract}";
+            let files = [("a.yaml", &*text.leak()), ("x.yaml", unpacked)];
             let problems = read(&files, "a.yaml").unwrap_err();
             let text: String = problems.iter().map(ToString::to_string).collect();
             assert!(text.contains(expected), "{section}: {text}");

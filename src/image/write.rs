@@ -267,9 +267,9 @@ mod tests {
         }
 
         #[test]
-        fn another_reader_sees_the_same_paths(entries in entries()) {
+        fn another_reader_sees_the_same_paths(mut entries in entries()) {
             // The library splits attributes at line ends, see `read`.
-            prop_assume!(entries.iter().all(|(entry, _)| entry.attributes.is_empty()));
+            entries.iter_mut().for_each(|(entry, _)| entry.attributes.clear());
             let (_, bytes) = write(&entries);
             let mut archive = tar::Archive::new(&bytes[..]);
             let paths: Vec<Vec<u8>> = archive

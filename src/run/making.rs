@@ -260,7 +260,11 @@ impl Making<'_> {
             Machine::from_context(self.context),
             ImageCache::below(&self.context.cache_directory),
         );
-        let (epoch_seconds, refresh, cancel) = (self.project.source_date_epoch, self.update, self.cancellation.clone());
+        let epoch_seconds = self.project.source_date_epoch;
+        let refresh_before_seconds = self.update.then_some(self.context.started_at_seconds);
+        // Ends the bootstrap too when nobody waits for it any more, because something else failed.
+        let cancel = self.cancellation.child_token();
+        let _ended_with_this = cancel.clone().drop_guard();
         // The bootstrap blocks; what it says comes back through a channel.
         let (sender, mut receiver) = tokio::sync::mpsc::unbounded_channel();
         let work = tokio::task::spawn_blocking(move || {
@@ -270,7 +274,7 @@ impl Making<'_> {
                 machine: &machine,
                 cache: &cache,
                 epoch_seconds,
-                refresh,
+                refresh_before_seconds,
                 cancel: &cancel,
                 progress: &progress,
             };

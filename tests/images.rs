@@ -1,0 +1,288 @@
+//! Images made for real, from the distribution's packages: the same image ID every time, on the engine, and nothing left
+//! behind.
+
+mod common;
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+use common::{TestResult, on_engine};
+use lockstep::context::Context;
+use lockstep::engine::job::{self, Job};
+use lockstep::engine::{ContainerSpec, Engine, ImageId, Network, ResourceLimits};
+use lockstep::image::{
+    Builtin, EntryKind, IMAGE_REPOSITORY, ImageCache, ImageError, LocalImage, LocalLayer, Machine, MakeRequest, Node,
+    Recipe, RecipeFiles, Tree, image_tag, make, provide,
+};
+use tokio_util::sync::CancellationToken;
+
+const EPOCH_SECONDS: u64 = 1_735_689_600;
+
+/// A recipe that stands on the builtin ones, and differs from test to test.
+struct Project(BTreeMap<String, String>);
+
+impl RecipeFiles for Project {
+    fn read(&self, path: &str) -> Result<Vec<u8>, String> {
+        match self.0.get(path) {
+            Some(text) => Ok(text.clone().into_bytes()),
+            None => Builtin.read(path),
+        }
+    }
+}
+
+fn recipe(text: &str) -> Recipe {
+    let files = Project(BTreeMap::from([("own/recipe.yaml".to_owned(), text.to_owned())]));
+    Recipe::read(&files, "own/recipe.yaml").unwrap_or_else(|problems| panic!("{problems:?}"))
+}
+
+fn builtin(name: &str) -> Recipe {
+    Recipe::read(&Builtin, &format!("{name}.yaml")).unwrap_or_else(|problems| panic!("{problems:?}"))
+}
+
+fn machine(cache_directory: &Path) -> Machine {
+    Machine::from_context(&Context {
+        working_directory: cache_directory.to_owned(),
+        cache_directory: cache_directory.to_owned(),
+        variables: std::env::vars().collect(),
+        started_at_seconds: 0,
+        run_id: "test".to_owned(),
+        machine_id: "test".to_owned(),
+        is_root: rustix::process::geteuid().is_root(),
+        processors: 1,
+    })
+}
+
+fn make_in(cache: &Path, recipe: &Recipe, cancel: &CancellationToken) -> Result<(LocalImage, bool), ImageError> {
+    make(&MakeRequest {
+        recipe,
+        machine: &machine(cache),
+        cache: &ImageCache::below(cache),
+        epoch_seconds: EPOCH_SECONDS,
+        refresh_before_seconds: None,
+        cancel,
+        progress: &|_| {},
+    })
+}
+
+fn made(cache: &Path, recipe: &Recipe) -> (LocalImage, bool) {
+    make_in(cache, recipe, &CancellationToken::new())
+        .unwrap_or_else(|error| panic!("{error}\n{}", error.log_tail().join("\n")))
+}
+
+fn tree(image: &LocalImage) -> Tree {
+    let mut tree = Tree::default();
+    for layer in &image.layers {
+        let applied = fs::File::open(&layer.path).map(|file| tree.apply(file));
+        assert!(matches!(applied, Ok(Ok(()))), "{applied:?}");
+    }
+    tree
+}
+
+fn paths(tree: &Tree) -> Vec<String> {
+    tree.iter()
+        .map(|(path, _)| String::from_utf8_lossy(path).into_owned())
+        .collect()
+}
+
+#[test]
+fn an_image_that_is_made_twice_is_the_same_image() {
+    let (first, second) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    let recipe = builtin("musl/runtime");
+    let (image, was_there) = made(first.path(), &recipe);
+    let (again, _) = made(second.path(), &recipe);
+    assert!(!was_there);
+    assert_eq!(again.id(), image.id());
+    assert_eq!(again.diff_ids(), image.diff_ids());
+    assert_eq!(again.packages, image.packages);
+    let (cached, was_there) = made(first.path(), &recipe);
+    assert!(was_there);
+    assert_eq!(cached, image);
+
+    let names: Vec<&str> = image.packages.iter().map(|package| package.name.as_str()).collect();
+    assert_eq!(names, ["busybox-static", "musl"]);
+    assert!(image.packages.iter().all(|package| package.hash.starts_with("sha256:")));
+    let tree = tree(&image);
+    let loader = tree
+        .get(b"usr/lib/ld-musl-x86_64.so.1")
+        .or_else(|| tree.get(b"usr/lib/ld-musl-aarch64.so.1"));
+    assert!(loader.is_some_and(|node| matches!(node.entry.kind, EntryKind::Symlink(_))));
+    for path in paths(&tree) {
+        assert!(
+            !path.contains("linux-gnu") && !path.contains("ld-linux"),
+            "{path} is glibc's"
+        );
+        assert!(
+            !path.starts_with("dev/") && !path.starts_with("tmp/"),
+            "{path} is of the machine"
+        );
+    }
+    // Every work directory is gone.
+    let work = first.path().join("images/work");
+    assert_eq!(fs::read_dir(work).unwrap().count(), 0);
+}
+
+#[test]
+fn an_image_on_another_shares_its_layers_and_may_remove_from_them() {
+    let cache = tempfile::tempdir().unwrap();
+    let recipe = recipe(
+        "bootstrap:
+  base: ../musl/runtime.yaml
+  files:
+    - {content: hello, to: /etc/motd, mode: \"0600\", owner: 1000}
+  setup:
+    - rm /etc/os-release
+    - echo made > /etc/made
+    - test -s \"$SSL_CERT_FILE\" || test ! -e /etc/ssl
+  remove: [usr/bin/ld-musl-config]
+config: {env: {OWN: 1}}
+",
+    );
+    let (base, _) = made(cache.path(), &builtin("musl/runtime"));
+    let (image, _) = made(cache.path(), &recipe);
+    assert_eq!(image.layers.len(), 2);
+    assert_eq!(
+        image.layers[0],
+        LocalLayer {
+            name: image.layers[0].name.clone(),
+            ..base.layers[0].clone()
+        }
+    );
+    assert_eq!(image.packages, base.packages);
+    assert!(image.layers[1].size_bytes < 16 * 1024, "{}", image.layers[1].size_bytes);
+    let (below, above) = (paths(&tree(&base)), tree(&image));
+    let mut expected = below;
+    expected.retain(|path| path != "etc/os-release" && path != "usr/bin/ld-musl-config");
+    expected.extend(["etc/made".to_owned(), "etc/motd".to_owned()]);
+    expected.sort();
+    assert_eq!(paths(&above), expected);
+    let motd: &Node = above.get(b"etc/motd").unwrap();
+    assert_eq!((motd.entry.mode, motd.entry.uid), (0o600, 1000));
+    let config: serde_json::Value = serde_json::from_slice(&image.config).unwrap();
+    let variables = config["config"]["Env"].to_string();
+    assert!(
+        variables.contains("OWN=1") && variables.contains("LANG="),
+        "{variables}"
+    );
+}
+
+#[test]
+fn a_made_image_runs_on_the_engine() {
+    on_engine(|ground| async move {
+        let cache = tempfile::tempdir()?;
+        // Its own content, so that it is no other test's image.
+        let text = format!(
+            "bootstrap: {{base: ../musl/runtime.yaml, files: [{{content: '{}', to: /etc/id}}]}}",
+            ground.id
+        );
+        let directory = cache.path().to_owned();
+        let (image, _) = tokio::task::spawn_blocking(move || made(&directory, &recipe(&text))).await?;
+        let tag = format!("{IMAGE_REPOSITORY}:{}", image_tag(&image));
+        let outcome = run_it(&ground, &image).await;
+        ground.engine.remove_image(&tag).await?;
+        outcome
+    });
+}
+
+async fn run_it(ground: &common::Ground, image: &LocalImage) -> TestResult {
+    let (facts, was_there) = provide(&ground.engine, image).await?;
+    assert!(!was_there);
+    assert_eq!(facts.diff_ids, image.diff_ids());
+    assert_eq!(facts.user, "1000:1000");
+    let (again, was_there) = provide(&ground.engine, image).await?;
+    assert!(was_there);
+    assert_eq!(again, facts);
+    let spec = ContainerSpec {
+        name: format!("lockstep-test-{}", ground.id),
+        image: ImageId(facts.id.0.clone()),
+        command: vec![
+            "sh".to_owned(),
+            "-c".to_owned(),
+            "cat /etc/id && id -un && test -w /tmp".to_owned(),
+        ],
+        environment: BTreeMap::new(),
+        working_directory: "/".to_owned(),
+        user: "1000:1000".to_owned(),
+        labels: ground.labels.clone(),
+        network: Network::None,
+        mounts: vec![],
+        limits: ResourceLimits {
+            memory_bytes: 64 * 1024 * 1024,
+            nano_cpus: 1_000_000_000,
+            processes: 16,
+        },
+        read_only_root: false,
+        init: false,
+        capabilities: vec![],
+    };
+    let job = Job {
+        spec: &spec,
+        uploads: vec![],
+        limit: Duration::from_secs(60),
+        line_limit_bytes: 4096,
+    };
+    let outcome = job::run(&ground.engine, job, &|_, _| {}, &CancellationToken::new()).await?;
+    assert!(outcome.ending.is_success(), "{outcome:?}");
+    assert_eq!(outcome.tail, [format!("{}lockstep", ground.id)]);
+    Ok(())
+}
+
+#[test]
+fn a_cancelled_bootstrap_leaves_nothing() {
+    let cache = tempfile::tempdir().unwrap();
+    let cancel = CancellationToken::new();
+    let later = cancel.clone();
+    let canceller = std::thread::spawn(move || {
+        std::thread::sleep(Duration::from_millis(1_500));
+        later.cancel();
+    });
+    let started = Instant::now();
+    let slow = recipe(
+        "bootstrap: {distribution: debian, suite: trixie, variant: extract, packages: [busybox-static], \
+         links: {usr/bin/sh: busybox, bin: usr/bin}, setup: [\"busybox sleep 120\"]}",
+    );
+    let error = make_in(cache.path(), &slow, &cancel).unwrap_err();
+    canceller.join().unwrap();
+    assert!(error.is_cancelled(), "{error}");
+    assert!(started.elapsed() < Duration::from_secs(60), "{:?}", started.elapsed());
+    for left in ["images/work", "images/new", "images/layers", "images/records"] {
+        let entries = fs::read_dir(cache.path().join(left)).into_iter().flatten().flatten();
+        let names: Vec<_> = entries
+            .map(|entry| entry.file_name())
+            .filter(|name| !name.to_string_lossy().ends_with(".lock"))
+            .collect();
+        assert!(names.is_empty(), "{left}: {names:?}");
+    }
+    let mounts = fs::read_to_string("/proc/mounts").unwrap();
+    assert!(!mounts.contains(&cache.path().display().to_string()), "{mounts}");
+}
+
+#[test]
+fn a_bootstrap_that_fails_says_why() {
+    let cache = tempfile::tempdir().unwrap();
+    let ground = "distribution: debian, suite: trixie, variant: extract";
+    for (section, expected) in [
+        ("packages: [no-such-package-anywhere]", "no-such-package-anywhere"),
+        (
+            "packages: [busybox-static], links: {bin: usr/bin, usr/bin/sh: busybox}, setup: ['echo my own words >&2; exit 3']",
+            "my own words",
+        ),
+    ] {
+        let error = make_in(
+            cache.path(),
+            &recipe(&format!("bootstrap: {{{ground}, {section}}}")),
+            &CancellationToken::new(),
+        );
+        let error = error.unwrap_err();
+        let tail = error.log_tail().join("\n");
+        assert!(tail.contains(expected), "{error}: {tail}");
+        let message = error.to_string();
+        assert!(
+            message.starts_with("failed to bootstrap own/recipe: mmdebstrap failed"),
+            "{message}"
+        );
+        let log = message.rsplit("hint: the whole log is ").next().unwrap();
+        assert!(fs::read_to_string(log).unwrap().contains(expected), "{log}");
+    }
+}
