@@ -55,18 +55,29 @@ impl FakeEngine {
         Self::default()
     }
 
-    /// Has an image of this name; its ID is made of the name.
+    /// Has an image of this name, of one layer that is made of the name.
     #[must_use]
     pub fn with_image(self, reference: &str) -> Self {
-        self.lock().add_image(reference, Labels::new());
+        self.add_image(reference, reference);
         self
+    }
+
+    /// From now on this name is that of another image, made of `content`: as after somebody's `docker build -t`.
+    pub fn add_image(&self, reference: &str, content: &str) {
+        // Fails only where writing to memory does.
+        let _ = self.lock().add_image(reference, content, &Labels::new());
     }
 
     /// Has an image in a registry, which [`Engine::pull_image`] brings.
     #[must_use]
     pub fn with_registry_image(self, reference: &str) -> Self {
-        self.lock().registry.insert(reference.to_owned());
+        self.push_image(reference, reference);
         self
+    }
+
+    /// From now on the registry has another image under this name, made of `content`; the old one by its digest.
+    pub fn push_image(&self, reference: &str, content: &str) {
+        self.lock().push(reference, content);
     }
 
     /// What a container does whose label [`ROLE_LABEL`] is `role`.
@@ -223,13 +234,8 @@ impl Engine for FakeEngine {
         reference: &str,
         progress: &(dyn Fn(PullProgress) + Send + Sync),
     ) -> Result<(), EngineError> {
-        let action = format!("pull {reference}");
-        let mut state = self.call(action.clone())?;
-        if !state.registry.contains(reference) {
-            let cause = "dial tcp: lookup registry.invalid: no such host".to_owned();
-            return Err(EngineError::Failed { action, cause });
-        }
-        state.add_image(reference, Labels::new());
+        let mut state = self.call(format!("pull {reference}"))?;
+        state.pull(reference)?;
         drop(state);
         for done in [0, 50, 100] {
             progress(PullProgress {
@@ -261,7 +267,7 @@ impl Engine for FakeEngine {
             let cause = format!("Cannot locate specified Dockerfile: {dockerfile}");
             return Err(EngineError::BuildFailed { dockerfile, cause });
         }
-        let id = state.add_image(&tag, labels);
+        let id = state.add_image(&tag, &tag, &labels)?;
         drop(state);
         log("Step 1/1 : FROM scratch");
         Ok(id)

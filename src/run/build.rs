@@ -155,7 +155,9 @@ impl Run {
         self.emit_images(&plan.name, &resolved);
         self.check_sources_locked(plan, locked.as_ref(), &resolved)?;
         let compiled = self.compile_all(plan, &resolved, work).await?;
-        let entry = self.lock_entry(plan, &resolved, &compiled, locked.as_ref())?;
+        let entry = self
+            .lock_entry(plan, &resolved, &compiled, locked.as_ref())
+            .inspect_err(|error| self.forget_what_differs(error, &compiled))?;
         let sealed = self.seal(plan, &resolved, &compiled, &entry).await?;
         work.lock.environments.insert(plan.name.clone(), entry.clone());
         write_if_changed(&lock::lock_path(&self.project.file), &work.lock)?;
@@ -347,6 +349,16 @@ impl Run {
             note: String::new(),
         });
         Ok(compiled)
+    }
+
+    /// What is not reproducible is compiled anew by the next run: kept, it would stay wrong after its cause is gone.
+    fn forget_what_differs(&self, error: &RunError, compiled: &BTreeMap<UnitName, Compiled>) {
+        if let RunError::NotReproducible { unit, .. } = error
+            && let Some(compiled) = compiled.get(unit)
+        {
+            // What cannot be removed only leads to the same error once more.
+            let _ = self.store.forget_compiled(compiled.action);
+        }
     }
 
     /// The lock's entry after a build. The same inputs that gave other bits than the lock has are an error.

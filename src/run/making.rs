@@ -322,10 +322,16 @@ impl Making<'_> {
         let pinned = self.expected.and_then(|expected| expected.registry.as_deref());
         let present = self.engine.image(reference).await?;
         let wanted = |facts: &ImageFacts| self.expected.is_none_or(|expected| expected.layers == facts.diff_ids);
-        let present = present.filter(|facts| wanted(facts) && (!self.update || facts.repository_digests.is_empty()));
+        let is_usable = |facts: &ImageFacts| wanted(facts) && (!self.update || facts.repository_digests.is_empty());
         let (facts, is_new) = match present {
-            Some(facts) => (facts, false),
-            None => (self.pull(pinned.unwrap_or(reference)).await?, true),
+            Some(facts) if is_usable(&facts) => (facts, false),
+            other => match (self.pull(pinned.unwrap_or(reference)).await, other) {
+                (Ok(facts), _) => (facts, true),
+                // Another image has the name, and the locked one is nowhere: that it differs is what the user should
+                // read, not that there is no registry.
+                (Err(RunError::Image(MakeError::Pull { .. })), Some(other)) if !self.update => (other, false),
+                (Err(error), _) => return Err(error),
+            },
         };
         let packages = self.packages(&facts, labels).await?;
         let registry = facts.repository_digests.first().cloned();

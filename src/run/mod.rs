@@ -18,6 +18,8 @@ mod serve;
 mod smoke;
 mod sources;
 mod store;
+#[cfg(test)]
+mod tests;
 mod toolchains;
 
 use std::sync::{Arc, Mutex, PoisonError};
@@ -143,6 +145,11 @@ impl Run {
                     message: format!("removed {count} containers and volumes that an earlier run had to leave behind"),
                     hint: None,
                 });
+            }
+        }
+        for image in self.engine.images(&owner).await? {
+            for tag in image.tags.iter().filter(|tag| tag.contains(seal::STAGED_MARK)) {
+                self.engine.remove_image(tag).await?;
             }
         }
         Ok(())

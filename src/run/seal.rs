@@ -21,6 +21,8 @@ use crate::lock;
 use crate::name::UnitName;
 use crate::plan::{EnvironmentPlan, UnitPlan};
 
+/// What stands between a matched image's name and the run that has not published it yet.
+pub(super) const STAGED_MARK: &str = ".staged-";
 /// Where the shared volume is mounted in the smoke container.
 const VOLUME_PATH: &str = "/bundle";
 
@@ -87,9 +89,7 @@ impl Run {
         let (smoke, image) = match tested {
             Ok(tested) => tested,
             Err(error) => {
-                // What went wrong first is what the user should read; what is left carries the run's label.
-                let _ = release.discard().await;
-                let _ = self.engine.remove_image(&self.staged_tag(plan)).await;
+                self.withdraw(plan, release).await;
                 return Err(error);
             }
         };
@@ -97,8 +97,17 @@ impl Run {
             .digest()
             .map_err(|error| RunError::file("write the manifest")(std::io::Error::other(error)))?;
         let volume_instance = release.instance().unwrap_or_default().to_owned();
-        let publication = staging.publish(&plan.name)?;
-        release.commit().await?;
+        let publication = match staging.publish(&plan.name) {
+            Ok(publication) => publication,
+            Err(error) => {
+                self.withdraw(plan, release).await;
+                return Err(error.into());
+            }
+        };
+        if let Err(error) = release.commit().await {
+            let _ = self.engine.remove_image(&self.staged_tag(plan)).await;
+            return Err(error.into());
+        }
         publication.keep();
         self.publish_images(plan, resolved, &image).await?;
         self.events.emit(Event::StageSummary {
@@ -113,6 +122,13 @@ impl Run {
             image,
             smoke,
         })
+    }
+
+    /// Takes back what is staged. What went wrong first is what the user should read; what is left when the engine has
+    /// gone is found by the next run.
+    async fn withdraw(&self, plan: &EnvironmentPlan, release: StagedRelease) {
+        let _ = release.discard().await;
+        let _ = self.engine.remove_image(&self.staged_tag(plan)).await;
     }
 
     async fn test_release(
@@ -180,7 +196,7 @@ impl Run {
 
     /// The name of the matched image until everything else is published too.
     fn staged_tag(&self, plan: &EnvironmentPlan) -> String {
-        format!("{}.staged-{}", plan.publication.image, self.context.run_id)
+        format!("{}{STAGED_MARK}{}", plan.publication.image, self.context.run_id)
     }
 
     /// Gives the matched image and the build image their names; an older matched image that has no name left is removed.

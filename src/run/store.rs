@@ -112,6 +112,14 @@ impl Store {
         fs::rename(directory, &target)
     }
 
+    /// Forgets what was compiled under `key`.
+    ///
+    /// # Errors
+    /// When the file system refuses.
+    pub fn forget_compiled(&self, key: Digest) -> io::Result<()> {
+        remove_tree(&self.compiled(key))
+    }
+
     /// The record of an environment's last good build; none when there is none that can be read.
     #[must_use]
     pub fn record(&self, environment: &EnvironmentName) -> Option<Record> {

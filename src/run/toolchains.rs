@@ -8,7 +8,7 @@ use super::container::{ContainerPlan, plain_variables, shell};
 use super::{Run, RunError};
 use crate::engine::job::{self, Job};
 use crate::engine::lines::LINE_LIMIT_BYTES;
-use crate::engine::{ImageId, Network, OutputStream};
+use crate::engine::{EngineError, ImageId, Network, OutputStream};
 use crate::language::{ROOT, language};
 use crate::name::EnvironmentName;
 
@@ -42,16 +42,16 @@ impl Run {
             .collect();
         let mut found = parse(
             &self
-                .probe(environment, build, &format!("{script}{RUNTIME_PROBE}"))
+                .probe(environment, "build", build, &format!("{script}{RUNTIME_PROBE}"))
                 .await?,
         );
-        // What host and plugins will meet is the runtime image's C library; an image without a shell tells nothing.
-        let runtime = parse(
-            &self
-                .probe(environment, runtime, RUNTIME_PROBE)
-                .await
-                .unwrap_or_default(),
-        );
+        // What host and plugins will meet is the runtime image's C library.
+        let runtime = match self.probe(environment, "runtime", runtime, RUNTIME_PROBE).await {
+            Ok(lines) => parse(&lines),
+            // An image without a shell, which cannot be started with one, tells nothing.
+            Err(RunError::Engine(EngineError::Failed { .. } | EngineError::NotFound { .. })) => BTreeMap::new(),
+            Err(error) => return Err(error),
+        };
         found.extend(runtime.into_iter().filter(|(name, _)| name == "libc"));
         Ok(found)
     }
@@ -59,13 +59,14 @@ impl Run {
     async fn probe(
         &self,
         environment: &EnvironmentName,
+        role: &str,
         image: &ImageId,
         script: &str,
     ) -> Result<Vec<String>, RunError> {
         let spec = self.container(ContainerPlan {
             environment,
             role: "probe",
-            subject: "toolchains",
+            subject: role,
             image,
             command: shell(script),
             variables: plain_variables(),

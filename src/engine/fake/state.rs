@@ -1,6 +1,6 @@
 //! What the fake has.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -105,7 +105,8 @@ struct RootFs {
 #[derive(Default)]
 pub(super) struct State {
     pub(super) images: BTreeMap<ImageId, Image>,
-    pub(super) registry: BTreeSet<String>,
+    /// What registries have, by reference.
+    pub(super) registry: BTreeMap<String, String>,
     pub(super) scripts: BTreeMap<String, Script>,
     pub(super) failures: BTreeMap<String, String>,
     pub(super) gone_at: Option<usize>,
@@ -116,25 +117,41 @@ pub(super) struct State {
 }
 
 impl State {
-    pub(super) fn add_image(&mut self, reference: &str, labels: Labels) -> ImageId {
-        let id = ImageId(Digest::of(format!("{reference} {labels:?}").as_bytes()).to_string());
-        let facts = ImageFacts {
-            id: id.clone(),
-            diff_ids: vec![Digest::of(reference.as_bytes())],
-            repository_digests: Vec::new(),
-            tags: Vec::new(),
-            architecture: "amd64".to_owned(),
-            labels,
-            environment: Vec::new(),
-            user: String::new(),
-            size_bytes: 0,
+    /// An image with one layer, which holds `content`; the ID is the configuration's digest, as in the classic store.
+    pub(super) fn add_image(
+        &mut self,
+        reference: &str,
+        content: &str,
+        labels: &Labels,
+    ) -> Result<ImageId, EngineError> {
+        let archive = image_archive(content, labels, reference)?;
+        self.load(archive)?;
+        self.image(reference)
+            .map(|facts| facts.id.clone())
+            .ok_or_else(|| missing("image", reference))
+    }
+
+    /// Has `content` in a registry under this reference from now on, and for ever by its digest.
+    pub(super) fn push(&mut self, reference: &str, content: &str) {
+        self.registry.insert(reference.to_owned(), content.to_owned());
+        self.registry.insert(by_digest(reference, content), content.to_owned());
+    }
+
+    /// Brings what the registry has under this reference; by digest, it gets no tag.
+    pub(super) fn pull(&mut self, reference: &str) -> Result<(), EngineError> {
+        let Some(content) = self.registry.get(reference).cloned() else {
+            let cause = "dial tcp: lookup registry.invalid: no such host";
+            return Err(refused(&format!("pull {reference}"), cause));
         };
-        self.images.entry(id.clone()).or_insert(Image {
-            facts,
-            archive: Vec::new(),
-        });
-        self.name(&id, reference.to_owned());
-        id
+        let id = self.add_image(reference, &content, &Labels::new())?;
+        let digest = by_digest(reference, &content);
+        if let Some(image) = self.images.get_mut(&id) {
+            image.facts.tags.retain(|tag| !tag.contains('@'));
+            if !image.facts.repository_digests.contains(&digest) {
+                image.facts.repository_digests.push(digest);
+            }
+        }
+        Ok(())
     }
 
     /// Gives `name` to one image and takes it from any other.
@@ -149,9 +166,10 @@ impl State {
 
     pub(super) fn find_image(&self, reference: &str) -> Option<&Image> {
         self.images.get(&ImageId(reference.to_owned())).or_else(|| {
-            self.images
-                .values()
-                .find(|image| image.facts.tags.iter().any(|tag| tag == reference))
+            self.images.values().find(|image| {
+                let mut names = image.facts.tags.iter().chain(&image.facts.repository_digests);
+                names.any(|name| name == reference)
+            })
         })
     }
 
@@ -486,6 +504,42 @@ impl State {
             .chain(self.volumes.keys().map(|name| format!("volume {name}")))
             .collect()
     }
+}
+
+/// `repository@sha256:…`, as registries name what they have.
+fn by_digest(reference: &str, content: &str) -> String {
+    let repository = reference.split('@').next().unwrap_or(reference);
+    // A colon after the last slash starts a tag; one before it, a registry's port.
+    let repository = match repository.rsplit_once(':') {
+        Some((repository, tag)) if !tag.contains('/') => repository,
+        _ => repository,
+    };
+    format!("{repository}@{}", Digest::of(content.as_bytes()))
+}
+
+/// An image of one layer as `docker save` writes it.
+fn image_archive(content: &str, labels: &Labels, tag: &str) -> Result<Vec<u8>, EngineError> {
+    let pack = |files: &[(&str, Vec<u8>)]| {
+        let files = files
+            .iter()
+            .map(|(path, content)| ((*path).to_owned(), Some(content.clone())));
+        archive::pack(&files.collect())
+    };
+    let layer = pack(&[("content", content.into())])?;
+    let config = serde_json::json!({
+        "architecture": "amd64",
+        "os": "linux",
+        "created": "2025-01-01T00:00:00Z",
+        "config": { "Labels": labels },
+        "rootfs": { "type": "layers", "diff_ids": [Digest::of(&layer)] },
+        "history": [{ "created": "2025-01-01T00:00:00Z", "created_by": "fake" }],
+    });
+    let manifest = serde_json::json!([{ "Config": "config.json", "RepoTags": [tag], "Layers": ["layer.tar"] }]);
+    pack(&[
+        ("config.json", config.to_string().into()),
+        ("layer.tar", layer),
+        ("manifest.json", manifest.to_string().into()),
+    ])
 }
 
 /// `path` seen from `directory`, when it is in there.

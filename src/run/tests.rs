@@ -1,0 +1,781 @@
+//! The main job on the fake engine: what a run does when the world does not do its part.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
+
+use tempfile::TempDir;
+use tokio_util::sync::CancellationToken;
+
+use super::{BuildReport, LockReport, Options, Run, RunError, StepEnd};
+use crate::bundle::verify;
+use crate::config::load;
+use crate::context::Context;
+use crate::engine::fake::{Behaviour, FakeContainer, FakeEngine};
+use crate::engine::job::OUTPUT_LIMIT_BYTES;
+use crate::engine::{Engine as _, EngineError, Labels, OutputStream};
+use crate::event::{Event, Recorded};
+use crate::exit::Exit;
+use crate::name::EnvironmentName;
+
+const PROJECT: &str = "version: 1
+project: sample
+environments:
+  one: {build: {image: 'build:1'}, runtime: {image: 'runtime:1'}}
+host: {language: c, source: host, artifacts: [host]}
+plugins:
+  - {name: shout, language: c, source: shout, artifacts: [shout.so]}
+  - {name: whisper, language: c, source: whisper, artifacts: [whisper.so]}
+contract: {loader: dlopen, abi: c, symbols: [greet]}
+smoke: {command: [host, '{plugins}'], expect: {status: 0, stdout: [hello]}}
+limits: {timeout: 1s}
+";
+const VOLUME: &str = "volume lockstep-sample-one";
+/// More than any of these tests waits for.
+const PATIENCE: Duration = Duration::from_secs(20);
+
+/// A project in a directory of its own.
+struct Sample {
+    directory: TempDir,
+    runs: AtomicUsize,
+}
+
+impl Sample {
+    fn new() -> Self {
+        let sample = Self {
+            directory: tempfile::tempdir().unwrap(),
+            runs: AtomicUsize::new(0),
+        };
+        sample.write("lockstep.yaml", PROJECT);
+        for unit in ["host", "shout", "whisper"] {
+            sample.write(&format!("{unit}/{unit}.c"), unit);
+        }
+        sample
+    }
+
+    fn path(&self) -> &Path {
+        self.directory.path()
+    }
+
+    fn write(&self, path: &str, text: &str) {
+        let path = self.path().join(path);
+        std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+        std::fs::write(path, text).unwrap();
+    }
+
+    fn read(&self, path: &str) -> Option<String> {
+        std::fs::read_to_string(self.path().join(path)).ok()
+    }
+
+    /// The bundle, which is whole if it is there.
+    fn bundle(&self) -> Option<String> {
+        let directory = self.path().join("dist/one");
+        if !directory.exists() {
+            return None;
+        }
+        let (manifest, differences) = verify(&directory).unwrap();
+        assert_eq!(differences, []);
+        Some(manifest.digest().unwrap().to_string())
+    }
+
+    async fn start(
+        &self,
+        engine: &FakeEngine,
+        locked: bool,
+        cancellation: &CancellationToken,
+    ) -> (Result<Run, RunError>, Arc<Recorded>) {
+        let (project, problems) = load(&self.path().join("lockstep.yaml"), "lockstep.yaml", &[]);
+        let number = self.runs.fetch_add(1, Ordering::Relaxed);
+        let context = Context {
+            working_directory: self.path().to_owned(),
+            cache_directory: self.path().join("cache"),
+            variables: BTreeMap::new(),
+            started_at_seconds: 0,
+            run_id: format!("run{number}"),
+            machine_id: "machine".to_owned(),
+            is_root: false,
+            processors: 1,
+        };
+        let events = Arc::new(Recorded::default());
+        let run = Run::start(
+            project.unwrap_or_else(|| panic!("{problems:?}")),
+            context,
+            Arc::new(engine.clone()),
+            events.clone(),
+            cancellation.clone(),
+            Options { jobs: 1, locked },
+        );
+        (run.await, events)
+    }
+
+    async fn build_with(
+        &self,
+        engine: &FakeEngine,
+        locked: bool,
+        cancellation: &CancellationToken,
+    ) -> Result<BuildReport, RunError> {
+        let run = self.start(engine, locked, cancellation).await.0?;
+        let result = run.build(&[one()]).await;
+        run.finish(result).await
+    }
+
+    async fn build(&self, engine: &FakeEngine) -> Result<BuildReport, RunError> {
+        self.build_with(engine, false, &CancellationToken::new()).await
+    }
+
+    async fn locked_build(&self, engine: &FakeEngine) -> Result<BuildReport, RunError> {
+        self.build_with(engine, true, &CancellationToken::new()).await
+    }
+
+    async fn lock(&self, engine: &FakeEngine, update: bool) -> Result<LockReport, RunError> {
+        let run = self.start(engine, false, &CancellationToken::new()).await.0?;
+        let result = run.lock(&[one()], update).await;
+        run.finish(result).await
+    }
+}
+
+fn one() -> EnvironmentName {
+    EnvironmentName::new("one").unwrap()
+}
+
+/// An engine on which everything works.
+fn engine() -> FakeEngine {
+    FakeEngine::new()
+        .with_image("build:1")
+        .with_image("runtime:1")
+        .on("probe", |_| Behaviour::exit(0).stdout("tool gcc 14.2.0"))
+        .on("compile", compile)
+        .on("smoke", smoke)
+}
+
+/// What a compiler makes of the sources depends on the sources alone.
+fn compile(container: &FakeContainer) -> Behaviour {
+    let name = &container.spec.name;
+    let artifact = match ["lockstep-loader", "shout", "whisper"]
+        .into_iter()
+        .find(|unit| name.contains(&format!("compile-{unit}")))
+    {
+        Some("lockstep-loader") => "lockstep-loader".to_owned(),
+        Some(plugin) => format!("{plugin}.so"),
+        None => "host".to_owned(),
+    };
+    let sources: Vec<u8> = container
+        .files
+        .iter()
+        .filter(|(path, _)| path.starts_with("/lockstep/src/"))
+        .flat_map(|(_, content)| content.clone())
+        .collect();
+    Behaviour::exit(0).file(&format!("/lockstep/out/{artifact}"), sources)
+}
+
+const TEXT: &str = r#"{"text":"hello","tail":null}"#;
+const END: &str = r#"{"schema":1,"event":"end"}"#;
+
+/// A loader that finds everything as it should be.
+fn smoke(container: &FakeContainer) -> Behaviour {
+    if container.argument_with("drive").is_some() {
+        let exit = format!(
+            r#"{{"schema":1,"event":"exit","status":0,"signal_name":null,"stopped_by":"itself","stdout":{TEXT},"stderr":{TEXT}}}"#
+        );
+        return Behaviour::exit(0).stdout(&exit).stdout(END);
+    }
+    let plugins = container.spec.command.iter().filter(|word| word.ends_with(".so"));
+    let behaviour = plugins.fold(Behaviour::exit(0), |behaviour, path| {
+        let missing = container.files.get(path).is_none();
+        let outcome = if missing { "not-loadable" } else { "loaded" };
+        behaviour.stdout(&format!(
+            r#"{{"schema":1,"event":"plugin","path":"{path}","outcome":"{outcome}","phase":null,"symbol":null,"message":null,"missing":[],"signal_name":null,"status":null,"calls":[],"stdout":{TEXT},"stderr":{TEXT}}}"#
+        ))
+    });
+    behaviour.stdout(END)
+}
+
+/// An engine on which everything works but the compile of `shout`.
+fn engine_with_shout(shout: impl Fn() -> Behaviour + Send + Sync + 'static) -> FakeEngine {
+    engine().on("compile", move |container| {
+        if container.spec.name.contains("compile-shout") {
+            shout()
+        } else {
+            compile(container)
+        }
+    })
+}
+
+fn exit_of<T>(result: &Result<T, RunError>) -> Exit {
+    match result {
+        Ok(_) => Exit::Ok,
+        Err(error) => error.failure().exit,
+    }
+}
+
+/// The names of images that only a run that is going on may have.
+async fn staged_images(engine: &FakeEngine) -> Vec<String> {
+    let images = engine.images(&Labels::new()).await.unwrap();
+    let tags = images.into_iter().flat_map(|image| image.tags);
+    tags.filter(|tag| tag.contains("staged")).collect()
+}
+
+/// Nothing is on the engine, nor in the project beside its sources, that a failed first build should not leave.
+async fn assert_nothing_left(sample: &Sample, engine: &FakeEngine) {
+    assert_eq!(engine.left_behind(), Vec::<String>::new());
+    assert_eq!(staged_images(engine).await, Vec::<String>::new());
+    assert_eq!((sample.bundle(), sample.read("lockstep.lock")), (None, None));
+    assert_eq!(temporary_files(sample), Vec::<String>::new());
+}
+
+/// Staging and collecting directories of runs.
+fn temporary_files(sample: &Sample) -> Vec<String> {
+    // None when the run ended before it had one.
+    let entries = std::fs::read_dir(sample.path().join(".lockstep"));
+    entries
+        .into_iter()
+        .flatten()
+        .map(|entry| entry.unwrap().file_name().to_string_lossy().into_owned())
+        .filter(|name| name.starts_with("staging-") || name.starts_with("collect-"))
+        .collect()
+}
+
+fn step_end(error: &RunError) -> &StepEnd {
+    match error {
+        RunError::Step(failure) => &failure.end,
+        other => panic!("{other}"),
+    }
+}
+
+#[tokio::test]
+async fn a_build_publishes_and_the_next_one_does_nothing() {
+    let (sample, engine) = (Sample::new(), engine());
+    let report = sample.build(&engine).await.unwrap();
+    let compiled = |report: &BuildReport| -> Vec<String> {
+        let units = report.environments.iter().flat_map(|environment| &environment.units);
+        units
+            .filter(|unit| !unit.cached)
+            .map(|unit| unit.name.to_string())
+            .collect()
+    };
+    assert_eq!(compiled(&report), ["host", "shout", "whisper"]);
+    assert_eq!(engine.left_behind(), [VOLUME]);
+    assert_eq!(staged_images(&engine).await, Vec::<String>::new());
+    assert_eq!(temporary_files(&sample), Vec::<String>::new());
+    let image = engine.image("lockstep/sample:one").await.unwrap().unwrap();
+    let runtime = engine.image("runtime:1").await.unwrap().unwrap();
+    assert_eq!(image.diff_ids[..1], runtime.diff_ids[..], "it begins with the runtime");
+    let published = engine.volume_files("lockstep-sample-one");
+    assert!(
+        published.keys().any(|path| path.ends_with("/shout.so")),
+        "{published:?}"
+    );
+
+    let (bundle, lock, created) = (sample.bundle(), sample.read("lockstep.lock"), engine.created().len());
+    let again = sample.build(&engine).await.unwrap();
+    assert!(again.environments[0].unchanged);
+    assert_eq!(engine.created().len(), created, "no container for nothing");
+    assert_eq!((sample.bundle(), sample.read("lockstep.lock")), (bundle.clone(), lock));
+
+    sample.write("shout/shout.c", "louder");
+    let changed = sample.build(&engine).await.unwrap();
+    assert_eq!(compiled(&changed), ["shout"]);
+    let compiles = engine.created()[created..]
+        .iter()
+        .filter(|spec| spec.name.contains("-compile-"))
+        .count();
+    assert_eq!(compiles, 1);
+    assert_ne!(sample.bundle(), bundle);
+    assert_eq!(engine.left_behind(), [VOLUME]);
+}
+
+#[tokio::test]
+async fn host_and_plugins_are_compiled_in_one_image_without_a_network() {
+    let (sample, engine) = (Sample::new(), engine());
+    sample.build(&engine).await.unwrap();
+    let compiles: Vec<_> = engine
+        .created()
+        .into_iter()
+        .filter(|spec| spec.name.contains("-compile-"))
+        .collect();
+    assert_eq!(compiles.len(), 4, "host, two plugins, the loader");
+    for spec in compiles {
+        assert_eq!(spec.image, engine.image("build:1").await.unwrap().unwrap().id);
+        assert_eq!(
+            (spec.network, spec.user.as_str()),
+            (crate::engine::Network::None, "1000:1000")
+        );
+        assert!(spec.read_only_root && spec.capabilities.is_empty());
+    }
+}
+
+#[tokio::test]
+async fn an_image_that_cannot_be_pulled_ends_with_3_and_says_what_to_do() {
+    let (sample, engine) = (Sample::new(), FakeEngine::new().with_image("build:1"));
+    let result = sample.build(&engine).await;
+    let failure = result.unwrap_err().failure();
+    assert_eq!(failure.exit, Exit::Engine);
+    assert!(failure.message.contains("runtime:1"), "{}", failure.message);
+    assert!(failure.hint.is_some_and(|hint| hint.contains("docker load")));
+    assert_nothing_left(&sample, &engine).await;
+}
+
+#[tokio::test]
+async fn an_image_is_pulled_when_it_is_missing() {
+    let (sample, engine) = (Sample::new(), engine());
+    let runtime = engine.image("runtime:1").await.unwrap().unwrap();
+    engine.remove_image(&runtime.id.0).await.unwrap();
+    engine.push_image("runtime:1", "runtime:1");
+    sample.build(&engine).await.unwrap();
+    let lock = sample.read("lockstep.lock").unwrap();
+    assert!(lock.contains("runtime@sha256:"), "the lock names it by digest: {lock}");
+}
+
+#[tokio::test]
+async fn a_failed_compile_ends_with_4_and_shows_the_unit_its_last_words_and_its_log() {
+    let (sample, engine) = (
+        Sample::new(),
+        engine_with_shout(|| {
+            Behaviour::exit(3)
+                .stdout("compiling")
+                .stderr("shout.c:1: error: expected `;`")
+        }),
+    );
+    let error = sample.build(&engine).await.unwrap_err();
+    assert_eq!(step_end(&error), &StepEnd::Status(3));
+    let failure = error.failure();
+    assert_eq!(failure.exit, Exit::Build);
+    assert!(
+        failure.message.contains("`shout`") && failure.message.contains("status 3"),
+        "{}",
+        failure.message
+    );
+    assert!(
+        failure.notes.iter().any(|note| note.contains("expected `;`")),
+        "{:?}",
+        failure.notes
+    );
+    let log = sample.read(&failure.place.unwrap()).unwrap();
+    assert_eq!(log, "compiling\nshout.c:1: error: expected `;`\n");
+    assert_nothing_left(&sample, &engine).await;
+}
+
+#[tokio::test]
+async fn a_compile_that_breaks_a_limit_is_told_apart() {
+    let memory = engine_with_shout(Behaviour::out_of_memory);
+    let time = engine_with_shout(Behaviour::hang);
+    let output = engine_with_shout(|| {
+        let piece = vec![b'x'; usize::try_from(OUTPUT_LIMIT_BYTES).unwrap() + 1];
+        Behaviour::hang().writes(OutputStream::Stdout, piece)
+    });
+    for (engine, expected) in [
+        (memory, StepEnd::OutOfMemory(4 << 30)),
+        (time, StepEnd::TimedOut(Duration::from_secs(1))),
+        (output, StepEnd::TooMuchOutput(OUTPUT_LIMIT_BYTES)),
+    ] {
+        let sample = Sample::new();
+        let error = sample.build(&engine).await.unwrap_err();
+        assert_eq!(step_end(&error), &expected);
+        assert_eq!(error.failure().exit, Exit::Build);
+        assert_nothing_left(&sample, &engine).await;
+    }
+}
+
+#[tokio::test]
+async fn an_artifact_that_does_not_come_out_is_named() {
+    let (sample, engine) = (Sample::new(), engine_with_shout(|| Behaviour::exit(0)));
+    let result = sample.build(&engine).await;
+    let failure = result.unwrap_err().failure();
+    assert_eq!(failure.exit, Exit::Build);
+    assert!(failure.message.contains("shout.so"), "{}", failure.message);
+    assert_nothing_left(&sample, &engine).await;
+}
+
+#[tokio::test]
+async fn a_failed_smoke_test_leaves_the_previous_bundle() {
+    let (sample, engine) = (Sample::new(), engine());
+    sample.build(&engine).await.unwrap();
+    let before = (
+        sample.bundle(),
+        sample.read("lockstep.lock"),
+        engine.volume_files("lockstep-sample-one"),
+    );
+    let image = engine.image("lockstep/sample:one").await.unwrap();
+    let engine = engine.on("smoke", |_| Behaviour::exit(0).stdout("no event"));
+    sample.write("shout/shout.c", "silent");
+    let result = sample.build(&engine).await;
+    assert_eq!(exit_of(&result), Exit::Smoke);
+    assert_eq!(engine.left_behind(), [VOLUME]);
+    assert_eq!((sample.bundle(), sample.read("lockstep.lock")), (before.0, before.1));
+    assert_eq!(engine.image("lockstep/sample:one").await.unwrap(), image);
+    assert_eq!(staged_images(&engine).await, Vec::<String>::new());
+}
+
+/// Builds, and cancels as soon as the engine was asked for something that contains `call`.
+async fn cancelled_at(sample: &Sample, engine: &FakeEngine, call: &str) -> Result<BuildReport, RunError> {
+    let cancellation = CancellationToken::new();
+    let canceller = async {
+        while !engine.calls().iter().any(|line| line.contains(call)) {
+            tokio::time::sleep(Duration::from_millis(2)).await;
+        }
+        cancellation.cancel();
+        std::future::pending::<()>().await;
+    };
+    tokio::select! {
+        result = sample.build_with(engine, false, &cancellation) => result,
+        () = canceller => unreachable!("it waits for ever"),
+        () = tokio::time::sleep(PATIENCE) => panic!("not cancelled at `{call}`: {:?}", engine.calls()),
+    }
+}
+
+#[tokio::test]
+async fn a_cancelled_build_leaves_nothing() {
+    for (role, call) in [
+        ("probe", "start lockstep-sample-one-probe-runtime"),
+        ("fetch", "start lockstep-sample-one-fetch"),
+        ("compile", "start lockstep-sample-one-compile-shout"),
+        ("smoke", "start lockstep-sample-one-smoke"),
+    ] {
+        let sample = Sample::new();
+        let engine = engine_with_shout(Behaviour::hang);
+        let engine = match role {
+            "compile" => engine,
+            _ => engine
+                .on("compile", compile)
+                .on(role, |container| match &container.spec.name {
+                    name if name.contains("-probe-build-") => Behaviour::exit(0),
+                    _ => Behaviour::hang(),
+                }),
+        };
+        let error = cancelled_at(&sample, &engine, call).await.unwrap_err();
+        assert!(matches!(error, RunError::Interrupted), "{role}: {error}");
+        assert_eq!(error.failure().exit, Exit::Interrupted);
+        assert_nothing_left(&sample, &engine).await;
+    }
+}
+
+#[tokio::test]
+async fn a_build_cancelled_before_it_begins_makes_nothing() {
+    let (sample, engine, cancellation) = (Sample::new(), engine(), CancellationToken::new());
+    cancellation.cancel();
+    let result = sample.build_with(&engine, false, &cancellation).await;
+    assert_eq!(exit_of(&result), Exit::Interrupted);
+    assert_eq!(engine.created().len(), 0);
+    assert_nothing_left(&sample, &engine).await;
+}
+
+/// How many calls `work` of a build on `engine` takes, and whether it went well.
+async fn calls_of_build(sample: &Sample, engine: &FakeEngine) -> (usize, Result<BuildReport, RunError>) {
+    let before = engine.calls().len();
+    let run = sample.start(engine, false, &CancellationToken::new()).await.0.unwrap();
+    let result = run.build(&[one()]).await;
+    let calls = engine.calls().len() - before;
+    (calls, run.finish(result).await)
+}
+
+#[tokio::test]
+async fn an_engine_that_goes_away_at_any_call_harms_nothing() {
+    let changed = |sample: &Sample| sample.write("shout/shout.c", "louder");
+    let (sample, engine_for_count) = (Sample::new(), engine());
+    sample.build(&engine_for_count).await.unwrap();
+    let old = sample.bundle();
+    changed(&sample);
+    let (calls, result) = calls_of_build(&sample, &engine_for_count).await;
+    assert!(result.is_ok() && calls > 20, "{calls} calls: {result:?}");
+    let new = sample.bundle();
+    assert_ne!(old, new);
+
+    for call in 1..=calls {
+        let (sample, engine) = (Sample::new(), engine());
+        sample.build(&engine).await.unwrap();
+        let lock = sample.read("lockstep.lock");
+        changed(&sample);
+        let engine = {
+            let before = engine.calls().len();
+            engine.gone_at(before + call)
+        };
+        let lost = sample.build(&engine).await;
+        let at = engine.calls().last().cloned();
+        assert_eq!(exit_of(&lost), Exit::Engine, "call {call} of {calls}, {at:?}");
+        let bundle = sample.bundle();
+        // Once the volume's link may have been replaced, the engine alone knows which bundle is current.
+        let was_published = bundle == new;
+        assert!(
+            bundle == old || was_published,
+            "call {call}: neither the old bundle nor the new one"
+        );
+        if !was_published {
+            assert_eq!(sample.read("lockstep.lock"), lock, "call {call}");
+        }
+        assert_eq!(temporary_files(&sample), Vec::<String>::new(), "call {call}");
+
+        engine.come_back();
+        let result = sample.build(&engine).await;
+        assert_eq!(exit_of(&result), Exit::Ok, "the build after call {call}");
+        assert_eq!(sample.bundle(), new, "call {call}");
+        assert_eq!(engine.left_behind(), [VOLUME], "call {call}");
+        assert_eq!(staged_images(&engine).await, Vec::<String>::new(), "call {call}");
+        assert!(
+            sample.locked_build(&engine).await.unwrap().environments[0].unchanged,
+            "call {call}"
+        );
+    }
+}
+
+#[tokio::test]
+async fn an_engine_that_goes_away_in_the_first_build_leaves_what_the_next_one_removes() {
+    let (sample, engine_for_count) = (Sample::new(), engine());
+    let (calls, result) = calls_of_build(&sample, &engine_for_count).await;
+    assert!(result.is_ok(), "{result:?}");
+    for call in 1..=calls {
+        let (sample, engine) = (Sample::new(), engine().gone_at(call));
+        assert_eq!(
+            exit_of(&sample.build(&engine).await),
+            Exit::Engine,
+            "call {call} of {calls}"
+        );
+        engine.come_back();
+        let (run, events) = sample.start(&engine, false, &CancellationToken::new()).await;
+        let run = run.unwrap();
+        run.finish(Ok(())).await.unwrap();
+        let left: Vec<String> = engine.left_behind().into_iter().filter(|left| left != VOLUME).collect();
+        assert_eq!(left, Vec::<String>::new(), "call {call}");
+        assert_eq!(staged_images(&engine).await, Vec::<String>::new(), "call {call}");
+        let warnings = events
+            .events()
+            .into_iter()
+            .filter(|event| matches!(event, Event::Warning { .. }));
+        assert!(warnings.count() <= 1, "one line about what was removed");
+    }
+}
+
+#[tokio::test]
+async fn a_bundle_that_cannot_be_published_leaves_nothing_on_the_engine() {
+    let (sample, engine) = (Sample::new(), engine());
+    sample.write("dist/one", "a file where the bundle belongs");
+    let failure = sample.build(&engine).await.unwrap_err().failure();
+    assert_eq!(failure.exit, Exit::Internal);
+    assert!(
+        failure.message.contains("dist/one") && failure.hint.is_some(),
+        "{}",
+        failure.message
+    );
+    assert_eq!(engine.left_behind(), Vec::<String>::new());
+    assert_eq!(staged_images(&engine).await, Vec::<String>::new());
+    assert_eq!(sample.read("lockstep.lock"), None);
+}
+
+#[tokio::test]
+async fn a_release_that_cannot_be_made_current_is_taken_back() {
+    let (sample, engine) = (Sample::new(), engine());
+    sample.build(&engine).await.unwrap();
+    let before = (sample.bundle(), sample.read("lockstep.lock"));
+    sample.write("shout/shout.c", "louder");
+    let engine = engine.on("bundle", |container| match container.argument_with("mv -T") {
+        Some(_) => Behaviour::exit(1).stderr("mv: cannot move"),
+        None => Behaviour::exit(0),
+    });
+    let result = sample.build(&engine).await;
+    assert_eq!(exit_of(&result), Exit::Engine);
+    assert_eq!((sample.bundle(), sample.read("lockstep.lock")), before);
+    assert_eq!(staged_images(&engine).await, Vec::<String>::new());
+    assert_eq!(engine.left_behind(), [VOLUME]);
+}
+
+#[tokio::test]
+async fn another_image_is_drift_until_the_lock_is_updated() {
+    let (sample, engine) = (Sample::new(), engine());
+    sample.build(&engine).await.unwrap();
+    let (bundle, lock) = (sample.bundle(), sample.read("lockstep.lock"));
+    let old = engine.image("build:1").await.unwrap().unwrap().id;
+    engine.add_image("build:1", "another compiler");
+
+    // The engine still has what the lock names.
+    sample.write("shout/shout.c", "louder");
+    sample.build(&engine).await.unwrap();
+    assert_ne!(sample.bundle(), bundle);
+
+    engine.remove_image(&old.0).await.unwrap();
+    let (bundle, relocked) = (sample.bundle(), sample.read("lockstep.lock"));
+    assert_ne!(relocked, lock);
+    sample.write("shout/shout.c", "even louder");
+    for result in [sample.build(&engine).await, sample.locked_build(&engine).await] {
+        let failure = result.unwrap_err().failure();
+        assert_eq!(failure.exit, Exit::Drift);
+        assert!(
+            failure.notes.iter().any(|note| note.starts_with("~ build image: ")),
+            "{:?}",
+            failure.notes
+        );
+        assert!(failure.hint.is_some_and(|hint| hint.contains("lock --update one")));
+        assert_eq!(
+            (sample.bundle(), sample.read("lockstep.lock")),
+            (bundle.clone(), relocked.clone())
+        );
+        assert_eq!(engine.left_behind(), [VOLUME]);
+    }
+
+    let report = sample.lock(&engine, true).await.unwrap();
+    let changes: Vec<String> = report.environments[&one()].iter().map(ToString::to_string).collect();
+    assert!(
+        changes[0].starts_with("~ build image: ") && changes.len() == 1,
+        "{changes:?}"
+    );
+    let report = sample.build(&engine).await.unwrap();
+    assert!(
+        report.environments[0].units.iter().all(|unit| !unit.cached),
+        "another image compiles all"
+    );
+    assert!(sample.lock(&engine, true).await.unwrap().environments[&one()].is_empty());
+}
+
+#[tokio::test]
+async fn a_tag_that_moved_on_is_pulled_as_it_was_locked() {
+    let (sample, engine) = (Sample::new(), engine());
+    let local = engine.image("runtime:1").await.unwrap().unwrap().id;
+    engine.remove_image(&local.0).await.unwrap();
+    engine.push_image("runtime:1", "first");
+    sample.build(&engine).await.unwrap();
+    let locked = engine.image("runtime:1").await.unwrap().unwrap();
+    engine.push_image("runtime:1", "second");
+    engine.remove_image("lockstep/sample:one").await.unwrap();
+    engine.remove_image(&locked.id.0).await.unwrap();
+    sample.locked_build(&engine).await.unwrap();
+    let calls = engine.calls();
+    assert!(
+        calls.iter().any(|call| call.starts_with("pull runtime@sha256:")),
+        "{calls:?}"
+    );
+
+    let report = sample.lock(&engine, true).await.unwrap();
+    let changes: Vec<String> = report.environments[&one()].iter().map(ToString::to_string).collect();
+    assert!(
+        changes.iter().any(|change| change.starts_with("~ runtime image: ")),
+        "{changes:?}"
+    );
+}
+
+#[tokio::test]
+async fn another_recipe_or_toolchain_is_drift_too() {
+    let (sample, engine) = (Sample::new(), engine());
+    sample.build(&engine).await.unwrap();
+    let created = engine.created().len();
+    sample.write("lockstep.yaml", &PROJECT.replace("build:1", "build:2"));
+    let failure = sample.build(&engine).await.unwrap_err().failure();
+    assert_eq!(failure.exit, Exit::Drift);
+    assert!(
+        failure.notes.iter().any(|note| note.starts_with("~ build recipe: ")),
+        "{:?}",
+        failure.notes
+    );
+    assert_eq!(engine.created().len(), created, "told before anything is made");
+}
+
+#[tokio::test]
+async fn locked_takes_only_what_the_lock_has_and_never_writes() {
+    let (sample, engine) = (Sample::new(), engine());
+    let result = sample.locked_build(&engine).await;
+    assert_eq!(exit_of(&result), Exit::Drift, "nothing is locked");
+    assert_nothing_left(&sample, &engine).await;
+
+    sample.build(&engine).await.unwrap();
+    let lock = sample.read("lockstep.lock");
+    sample.write("shout/shout.c", "louder");
+    let compiles = |engine: &FakeEngine| {
+        engine
+            .created()
+            .iter()
+            .filter(|spec| spec.name.contains("-compile-"))
+            .count()
+    };
+    let before = compiles(&engine);
+    let failure = sample.locked_build(&engine).await.unwrap_err().failure();
+    assert_eq!(failure.exit, Exit::Drift);
+    assert!(
+        failure.notes.iter().any(|note| note.contains("unit shout source")),
+        "{:?}",
+        failure.notes
+    );
+    assert_eq!(
+        (sample.read("lockstep.lock"), compiles(&engine)),
+        (lock.clone(), before)
+    );
+
+    sample.write("shout/shout.c", "shout");
+    std::fs::remove_dir_all(sample.path().join("dist")).unwrap();
+    sample.locked_build(&engine).await.unwrap();
+    assert_eq!(sample.read("lockstep.lock"), lock);
+    assert!(sample.bundle().is_some());
+}
+
+#[tokio::test]
+async fn other_bits_for_the_same_inputs_are_an_error() {
+    let count = Arc::new(AtomicUsize::new(0));
+    let engine = engine_with_shout(move || {
+        let random = format!("random {}", count.fetch_add(1, Ordering::Relaxed));
+        Behaviour::exit(0).file("/lockstep/out/shout.so", random)
+    });
+    let sample = Sample::new();
+    sample.build(&engine).await.unwrap();
+    let (bundle, lock) = (sample.bundle(), sample.read("lockstep.lock"));
+    // As in a fresh clone: the lock is there, and nothing that was compiled.
+    std::fs::remove_dir_all(sample.path().join(".lockstep")).unwrap();
+    let error = sample.build(&engine).await.unwrap_err();
+    let RunError::NotReproducible { unit, artifact, .. } = &error else {
+        panic!("{error}");
+    };
+    assert_eq!((unit.as_str(), artifact.as_str()), ("shout", "shout.so"));
+    assert_eq!(error.failure().exit, Exit::Drift);
+    assert_eq!((sample.bundle(), sample.read("lockstep.lock")), (bundle, lock));
+    assert_eq!(engine.left_behind(), [VOLUME]);
+}
+
+#[tokio::test]
+async fn what_differs_is_not_kept_as_if_it_were_right() {
+    let count = Arc::new(AtomicUsize::new(0));
+    let engine = engine_with_shout(move || {
+        let random = format!("random {}", count.fetch_add(1, Ordering::Relaxed));
+        Behaviour::exit(0).file("/lockstep/out/shout.so", random)
+    });
+    let sample = Sample::new();
+    sample.build(&engine).await.unwrap();
+    std::fs::remove_dir_all(sample.path().join(".lockstep")).unwrap();
+    for attempt in 1..=2 {
+        let before = engine.created().len();
+        assert_eq!(exit_of(&sample.build(&engine).await), Exit::Drift, "attempt {attempt}");
+        let compiled = engine.created()[before..]
+            .iter()
+            .any(|spec| spec.name.contains("compile-shout"));
+        assert!(compiled, "attempt {attempt} compiles shout anew");
+    }
+}
+
+#[tokio::test]
+async fn a_volume_of_another_project_is_not_touched() {
+    let (sample, engine) = (Sample::new(), engine());
+    let foreign = Labels::from([("dev.lockstep.project".to_owned(), "other".to_owned())]);
+    engine.create_volume("lockstep-sample-one", &foreign).await.unwrap();
+    let failure = sample.build(&engine).await.unwrap_err().failure();
+    assert!(
+        failure.message.contains("other") && failure.hint.is_some(),
+        "{}",
+        failure.message
+    );
+    assert_eq!(engine.left_behind(), [VOLUME]);
+    assert!(engine.volume_files("lockstep-sample-one").is_empty());
+}
+
+#[tokio::test]
+async fn an_image_without_a_shell_is_still_a_runtime_image() {
+    let (sample, engine) = (Sample::new(), engine());
+    let no_shell = "exec: \"sh\": executable file not found in $PATH";
+    let without = engine.failing("start lockstep-sample-one-probe-runtime", no_shell);
+    sample.build(&without).await.unwrap();
+    let lock = sample.read("lockstep.lock").unwrap();
+    assert!(lock.contains("gcc: 14.2.0"), "{lock}");
+
+    let sample = Sample::new();
+    let without = without.failing("start lockstep-sample-one-probe-build", no_shell);
+    let error = sample.build(&without).await.unwrap_err();
+    assert!(
+        matches!(error, RunError::Engine(EngineError::Failed { .. })),
+        "the build image needs one: {error}"
+    );
+}

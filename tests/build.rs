@@ -1,0 +1,240 @@
+//! `lockstep build` from outside: real images, real compilers, real loading.
+//!
+//! The first run on a machine makes the images, which takes minutes; they stay in the user's cache.
+
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
+
+mod sample;
+
+use std::time::{Duration, Instant};
+
+use rustix::process::Signal;
+
+use sample::{GOOD, PATIENCE, Sample, docker, said, signal, wait, with_sample};
+
+/// A source that takes the compiler's process some time: its command sleeps.
+fn configure_slow(sample: &Sample) {
+    sample.write("slow/slow.c", GOOD);
+    sample.configure(&["good", "slow"], "");
+    let text = sample.read("lockstep.yaml").unwrap();
+    let slow = "source: slow, command: 'sleep 60; cc -shared -o $LOCKSTEP_OUT/slow.so slow.c'";
+    sample.write("lockstep.yaml", &text.replace("source: slow", slow));
+}
+
+#[test]
+fn a_build_is_loaded_published_and_not_repeated() {
+    with_sample("whole", |sample| {
+        sample.build(0);
+        assert_eq!(sample.on_engine(), [sample.volume()]);
+        let tag = format!("lockstep/{}:glibc", sample.name);
+        assert_eq!(docker(&["run", "--rm", "--network", "none", &tag]), "answer 42\n");
+        let (first, started) = (sample.published(), Instant::now());
+        let told = sample.build(0);
+        assert!(told.contains("nothing changed"), "{told}");
+        assert!(started.elapsed() < Duration::from_secs(5), "{:?}", started.elapsed());
+        assert_eq!(sample.published(), first);
+
+        sample.write(
+            "good/good.c",
+            "long plugin_answer(void) { return 6 * 7 + 0; } // changed\n",
+        );
+        let output = sample.run(&["build", "--format", "json"]);
+        assert_eq!(output.status.code(), Some(0), "{}", said(&output));
+        let report: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+        let compiled: Vec<&str> = report["environments"][0]["units"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .filter(|unit| unit["cached"] == false)
+            .map(|unit| unit["name"].as_str().unwrap())
+            .collect();
+        assert_eq!(compiled, ["good"]);
+        assert_eq!(sample.on_engine(), [sample.volume()]);
+
+        let output = sample.run(&["build", "--locked"]);
+        assert_eq!(output.status.code(), Some(0), "{}", said(&output));
+        let output = sample.run(&["smoke", "--format", "json"]);
+        assert_eq!(output.status.code(), Some(0), "{}", said(&output));
+        let report: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+        assert_eq!(report["glibc"]["plugins"][0]["calls"][0]["returned"], 42);
+    });
+}
+
+#[test]
+fn a_fresh_clone_is_built_to_the_same_bits() {
+    with_sample("clone", |sample| {
+        sample.build(0);
+        let (bundle, lock) = (sample.read("dist/glibc/manifest.json"), sample.read("lockstep.lock"));
+        for directory in [".lockstep", "dist"] {
+            std::fs::remove_dir_all(sample.path().join(directory)).unwrap();
+        }
+        let output = sample.run(&["build", "--locked"]);
+        assert_eq!(output.status.code(), Some(0), "{}", said(&output));
+        assert_eq!(
+            (sample.read("dist/glibc/manifest.json"), sample.read("lockstep.lock")),
+            (bundle, lock)
+        );
+    });
+}
+
+#[test]
+fn every_way_to_fail_is_told_apart_and_all_at_once() {
+    with_sample("bad", |sample| {
+        sample.build(0);
+        let before = sample.published();
+        let bad = [
+            (
+                "undefined",
+                "long lost(void);\nlong plugin_answer(void) { return lost(); }\n",
+            ),
+            ("symbolless", "long plugin_question(void) { return 42; }\n"),
+            (
+                "crash",
+                "long plugin_answer(void) { volatile long *nothing = 0; return *nothing; }\n",
+            ),
+            (
+                "loop",
+                "long plugin_answer(void) { for (;;) __asm__ volatile(\"\"); }\n",
+            ),
+            (
+                "quitter",
+                "#include <stdlib.h>\n__attribute__((constructor)) static void quit(void) { exit(7); }\nlong plugin_answer(void) { return 42; }\n",
+            ),
+        ];
+        let mut plugins = vec!["good"];
+        for (name, source) in bad {
+            sample.write(&format!("{name}/{name}.c"), source);
+            plugins.push(name);
+        }
+        sample.configure(&plugins, "");
+        let text = sample.read("lockstep.yaml").unwrap();
+        sample.write("lockstep.yaml", &text.replace("answer 42", "answer 43"));
+        let told = sample.build(5);
+        let line = |name: &str| {
+            told.lines()
+                .find(|line| line.contains(&format!("{name}.so: ")))
+                .unwrap_or_else(|| panic!("{name} is not in {told}"))
+        };
+        for (name, words) in [
+            ("undefined", ["not loadable", "undefined symbol: lost"]),
+            ("symbolless", ["symbol missing", "plugin_answer"]),
+            ("crash", ["crashed", "SIGSEGV"]),
+            ("loop", ["10 s", "plugin_answer"]),
+            ("quitter", ["exited", "7"]),
+        ] {
+            for word in words {
+                assert!(line(name).contains(word), "{name} without `{word}`: {}", line(name));
+            }
+        }
+        assert!(
+            told.contains("answer 43") && told.contains("answer 42"),
+            "expected and got: {told}"
+        );
+        assert!(!told.contains("good.so: "), "a good plugin is no failure: {told}");
+        assert_eq!(sample.published(), before);
+        sample.assert_nothing_left(&[sample.volume()]);
+
+        sample.write("good/good.c", "long plugin_answer(void) { return 1 }\n");
+        sample.configure(&["good"], "");
+        let told = sample.build(4);
+        assert!(
+            told.contains("`good`") && told.contains("good.c:1:") && told.contains(".lockstep/logs/"),
+            "{told}"
+        );
+        assert_eq!(sample.published(), before);
+        sample.assert_nothing_left(&[sample.volume()]);
+    });
+}
+
+#[test]
+fn a_first_build_that_fails_leaves_nothing() {
+    with_sample("first", |sample| {
+        sample.write("good/good.c", "#error not today\n");
+        let told = sample.build(4);
+        assert!(told.contains("not today"), "{told}");
+        sample.assert_nothing_left(&[]);
+        assert_eq!(
+            (sample.read("lockstep.lock"), sample.path().join("dist").exists()),
+            (None, false)
+        );
+
+        sample.write("good/good.c", "int plugin_question;\n");
+        sample.build(5);
+        sample.assert_nothing_left(&[]);
+        assert_eq!(
+            (sample.read("lockstep.lock"), sample.path().join("dist").exists()),
+            (None, false)
+        );
+    });
+}
+
+#[test]
+fn ctrl_c_leaves_the_previous_bundle_and_nothing_else() {
+    with_sample("signal", |sample| {
+        sample.build(0);
+        let before = sample.published();
+        let interrupt = |container: &str| {
+            let build = sample.start(&["build"]);
+            sample.wait_for_container(container);
+            signal(&build, Signal::INT);
+            let started = Instant::now();
+            let output = wait(build, PATIENCE);
+            assert_eq!(output.status.code(), Some(130), "{container}: {}", said(&output));
+            assert!(started.elapsed() < Duration::from_secs(15), "{:?}", started.elapsed());
+            sample.assert_nothing_left(&[sample.volume()]);
+            assert_eq!(sample.published(), before, "{container}");
+        };
+        configure_slow(sample);
+        interrupt("-compile-slow-");
+
+        sample.write(
+            "loop/loop.c",
+            "long plugin_answer(void) { for (;;) __asm__ volatile(\"\"); }\n",
+        );
+        sample.configure(&["good", "loop"], "");
+        interrupt("-smoke-bundle-open-");
+
+        sample.configure(&["good"], "");
+        sample.build(0);
+    });
+}
+
+#[test]
+fn what_a_killed_build_left_is_removed_by_the_next_one() {
+    with_sample("killed", |sample| {
+        sample.build(0);
+        let before = sample.published();
+        configure_slow(sample);
+        let build = sample.start(&["build"]);
+        sample.wait_for_container("-compile-slow-");
+        signal(&build, Signal::KILL);
+        wait(build, PATIENCE);
+        assert!(sample.on_engine().len() > 1, "a killed process removes nothing");
+        assert_eq!(sample.published(), before);
+
+        sample.configure(&["good"], "");
+        sample.write("good/good.c", "long plugin_answer(void) { return 42L; }\n");
+        let told = sample.build(0);
+        assert!(told.contains("earlier run"), "{told}");
+        sample.assert_nothing_left(&[sample.volume()]);
+    });
+}
+
+#[test]
+fn two_builds_at_once_wait_for_each_other() {
+    with_sample("twice", |sample| {
+        let builds = [sample.start(&["build"]), sample.start(&["build"])];
+        let outputs = builds.map(|build| wait(build, PATIENCE));
+        for output in &outputs {
+            assert_eq!(output.status.code(), Some(0), "{}", said(output));
+        }
+        let told = outputs.each_ref().map(said);
+        let count = |text: &str| told.iter().filter(|told| told.contains(text)).count();
+        assert_eq!(
+            (count("waiting for another run"), count("nothing changed")),
+            (1, 1),
+            "{told:?}"
+        );
+        sample.assert_nothing_left(&[sample.volume()]);
+    });
+}
