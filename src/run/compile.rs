@@ -7,6 +7,8 @@ use std::sync::{Mutex, PoisonError};
 
 use super::container::{ContainerPlan, OWNER, file_stream, shell};
 use super::error::{StepEnd, StepFailure};
+use super::sources::LOADER_NAME;
+use super::store::Store;
 use super::{Run, RunError};
 use crate::bundle::{Artifact, Declared, collect};
 use crate::digest::Digest;
@@ -61,13 +63,13 @@ impl Run {
         let fetch = unit.fetch_key(image.identity);
         let compiled = |artifacts, cached| Compiled {
             artifacts,
-            directory: self.store.compiled(action),
+            directory: self.store_of(unit).compiled(action),
             action,
             fetch,
             cached,
         };
         let step = Self::step(environment, Stage::Compile, unit.name.as_str());
-        if let Some(artifacts) = self.store.compiled_artifacts(action, &unit.unit.artifacts) {
+        if let Some(artifacts) = self.store_of(unit).compiled_artifacts(action, &unit.unit.artifacts) {
             self.events.emit(Event::StepStarted { step: step.clone() });
             self.events.emit(Event::StepFinished {
                 step,
@@ -142,9 +144,11 @@ impl Run {
         image: &BuildImage,
         archive: crate::engine::ByteStream,
     ) -> Result<Vec<Artifact>, RunError> {
+        let store = self.store_of(unit);
+        fs::create_dir_all(store.root()).map_err(RunError::file("make a directory for artifacts"))?;
         let staging = tempfile::Builder::new()
             .prefix("collect-")
-            .tempdir_in(self.store.root())
+            .tempdir_in(store.root())
             .map_err(RunError::file("make a directory for artifacts"))?;
         let declared = Declared {
             root: "out".to_owned(),
@@ -168,11 +172,19 @@ impl Run {
                 hint: Some("add them to `artifacts:`, or do not put them into $LOCKSTEP_OUT".to_owned()),
             });
         }
-        let keep = self
-            .store
-            .keep_compiled(unit.action_key(image.identity), staging.path(), &collected.artifacts);
+        let keep = store.keep_compiled(unit.action_key(image.identity), staging.path(), &collected.artifacts);
         keep.map_err(RunError::file("keep the artifacts"))?;
         Ok(collected.artifacts)
+    }
+
+    /// Where a unit's artifacts are kept: with the project, but those of the loader for all projects, because it depends on
+    /// the build image alone.
+    fn store_of(&self, unit: &UnitPlan) -> &Store {
+        if unit.name.as_str() == LOADER_NAME {
+            &self.shared
+        } else {
+            &self.store
+        }
     }
 
     /// The volume in which languages keep what makes the next compile faster.

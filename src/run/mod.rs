@@ -66,6 +66,8 @@ pub struct Run {
     cancellation: CancellationToken,
     options: Options,
     store: Store,
+    /// What is the same for all projects of this user: the smoke loaders.
+    shared: Store,
     owner: Digest,
     network: NetworkSettings,
     /// Volumes that did not exist before this run and are of no use if it fails.
@@ -91,6 +93,7 @@ impl Run {
         let run = Self {
             owner: labels::owner(&context, &project.directory),
             store: Store::new(lock.directory()),
+            shared: Store::new(&context.cache_directory),
             network: NetworkSettings::of(&context),
             new_volumes: Mutex::default(),
             project,

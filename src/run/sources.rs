@@ -18,7 +18,7 @@ use crate::state::state_directory;
 /// The largest lock file of a language that is read; large ones have a few megabytes.
 const DEPENDENCY_FILE_LIMIT_BYTES: u64 = 64 * 1024 * 1024;
 /// The loader's unit and artifact.
-const LOADER_NAME: &str = "lockstep-loader";
+pub(super) const LOADER_NAME: &str = "lockstep-loader";
 
 /// Every unit's sources.
 pub type Sources = BTreeMap<UnitName, (SourceTree, UnitSource)>;

@@ -1,4 +1,5 @@
-//! What runs keep for later runs in the project's state directory. None of it is needed; all of it can be removed.
+//! What runs keep for later runs, in the project's state directory or in the user's cache. None of it is needed; all of
+//! it can be removed.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
@@ -14,7 +15,7 @@ use crate::name::EnvironmentName;
 /// The largest record that is read.
 const RECORD_SIZE_LIMIT_BYTES: u64 = 4 * 1024 * 1024;
 
-/// A project's state directory as a store.
+/// A directory as a store: a project's state, or the user's cache for what all projects share.
 #[derive(Debug, Clone)]
 pub struct Store {
     root: PathBuf,
@@ -109,7 +110,11 @@ impl Store {
         }
         // What is there under this key was found incomplete, or it would have been used.
         remove_tree(&target)?;
-        fs::rename(directory, &target)
+        match fs::rename(directory, &target) {
+            // Another run kept the same at the same moment; one is as good as the other.
+            Err(error) if error.kind() == io::ErrorKind::DirectoryNotEmpty => Ok(()),
+            other => other,
+        }
     }
 
     /// Forgets what was compiled under `key`.
