@@ -18,8 +18,10 @@ setup: ## bring what is missing on a Debian-like machine, or say what to install
 build: ## compile the program: target/release/lockstep
 	$(CARGO) build --release --locked
 
-demo: setup build ## both samples, glibc and musl, loaded for real and crossed
-	./target/release/lockstep demo
+# The program as the tests use it: compiled in a minute, and the demonstration mostly waits for compilers and containers.
+demo: setup ## both samples, glibc and musl, loaded for real and crossed
+	$(CARGO) build --locked
+	./target/debug/lockstep demo
 
 test: setup ## every test: units, the binary from outside, the real engine
 	@set -eu; for manifest in $(APART); do \

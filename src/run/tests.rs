@@ -183,7 +183,7 @@ fn smoke(container: &FakeContainer) -> Behaviour {
     }
     let plugins = container.spec.command.iter().filter(|word| word.ends_with(".so"));
     let behaviour = plugins.fold(Behaviour::exit(0), |behaviour, path| {
-        let missing = container.files.get(path).is_none();
+        let missing = !container.files.contains_key(path);
         let outcome = if missing { "not-loadable" } else { "loaded" };
         behaviour.stdout(&format!(
             r#"{{"schema":1,"event":"plugin","path":"{path}","outcome":"{outcome}","phase":null,"symbol":null,"message":null,"missing":[],"signal_name":null,"status":null,"calls":[],"stdout":{TEXT},"stderr":{TEXT}}}"#
