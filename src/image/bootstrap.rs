@@ -201,7 +201,7 @@ impl Bootstrap<'_> {
             ]);
             command.args(["--mount-proc", "sh", "-euc", PROTECT_MACHINE, "sh", "--mode=root"]);
         } else {
-            command.args(["--pdeathsig", "TERM", "mmdebstrap", "--mode=unshare"]);
+            command.args(["--pdeathsig", "TERM", "sh", "-uc", END_AS_GROUP, "sh", "--mode=unshare"]);
         }
         command
     }
@@ -327,7 +327,8 @@ impl Bootstrap<'_> {
     /// What is there before the first package.
     fn first_files(&self) -> Vec<OwnFile> {
         if matches!(self.recipe.ground, Ground::Base(_)) {
-            return vec![directory(ARCHIVES_DIRECTORY)];
+            // Images have no /dev: the engine mounts one.
+            return vec![directory("dev"), directory(ARCHIVES_DIRECTORY)];
         }
         let mut files: Vec<OwnFile> = DIRECTORIES
             .iter()
@@ -430,6 +431,11 @@ const PROTECT_MACHINE: &str = "if [ -n \"${LOCKSTEP_TREE_BYTES-}\" ]; then \
     if [ -d \"$directory\" ]; then mount --bind \"$directory\" \"$directory\"; \
     mount -o remount,bind,ro \"$directory\"; fi; done; exec mmdebstrap \"$@\"";
 
+/// Without root, mmdebstrap has to remove its tree itself, but does so at once only when the whole group is asked to end,
+/// as a terminal does it; the kernel asks one process alone when lockstep has died.
+const END_AS_GROUP: &str = "exec 3<&0; mmdebstrap \"$@\" <&3 3<&- & child=$!; exec 3<&-; \
+    trap 'trap \"\" TERM; kill -TERM 0; wait $child; exit 143' TERM; wait $child";
+
 /// Layers above the lowest say by whiteouts what is gone.
 const APPLY_WHITEOUTS: &str = "find \"$1\" -xdev -name '.wh.*' -exec sh -c 'for path; do \
     name=${path##*/}; rm -rf -- \"${path%/*}/${name#.wh.}\" \"$path\"; done' sh {} +";
@@ -529,6 +535,7 @@ mod tests {
         let package_script = install(&["gcc".to_owned(), "g++".to_owned()]);
         for script in [
             PROTECT_MACHINE,
+            END_AS_GROUP,
             APPLY_WHITEOUTS,
             NOTE_UNPACKED,
             NOTE_INSTALLED,
@@ -538,6 +545,42 @@ mod tests {
             let status = Command::new("sh").args(["-n", "-c", script]).status().unwrap();
             assert!(status.success(), "{script}");
         }
+    }
+
+    #[test]
+    fn the_whole_group_ends_and_may_clean_up() {
+        use std::os::unix::process::CommandExt as _;
+
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path();
+        let program = "#!/bin/sh\ntrap 'touch cleaned; exit 1' TERM\ncat > input\nsleep 60 &\ntouch started\nwait\n";
+        fs::write(path.join("mmdebstrap"), program).unwrap();
+        let mode = <fs::Permissions as std::os::unix::fs::PermissionsExt>::from_mode(0o755);
+        fs::set_permissions(path.join("mmdebstrap"), mode).unwrap();
+        fs::write(path.join("stdin"), "sources").unwrap();
+        let mut child = Command::new("sh")
+            .args(["-uc", END_AS_GROUP, "sh"])
+            .current_dir(path)
+            .env("PATH", format!("{}:/usr/bin:/bin", path.display()))
+            .stdin(File::open(path.join("stdin")).unwrap())
+            .process_group(0)
+            .spawn()
+            .unwrap();
+        let until = |name: &str| {
+            for _ in 0..200 {
+                if path.join(name).exists() {
+                    return;
+                }
+                std::thread::sleep(Duration::from_millis(50));
+            }
+            panic!("no {name}");
+        };
+        until("started");
+        let status = Command::new("kill").args(["-TERM", &child.id().to_string()]).status();
+        assert!(status.unwrap().success());
+        until("cleaned");
+        assert_eq!(child.wait().unwrap().code(), Some(143));
+        assert_eq!(fs::read_to_string(path.join("input")).unwrap(), "sources");
     }
 
     #[test]

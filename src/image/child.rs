@@ -15,8 +15,8 @@ use tokio_util::sync::CancellationToken;
 
 /// How often it is looked whether the run was cancelled.
 const POLL_INTERVAL: Duration = Duration::from_millis(50);
-/// How long a program that was asked to end may take.
-const GRACE_SECONDS: u64 = 15;
+/// How long a program that was asked to end may take: it removes a tree of a gigabyte.
+const GRACE_SECONDS: u64 = 60;
 /// How many lines of the log are kept for a message.
 const TAIL_LIMIT_LINES: usize = 15;
 /// The longest line of the log; what is beyond counts as the next line.
