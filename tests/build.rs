@@ -6,6 +6,7 @@
 
 mod sample;
 
+use std::path::Path;
 use std::time::{Duration, Instant};
 
 use rustix::process::Signal;
@@ -119,8 +120,8 @@ fn every_way_to_fail_is_told_apart_and_all_at_once() {
             ("undefined", ["not loadable", "undefined symbol: lost"]),
             ("symbolless", ["symbol missing", "plugin_answer"]),
             ("crash", ["crashed", "SIGSEGV"]),
-            ("loop", ["10 s", "plugin_answer"]),
-            ("quitter", ["exited", "7"]),
+            ("loop", ["timed out", "call of plugin_answer"]),
+            ("quitter", ["status 7", "during open"]),
         ] {
             for word in words {
                 assert!(line(name).contains(word), "{name} without `{word}`: {}", line(name));
@@ -217,6 +218,51 @@ fn what_a_killed_build_left_is_removed_by_the_next_one() {
         let told = sample.build(0);
         assert!(told.contains("earlier run"), "{told}");
         sample.assert_nothing_left(&[sample.volume()]);
+    });
+}
+
+#[test]
+fn an_edited_recipe_is_drift_until_the_lock_is_updated() {
+    with_sample("drift", |sample| {
+        let images = Path::new(env!("CARGO_MANIFEST_DIR")).join("images/debian");
+        for entry in std::fs::read_dir(images).unwrap() {
+            let entry = entry.unwrap();
+            let name = entry.file_name().into_string().unwrap();
+            sample.write(
+                &format!("images/debian/{name}"),
+                &std::fs::read_to_string(entry.path()).unwrap(),
+            );
+        }
+        let text = sample.read("lockstep.yaml").unwrap();
+        let text = text.replace("{builtin: debian/runtime}", "images/debian/runtime.yaml");
+        sample.write("lockstep.yaml", &text);
+        sample.build(0);
+        let (before, recipe) = (sample.published(), sample.read("images/debian/runtime.yaml").unwrap());
+
+        let edited = recipe.replace("LANG: C.UTF-8", "LANG: C");
+        assert_ne!(edited, recipe);
+        sample.write("images/debian/runtime.yaml", &edited);
+        for arguments in [&["build"][..], &["build", "--locked"], &["lock"]] {
+            let output = sample.run(arguments);
+            let told = said(&output);
+            assert_eq!(output.status.code(), Some(6), "{arguments:?}: {told}");
+            assert!(
+                told.contains("~ runtime recipe: ") && told.contains("lock --update glibc"),
+                "{told}"
+            );
+        }
+        let output = sample.run(&["lock", "--check"]);
+        assert_eq!(output.status.code(), Some(6), "{}", said(&output));
+        assert_eq!(sample.published(), before);
+
+        let output = sample.run(&["lock", "--update", "glibc"]);
+        let printed = String::from_utf8_lossy(&output.stdout).into_owned();
+        assert_eq!(output.status.code(), Some(0), "{}", said(&output));
+        assert!(printed.contains("~ runtime recipe: "), "{printed}");
+        let output = sample.run(&["lock", "--check"]);
+        assert_eq!(output.status.code(), Some(0), "{}", said(&output));
+        sample.build(0);
+        assert_ne!(sample.published(), before, "the manifest names the other image");
     });
 }
 
