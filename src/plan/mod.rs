@@ -14,6 +14,7 @@ use crate::config::{LanguageName, Loader, Project, Unit};
 use crate::digest::Digest;
 use crate::lock::Lock;
 use crate::name::{EnvironmentName, ProjectName, UnitName};
+use crate::nearest::nearest;
 
 pub use action::{Command, UnitPlan, UnitSource};
 pub use environment::{EnvironmentPlan, Publication};
@@ -67,7 +68,11 @@ impl PlanError {
     #[must_use]
     pub fn hint(&self) -> String {
         match self {
-            Self::UnknownEnvironment { known, .. } => format!("there are: {}", list(known)),
+            Self::UnknownEnvironment { name, known } => {
+                let meant = nearest(name, known.iter().map(EnvironmentName::as_str));
+                let meant = meant.map(|meant| format!("did you mean `{meant}`? "));
+                format!("{}there are: {}", meant.unwrap_or_default(), list(known))
+            }
             Self::ModuleGraphs { .. } => {
                 "give them the same `source:` (the module's root) and tell them apart by `package:`".to_owned()
             }

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use futures_util::stream::{StreamExt as _, TryStreamExt as _};
+use futures_util::stream::StreamExt as _;
 use serde::Serialize;
 
 use super::compile::Compiled;
@@ -335,13 +335,27 @@ impl Run {
             .filter_map(|unit| work.sources.get(&unit.name).map(|(tree, _)| (unit, tree)));
         // The loader first: it takes longest, and nothing else has to wait for it.
         let all: Vec<_> = [(&plan.loader, &work.loader.tree)].into_iter().chain(units).collect();
-        let compiled: BTreeMap<UnitName, Compiled> = futures_util::stream::iter(all)
-            .map(|(unit, tree)| async {
-                Ok::<_, RunError>((unit.name.clone(), self.compile(&plan.name, &image, unit, tree).await?))
+        let stop = self.cancellation.child_token();
+        let mut compiling = futures_util::stream::iter(all)
+            .map(|(unit, tree)| {
+                let (image, stop) = (&image, &stop);
+                async move { (&unit.name, self.compile(&plan.name, image, unit, tree, stop).await) }
             })
-            .buffer_unordered(self.options.jobs)
-            .try_collect()
-            .await?;
+            .buffer_unordered(self.options.jobs);
+        let (mut compiled, mut failure) = (BTreeMap::new(), None);
+        while let Some((name, result)) = compiling.next().await {
+            match result {
+                Ok(unit) => _ = compiled.insert(name.clone(), unit),
+                Err(error) => {
+                    // The others end themselves: dropped while the engine makes its container, one would leave it.
+                    stop.cancel();
+                    failure.get_or_insert(error);
+                }
+            }
+        }
+        if let Some(error) = failure {
+            return Err(error);
+        }
         self.events.emit(Event::StageSummary {
             environment: plan.name.clone(),
             stage: Stage::Compile,

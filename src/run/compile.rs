@@ -5,6 +5,8 @@ use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
 
+use tokio_util::sync::CancellationToken;
+
 use super::container::{ContainerPlan, OWNER, file_stream, shell};
 use super::error::{StepEnd, StepFailure};
 use super::sources::LOADER_NAME;
@@ -50,15 +52,18 @@ pub(super) struct Log {
 }
 
 impl Run {
-    /// Compiles a unit, unless the same was compiled before.
+    /// Compiles a unit, unless the same was compiled before; `stop` ends it like the run's own cancellation.
     pub(super) async fn compile(
         &self,
         environment: &EnvironmentName,
         image: &BuildImage,
         unit: &UnitPlan,
         tree: &SourceTree,
+        stop: &CancellationToken,
     ) -> Result<Compiled, RunError> {
-        self.is_cancelled()?;
+        if stop.is_cancelled() {
+            return Err(RunError::Interrupted);
+        }
         let action = unit.action_key(image.identity);
         let fetch = unit.fetch_key(image.identity);
         let compiled = |artifacts, cached| Compiled {
@@ -78,10 +83,10 @@ impl Run {
             });
             return Ok(compiled(artifacts, true));
         }
-        let dependencies = self.fetch(environment, image, unit, tree).await?;
+        let dependencies = self.fetch(environment, image, unit, tree, stop).await?;
         self.events.emit(Event::StepStarted { step: step.clone() });
         let result = self
-            .compile_in_container(environment, image, unit, tree, dependencies, &step)
+            .compile_in_container(environment, image, unit, tree, dependencies, stop)
             .await;
         self.emit_end(step, &result, |_| "compiled".to_owned());
         Ok(compiled(result?, false))
@@ -94,7 +99,7 @@ impl Run {
         unit: &UnitPlan,
         tree: &SourceTree,
         dependencies: Option<PathBuf>,
-        step: &StepId,
+        stop: &CancellationToken,
     ) -> Result<Vec<Artifact>, RunError> {
         let mut volumes = vec![];
         if unit.uses_cache() {
@@ -133,8 +138,9 @@ impl Run {
             let archive = self.engine.download(&container, OUT_ROOT).await?;
             self.keep_artifacts(environment, unit, image, archive).await
         };
-        let sink = |_, line: &str| self.output(step, &log, line);
-        run_and_collect(self.engine.as_ref(), job, &sink, &self.cancellation, collect).await
+        let step = Self::step(environment, Stage::Compile, unit.name.as_str());
+        let sink = |_, line: &str| self.output(&step, &log, line);
+        run_and_collect(self.engine.as_ref(), job, &sink, stop, collect).await
     }
 
     async fn keep_artifacts(
@@ -278,9 +284,12 @@ impl Run {
                 step,
                 summary: failure.end.to_string(),
             },
-            Err(_) => Event::StepFailed {
+            Err(error) => Event::StepFailed {
                 step,
-                summary: "failed".to_owned(),
+                summary: match error {
+                    RunError::Interrupted => "stopped".to_owned(),
+                    _ => "failed".to_owned(),
+                },
             },
         });
     }

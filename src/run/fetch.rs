@@ -4,6 +4,8 @@ use std::fs;
 use std::io::{self, Read, Write};
 use std::path::{Component, Path, PathBuf};
 
+use tokio_util::sync::CancellationToken;
+
 use super::compile::BuildImage;
 use super::container::{ContainerPlan, OWNER, shell};
 use super::{Run, RunError};
@@ -32,6 +34,7 @@ impl Run {
         image: &BuildImage,
         unit: &UnitPlan,
         tree: &SourceTree,
+        stop: &CancellationToken,
     ) -> Result<Option<PathBuf>, RunError> {
         let Some((command, key)) = unit.fetch.as_ref().zip(unit.fetch_key(image.identity)) else {
             return Ok(None);
@@ -72,7 +75,7 @@ impl Run {
             self.keep_fetched(unit, archive, &target).await
         };
         let sink = |_, line: &str| self.output(&step, &log, line);
-        let result = run_and_collect(self.engine.as_ref(), job, &sink, &self.cancellation, collect).await;
+        let result = run_and_collect(self.engine.as_ref(), job, &sink, stop, collect).await;
         self.emit_end(step, &result, |()| "fetched".to_owned());
         result.map(|()| Some(target))
     }

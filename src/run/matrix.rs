@@ -154,7 +154,13 @@ impl Run {
         let locked: Option<&lock::Environment> = work.lock.environments.get(name);
         let resolved: ResolvedEnvironment = self.resolve(name, locked, false).await?;
         let loader = self
-            .compile(name, &resolved.build_image(), &plan.loader, &work.loader.tree)
+            .compile(
+                name,
+                &resolved.build_image(),
+                &plan.loader,
+                &work.loader.tree,
+                &self.cancellation,
+            )
             .await?;
         let bundle = self.project.directory.join(&plan.publication.directory);
         let (_, differences) = verify(&bundle)?;

@@ -86,6 +86,15 @@ impl Sample {
         locked: bool,
         cancellation: &CancellationToken,
     ) -> (Result<Run, RunError>, Arc<Recorded>) {
+        self.start_with(engine, Options { jobs: 1, locked }, cancellation).await
+    }
+
+    async fn start_with(
+        &self,
+        engine: &FakeEngine,
+        options: Options,
+        cancellation: &CancellationToken,
+    ) -> (Result<Run, RunError>, Arc<Recorded>) {
         let (project, problems) = load(&self.path().join("lockstep.yaml"), "lockstep.yaml", &[]);
         let number = self.runs.fetch_add(1, Ordering::Relaxed);
         let context = Context {
@@ -105,7 +114,7 @@ impl Sample {
             Arc::new(engine.clone()),
             events.clone(),
             cancellation.clone(),
-            Options { jobs: 1, locked },
+            options,
         );
         (run.await, events)
     }
@@ -355,6 +364,26 @@ async fn a_failed_compile_ends_with_4_and_shows_the_unit_its_last_words_and_its_
     let log = sample.read(&failure.place.unwrap()).unwrap();
     assert_eq!(log, "compiling\nshout.c:1: error: expected `;`\n");
     assert_nothing_left(&sample, &engine).await;
+}
+
+#[tokio::test]
+async fn a_failed_compile_ends_the_others_and_is_what_is_told() {
+    let sample = Sample::new();
+    let engine = engine().on("compile", |container| {
+        if container.spec.name.contains("compile-shout") {
+            Behaviour::exit(3).takes(Duration::from_millis(50))
+        } else {
+            Behaviour::hang()
+        }
+    });
+    let options = Options { jobs: 4, locked: false };
+    let (run, _) = sample.start_with(&engine, options, &CancellationToken::new()).await;
+    let run = run.unwrap();
+    let result = run.build(&[one()]).await;
+    let left = engine.left_behind();
+    assert_eq!(left, Vec::<String>::new(), "each removes its own container");
+    let error = run.finish(result).await.unwrap_err();
+    assert_eq!(step_end(&error), &StepEnd::Status(3));
 }
 
 #[tokio::test]

@@ -72,8 +72,8 @@ fn summary(plugins: &[PluginObservation], mismatches: &[Mismatch]) -> String {
     let failed = failed_plugins(plugins).count();
     let plugins = match failed {
         0 => None,
-        1 => Some("1 plugin did not load".to_owned()),
-        count => Some(format!("{count} plugins did not load")),
+        1 => Some("1 plugin failed".to_owned()),
+        count => Some(format!("{count} plugins failed")),
     };
     let host = (!mismatches.is_empty()).then(|| "the host did not do what is expected".to_owned());
     plugins.into_iter().chain(host).collect::<Vec<_>>().join(", and ")
@@ -83,11 +83,11 @@ fn summary(plugins: &[PluginObservation], mismatches: &[Mismatch]) -> String {
 fn plugin_lines(plugin: &PluginObservation) -> Vec<String> {
     let name = plugin.path.rsplit('/').next().unwrap_or(&plugin.path);
     let message = plugin.message.as_deref().unwrap_or("no reason given");
-    let during = plugin
-        .phase
-        .as_deref()
-        .map(|phase| format!(" (during {phase})"))
-        .unwrap_or_default();
+    let during = match (plugin.phase.as_deref(), plugin.symbol.as_deref()) {
+        (Some(phase), Some(symbol)) => format!(" (during {phase} of {symbol})"),
+        (Some(phase), None) => format!(" (during {phase})"),
+        (None, _) => String::new(),
+    };
     let symbol = plugin.symbol.as_deref().unwrap_or("a function");
     let what = match plugin.outcome {
         Outcome::Loaded => "loaded".to_owned(),
@@ -121,7 +121,11 @@ fn plugin_lines(plugin: &PluginObservation) -> Vec<String> {
 
 fn mismatch_lines(mismatch: &Mismatch) -> Vec<String> {
     let side = |word: &str, text: &str| -> Vec<String> {
-        let text = if text.is_empty() { "(nothing)" } else { text.trim_end() };
+        let text = if text.trim_end().is_empty() {
+            "(nothing)"
+        } else {
+            text.trim_end()
+        };
         let lines: Vec<&str> = text.lines().take(SHOWN_LINES).collect();
         let word = |index| if index == 0 { word } else { "" };
         lines
