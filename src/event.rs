@@ -14,6 +14,8 @@ pub enum Stage {
     Images,
     /// Dependencies that lock files name are brought in.
     Fetch,
+    /// The smoke loader is compiled.
+    Loader,
     /// Host and plugins are compiled.
     Compile,
     /// Artifacts become a bundle.
@@ -29,6 +31,7 @@ impl fmt::Display for Stage {
         formatter.pad(match self {
             Self::Images => "images",
             Self::Fetch => "fetch",
+            Self::Loader => "loader",
             Self::Compile => "compile",
             Self::Collect => "collect",
             Self::Smoke => "smoke",

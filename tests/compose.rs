@@ -1,6 +1,8 @@
 //! `compose.yaml`, for real: the gateway is compiled into the shared volume and serves from it; when a plugin's source is
 //! changed and the deployment brought up again, the answer is another.
 
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
+
 use std::fs;
 use std::io::{Read, Write};
 use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};

@@ -73,7 +73,13 @@ impl Run {
             fetch,
             cached,
         };
-        let step = Self::step(environment, Stage::Compile, unit.name.as_str());
+        // The loader is no unit of the project: its line would only puzzle those who read what was compiled.
+        let stage = if unit.name.as_str() == LOADER_NAME {
+            Stage::Loader
+        } else {
+            Stage::Compile
+        };
+        let step = Self::step(environment, stage, unit.name.as_str());
         if let Some(artifacts) = self.store_of(unit).compiled_artifacts(action, &unit.unit.artifacts) {
             self.events.emit(Event::StepStarted { step: step.clone() });
             self.events.emit(Event::StepFinished {
@@ -138,7 +144,13 @@ impl Run {
             let archive = self.engine.download(&container, OUT_ROOT).await?;
             self.keep_artifacts(environment, unit, image, archive).await
         };
-        let step = Self::step(environment, Stage::Compile, unit.name.as_str());
+        // The loader is no unit of the project: its line would only puzzle those who read what was compiled.
+        let stage = if unit.name.as_str() == LOADER_NAME {
+            Stage::Loader
+        } else {
+            Stage::Compile
+        };
+        let step = Self::step(environment, stage, unit.name.as_str());
         let sink = |_, line: &str| self.output(&step, &log, line);
         run_and_collect(self.engine.as_ref(), job, &sink, stop, collect).await
     }
