@@ -26,7 +26,7 @@ const LINE_LIMIT_BYTES: usize = 4096;
 const FILES_LIMIT: usize = 1000;
 
 /// Starts with what the image brings of the standard library, compiled.
-const SCRIPT: &str = "cp -R /usr/share/lockstep/go-build \"$GOCACHE\"
+const SCRIPT: &str = "cp -R /usr/share/lockstep/go-build/. \"$GOCACHE\"
 unformatted=$(gofmt -l .)
 if [ -n \"$unformatted\" ]; then echo \"not formatted: $unformatted\"; exit 1; fi
 go vet ./...
@@ -51,7 +51,13 @@ fn the_gateways_own_tests_pass() {
 #[test]
 fn the_loaders_own_tests_pass() {
     on_engine(|ground| async move {
-        let lines = test_in_build_image(&ground, &["loader/go", "loader/tests"], "loader/go", SCRIPT).await?;
+        let lines = test_in_build_image(
+            &ground,
+            &["loader/go", "loader/tests", "loader/Cargo.toml"],
+            "loader/go",
+            SCRIPT,
+        )
+        .await?;
         assert!(lines.iter().any(|line| line.starts_with("ok")), "{lines:#?}");
         Ok(())
     });
@@ -62,7 +68,7 @@ fn the_loaders_own_tests_pass() {
 fn a_test_that_fails_is_seen() {
     on_engine(|ground| async move {
         let script = "printf 'package api\\nimport \"testing\"\\nfunc TestNo(t *testing.T) { t.Fatal(\"no\") }\\n' > api/no_test.go\n";
-        let script = format!("{script}cp -R /usr/share/lockstep/go-build \"$GOCACHE\"\ngo test ./api");
+        let script = format!("{script}cp -R /usr/share/lockstep/go-build/. \"$GOCACHE\"\ngo test ./api");
         let failed = test_in_build_image(&ground, &["gateway"], "gateway", &script).await;
         let Err(error) = failed else { panic!("the test passed") };
         assert!(error.to_string().contains("--- FAIL: TestNo"), "{error}");
@@ -175,7 +181,7 @@ fn files(parts: &[&str]) -> std::io::Result<BTreeMap<PathBuf, Vec<u8>>> {
 /// A tar of `src/` with these parts, and of the directories that Go writes to.
 fn sources(parts: &[&str]) -> std::io::Result<Vec<u8>> {
     let files = files(parts)?;
-    let mut directories: Vec<String> = ["tmp/", "home/", "src/"].map(ToOwned::to_owned).to_vec();
+    let mut directories: Vec<String> = ["cache/", "home/", "src/", "tmp/"].map(ToOwned::to_owned).to_vec();
     for path in files.keys() {
         let parents: Vec<&Path> = path
             .ancestors()
