@@ -16,7 +16,7 @@ pub fn render(proposal: &Proposal) -> String {
 #   lockstep plan             what a build would do
 #   lockstep build            builds host and plugins, and loads every plugin for real
 #
-# `lockstep schema` describes every key.
+# `lockstep plan` shows what it comes to.
 version: 1
 
 # Part of the names of the images and volumes that are made.
