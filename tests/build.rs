@@ -13,6 +13,9 @@ use rustix::process::Signal;
 
 use sample::{GOOD, PATIENCE, Sample, docker, said, signal, wait, with_sample};
 
+/// How long a build may take to end when it is interrupted, on a machine that has more to do.
+const STOP_TIMEOUT: Duration = Duration::from_secs(30);
+
 /// A source that takes the compiler's process some time: its command sleeps.
 fn configure_slow(sample: &Sample) {
     sample.write("slow/slow.c", GOOD);
@@ -22,6 +25,13 @@ fn configure_slow(sample: &Sample) {
     sample.write("lockstep.yaml", &text.replace("source: slow", slow));
 }
 
+/// A plugin that keeps the smoke test busy until its time is over.
+fn configure_loop(sample: &Sample) {
+    let source = "long plugin_answer(void) { for (;;) __asm__ volatile(\"\"); }\n";
+    sample.write("loop/loop.c", source);
+    sample.configure(&["good", "loop"], "");
+}
+
 #[test]
 fn a_build_is_loaded_published_and_not_repeated() {
     with_sample("whole", |sample| {
@@ -29,10 +39,9 @@ fn a_build_is_loaded_published_and_not_repeated() {
         assert_eq!(sample.on_engine(), [sample.volume()]);
         let tag = format!("lockstep/{}:glibc", sample.name);
         assert_eq!(docker(&["run", "--rm", "--network", "none", &tag]), "answer 42\n");
-        let (first, started) = (sample.published(), Instant::now());
+        let first = sample.published();
         let told = sample.build(0);
         assert!(told.contains("nothing changed"), "{told}");
-        assert!(started.elapsed() < Duration::from_secs(5), "{:?}", started.elapsed());
         assert_eq!(sample.published(), first);
 
         sample.write(
@@ -181,18 +190,14 @@ fn ctrl_c_leaves_the_previous_bundle_and_nothing_else() {
             let started = Instant::now();
             let output = wait(build, PATIENCE);
             assert_eq!(output.status.code(), Some(130), "{container}: {}", said(&output));
-            assert!(started.elapsed() < Duration::from_secs(15), "{:?}", started.elapsed());
+            assert!(started.elapsed() < STOP_TIMEOUT, "{:?}", started.elapsed());
             sample.assert_nothing_left(&[sample.volume()]);
             assert_eq!(sample.published(), before, "{container}");
         };
         configure_slow(sample);
         interrupt("-compile-slow-");
 
-        sample.write(
-            "loop/loop.c",
-            "long plugin_answer(void) { for (;;) __asm__ volatile(\"\"); }\n",
-        );
-        sample.configure(&["good", "loop"], "");
+        configure_loop(sample);
         interrupt("-smoke-bundle-open-");
 
         sample.configure(&["good"], "");
@@ -205,19 +210,25 @@ fn what_a_killed_build_left_is_removed_by_the_next_one() {
     with_sample("killed", |sample| {
         sample.build(0);
         let before = sample.published();
+        let kill = |container: &str| {
+            let build = sample.start(&["build"]);
+            sample.wait_for_container(container);
+            signal(&build, Signal::KILL);
+            wait(build, PATIENCE);
+            assert!(sample.on_engine().len() > 1, "a killed process removes nothing");
+        };
         configure_slow(sample);
-        let build = sample.start(&["build"]);
-        sample.wait_for_container("-compile-slow-");
-        signal(&build, Signal::KILL);
-        wait(build, PATIENCE);
-        assert!(sample.on_engine().len() > 1, "a killed process removes nothing");
+        kill("-compile-slow-");
         assert_eq!(sample.published(), before);
+        configure_loop(sample);
+        kill("-smoke-bundle-open-");
 
         sample.configure(&["good"], "");
         sample.write("good/good.c", "long plugin_answer(void) { return 42L; }\n");
         let told = sample.build(0);
         assert!(told.contains("earlier run"), "{told}");
         sample.assert_nothing_left(&[sample.volume()]);
+        assert_ne!(sample.published(), before);
     });
 }
 
