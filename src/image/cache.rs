@@ -9,7 +9,7 @@ use std::time::{Duration, UNIX_EPOCH};
 use serde::{Deserialize, Serialize};
 
 use super::error::ImageError;
-use super::work::{KeyLock, WorkDirectory, link_or_copy, publish};
+use super::work::{KeyLock, WorkDirectory, Writing, link_or_copy, publish};
 use crate::digest::{Digest, Hasher};
 use crate::lock::Package;
 use tokio_util::sync::CancellationToken;
@@ -221,9 +221,15 @@ impl ImageCache {
 
     /// A file that is not in the cache yet.
     pub(super) fn temporary_file(&self) -> io::Result<tempfile::NamedTempFile> {
-        let directory = self.directory.join("new");
+        let directory = self.new_directory();
         fs::create_dir_all(&directory)?;
         tempfile::NamedTempFile::new_in(directory)
+    }
+
+    /// To be held by whoever writes into the cache.
+    pub(super) fn begin_writing(&self) -> Result<Writing, ImageError> {
+        let directory = self.new_directory();
+        Writing::begin(&directory).map_err(failed("lock", &directory))
     }
 
     /// A directory to work in.
@@ -257,6 +263,10 @@ impl ImageCache {
 
     fn layer_path(&self, diff_id: Digest) -> PathBuf {
         self.directory.join("layers").join(format!("{}.tar", diff_id.hex()))
+    }
+
+    fn new_directory(&self) -> PathBuf {
+        self.directory.join("new")
     }
 
     fn packages_directory(&self) -> PathBuf {

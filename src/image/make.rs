@@ -69,6 +69,7 @@ fn make_recipe(request: &MakeRequest<'_>, recipe: &Recipe) -> Result<(LocalImage
         Ground::Distribution { .. } => None,
     };
     let _lock = request.cache.lock(key, request.cancel)?;
+    let _writing = request.cache.begin_writing()?;
     // Another process, or another environment of this one, may have made it while this one waited.
     match find() {
         Some(image) => Ok((image, true)),

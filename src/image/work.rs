@@ -79,6 +79,28 @@ impl KeyLock {
     }
 }
 
+/// The promise that this process writes new files: nobody sweeps them as long as it lives.
+#[derive(Debug)]
+pub(super) struct Writing(#[expect(dead_code, reason = "holds the lock for as long as it is open")] File);
+
+impl Writing {
+    /// Removes what dead processes have left in `directory`, when no living one writes there, and then keeps others
+    /// from doing that.
+    pub(super) fn begin(directory: &Path) -> io::Result<Self> {
+        fs::create_dir_all(directory)?;
+        let path = directory.with_extension("lock");
+        let lock = File::options().create(true).truncate(false).write(true).open(path)?;
+        if flock(&lock, FlockOperation::NonBlockingLockExclusive).is_ok() {
+            for entry in fs::read_dir(directory)?.flatten().take(SWEEP_LIMIT_ENTRIES) {
+                let _ = fs::remove_file(entry.path());
+            }
+        }
+        // Waits for another process's sweep at most.
+        flock(&lock, FlockOperation::LockShared)?;
+        Ok(Self(lock))
+    }
+}
+
 /// Gives a file a second name, or copies it where the file system cannot.
 pub(super) fn link_or_copy(from: &Path, to: &Path) -> io::Result<()> {
     match fs::hard_link(from, to) {
@@ -115,6 +137,24 @@ mod tests {
         let path = first.path().to_owned();
         drop(first);
         assert!(!path.exists());
+    }
+
+    #[test]
+    fn only_files_of_the_dead_are_swept() {
+        let parent = tempfile::tempdir().unwrap();
+        let new = parent.path().join("new");
+        fs::create_dir(&new).unwrap();
+        fs::write(new.join("dead"), "").unwrap();
+        let first = Writing::begin(&new).unwrap();
+        assert!(!new.join("dead").exists());
+        fs::write(new.join("living"), "").unwrap();
+        let second = Writing::begin(&new).unwrap();
+        drop(first);
+        let third = Writing::begin(&new).unwrap();
+        assert!(new.join("living").exists());
+        drop((second, third));
+        let _fourth = Writing::begin(&new).unwrap();
+        assert!(!new.join("living").exists());
     }
 
     #[test]
