@@ -28,7 +28,7 @@ test: setup ## every test: units, the binary from outside, the real engine
 	  echo "$(CARGO) test --manifest-path $$manifest"; \
 	  $(CARGO) test --locked --manifest-path "$$manifest"; \
 	done
-	$(CARGO) test --locked
+	$(CARGO) test --locked --no-fail-fast
 
 check: setup ## what a change must pass: format, lints, scripts, tests
 	$(CARGO) fmt --check

@@ -46,10 +46,10 @@ const ABSENCES: &[Absence] = &[
         except: &["src/report"],
     },
     Absence {
-        rule: "no unsafe outside loader/ and the sample plugins' own C interface",
+        rule: "no unsafe outside loader/ and the C interface of plugins, the samples' and those that are compiled in tests",
         within: &["src", "tests"],
         words: &["unsafe {", "unsafe fn", "unsafe impl", "unsafe extern", "unsafe trait"],
-        except: &["tests/architecture.rs"],
+        except: &["tests/architecture.rs", "tests/musl"],
     },
     Absence {
         rule: "the time of day is read by the command line, and by the reporter that writes it before each line",
