@@ -161,7 +161,7 @@ for _ in $(seq "$COLD_RUNS"); do
 done
 for artifact in greeter libshout.so reverse.so stats.so; do
   cmp "$work/hand/$artifact" "dist/glibc/$artifact" || fail "$artifact differs from the one made by hand" \
-    'the commands in scripts/bench.sh are not those of `lockstep plan --format json` any more'
+    'the commands in scripts/bench.sh are not those of lockstep plan --format json any more'
 done
 
 with_docker_build

@@ -27,6 +27,19 @@ pub(super) struct BuildArguments {
     pub(super) format: Format,
 }
 
+/// What every command takes that works on environments and has a result to print.
+#[derive(Debug, Args)]
+pub(super) struct EnvironmentArguments {
+    /// Which environments [default: those of `default:`]
+    #[arg(value_name = "ENVIRONMENT")]
+    pub(super) environments: Vec<String>,
+    #[command(flatten)]
+    pub(super) run: RunArguments,
+    /// What is printed on standard output in the end
+    #[arg(long, value_name = "FORMAT", default_value = "text")]
+    pub(super) format: Format,
+}
+
 /// What every command takes that builds.
 #[derive(Debug, Clone, Args)]
 pub(super) struct RunArguments {

@@ -71,9 +71,9 @@ enum Command {
     /// Build host and plugins in one image, load them for real, publish them
     Build(build::BuildArguments),
     /// Load what was built, for real
-    Smoke(smoke::SmokeArguments),
+    Smoke(build::EnvironmentArguments),
     /// Load every host with every plugin of every environment
-    Matrix(matrix::MatrixArguments),
+    Matrix(build::EnvironmentArguments),
     /// Build, cross and serve the sample projects
     Demo(demo::DemoArguments),
     /// Write a commented lockstep.yaml from what is there
