@@ -226,6 +226,23 @@ impl Manifest {
     }
 }
 
+impl From<ArtifactRecord> for Artifact {
+    fn from(record: ArtifactRecord) -> Self {
+        let ArtifactRecord {
+            name,
+            digest,
+            size_bytes,
+            executable,
+        } = record;
+        Self {
+            name,
+            digest,
+            size_bytes,
+            executable,
+        }
+    }
+}
+
 impl From<&Artifact> for ArtifactRecord {
     fn from(artifact: &Artifact) -> Self {
         let Artifact {

@@ -248,16 +248,7 @@ impl Run {
                 action: compiled.action,
                 source: unit.source,
                 dependencies: compiled.fetch,
-                artifacts: compiled
-                    .artifacts
-                    .iter()
-                    .map(|artifact| ArtifactRecord {
-                        name: artifact.name.clone(),
-                        digest: artifact.digest,
-                        size_bytes: artifact.size_bytes,
-                        executable: artifact.executable,
-                    })
-                    .collect(),
+                artifacts: compiled.artifacts.iter().map(ArtifactRecord::from).collect(),
             })
         };
         Manifest {

@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
-use crate::bundle::Artifact;
+use crate::bundle::{Artifact, ArtifactRecord};
 use crate::digest::Digest;
 use crate::name::EnvironmentName;
 
@@ -82,9 +82,9 @@ impl Store {
     #[must_use]
     pub fn compiled_artifacts(&self, key: Digest, names: &[String]) -> Option<Vec<Artifact>> {
         let directory = self.compiled(key);
-        let list: Vec<StoredArtifact> =
+        let list: Vec<ArtifactRecord> =
             serde_json::from_slice(&read_limited(&directory.join(ARTIFACT_LIST)).ok()?).ok()?;
-        let stored: BTreeMap<&str, &StoredArtifact> =
+        let stored: BTreeMap<&str, &ArtifactRecord> =
             list.iter().map(|artifact| (artifact.name.as_str(), artifact)).collect();
         names
             .iter()
@@ -102,7 +102,7 @@ impl Store {
     /// # Errors
     /// When the file system refuses.
     pub fn keep_compiled(&self, key: Digest, directory: &Path, artifacts: &[Artifact]) -> io::Result<()> {
-        let list: Vec<StoredArtifact> = artifacts.iter().cloned().map(StoredArtifact::from).collect();
+        let list: Vec<ArtifactRecord> = artifacts.iter().map(ArtifactRecord::from).collect();
         fs::write(directory.join(ARTIFACT_LIST), serde_json::to_vec_pretty(&list)?)?;
         let target = self.compiled(key);
         if let Some(parent) = target.parent() {
@@ -174,52 +174,6 @@ impl Store {
 
 /// The file in a directory of compiled artifacts that lists them.
 const ARTIFACT_LIST: &str = ".artifacts.json";
-
-/// An artifact in that list.
-#[derive(Debug, Clone, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-struct StoredArtifact {
-    name: String,
-    digest: Digest,
-    size_bytes: u64,
-    executable: bool,
-}
-
-impl From<Artifact> for StoredArtifact {
-    fn from(
-        Artifact {
-            name,
-            digest,
-            size_bytes,
-            executable,
-        }: Artifact,
-    ) -> Self {
-        Self {
-            name,
-            digest,
-            size_bytes,
-            executable,
-        }
-    }
-}
-
-impl From<StoredArtifact> for Artifact {
-    fn from(
-        StoredArtifact {
-            name,
-            digest,
-            size_bytes,
-            executable,
-        }: StoredArtifact,
-    ) -> Self {
-        Self {
-            name,
-            digest,
-            size_bytes,
-            executable,
-        }
-    }
-}
 
 fn read_limited(path: &Path) -> io::Result<Vec<u8>> {
     use io::Read as _;
