@@ -20,6 +20,7 @@ pub mod lock;
 pub mod matrix;
 pub mod name;
 pub mod nearest;
+pub mod network;
 pub mod plan;
 pub mod problem;
 pub mod report;

@@ -1,6 +1,5 @@
 //! Runs mmdebstrap: a recipe in, the tar of a root filesystem out.
 
-use std::collections::BTreeMap;
 use std::fs::{self, File};
 use std::io::{self, Read as _};
 use std::path::Path;
@@ -179,7 +178,7 @@ impl Bootstrap<'_> {
     /// as root in namespaces of its own, so that no mount is left behind either.
     fn command(&self, temporary: &Path, memory_bytes: Option<u64>) -> Command {
         let mut command = Command::new("setpriv");
-        command.env_clear().envs(&self.machine.proxies);
+        command.env_clear().envs(&self.machine.network.proxies);
         command
             .env("PATH", &self.machine.search_path)
             .env("HOME", "/root")
@@ -298,21 +297,14 @@ impl Bootstrap<'_> {
     /// it reaches a network.
     fn setup(&self, number: usize) -> String {
         let certificates = format!("/{NOTES_DIRECTORY}/certificates.crt");
-        let mut variables = BTreeMap::from([
+        let mut variables = self.machine.network.variables(&certificates);
+        let fixed = [
             ("HOME", "/root".to_owned()),
             ("LC_ALL", "C.UTF-8".to_owned()),
             ("PATH", SETUP_PATH.to_owned()),
             ("SOURCE_DATE_EPOCH", self.epoch_seconds.to_string()),
-        ]);
-        for name in ["CARGO_HTTP_CAINFO", "CURL_CA_BUNDLE", "GIT_SSL_CAINFO", "SSL_CERT_FILE"] {
-            variables.insert(name, certificates.clone());
-        }
-        variables.extend(
-            self.machine
-                .proxies
-                .iter()
-                .map(|(name, value)| (name.as_str(), value.clone())),
-        );
+        ];
+        variables.extend(fixed.map(|(name, value)| (name.to_owned(), value)));
         let words: Vec<String> = variables
             .iter()
             .map(|(name, value)| quote(&format!("{name}={value}")))

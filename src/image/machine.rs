@@ -7,25 +7,10 @@ use std::path::{Path, PathBuf};
 use super::error::ImageError;
 use super::mirror::{DEBIAN_KEYRING, Mirrors, debian_mirrors, read_sources};
 use crate::context::Context;
+use crate::network::NetworkSettings;
 
 /// Names the address of a Debian archive, for machines whose apt knows none.
 const MIRROR_VARIABLE: &str = "LOCKSTEP_DEBIAN_MIRROR";
-/// Where systems keep the certificates that they trust, when no variable says so.
-const CERTIFICATE_FILES: &[&str] = &[
-    "etc/ssl/certs/ca-certificates.crt",
-    "etc/pki/tls/certs/ca-bundle.crt",
-    "etc/ssl/cert.pem",
-];
-/// Variables that say how to reach a network, in both spellings that programs use.
-const PROXY_VARIABLES: &[&str] = &[
-    "HTTPS_PROXY",
-    "HTTP_PROXY",
-    "NO_PROXY",
-    "http_proxy",
-    "https_proxy",
-    "no_proxy",
-];
-
 /// The machine as far as images are concerned.
 #[derive(Debug, Clone)]
 pub struct Machine {
@@ -35,13 +20,12 @@ pub struct Machine {
     pub is_root: bool,
     /// As the image specification spells it: `amd64`, `arm64`, …
     pub architecture: &'static str,
-    /// Variables that say how to reach a network.
-    pub proxies: BTreeMap<String, String>,
+    /// How it reaches a network.
+    pub network: NetworkSettings,
     /// How much memory nobody needed when the run started.
     pub available_memory_bytes: u64,
     /// Where programs are searched.
     pub search_path: String,
-    certificates: Option<PathBuf>,
     mirror: Option<String>,
 }
 
@@ -54,25 +38,16 @@ impl Machine {
 
     fn at(root: &Path, variables: &BTreeMap<String, String>, is_root: bool) -> Self {
         let variable = |name: &str| variables.get(name).filter(|value| !value.is_empty());
-        let certificates = variable("SSL_CERT_FILE")
-            .map(PathBuf::from)
-            .into_iter()
-            .chain(CERTIFICATE_FILES.iter().map(|path| root.join(path)))
-            .find(|path| path.is_file());
         Self {
             root: root.to_owned(),
             is_root,
             architecture: architecture(),
-            proxies: PROXY_VARIABLES
-                .iter()
-                .filter_map(|name| Some(((*name).to_owned(), variable(name)?.clone())))
-                .collect(),
+            network: NetworkSettings::of(root, variables),
             available_memory_bytes: std::fs::read_to_string(root.join("proc/meminfo"))
                 .map_or(0, |text| available_memory_bytes(&text)),
             search_path: variable("PATH")
                 .cloned()
                 .unwrap_or_else(|| "/usr/sbin:/usr/bin:/sbin:/bin".to_owned()),
-            certificates,
             mirror: variable(MIRROR_VARIABLE).cloned(),
         }
     }
@@ -108,7 +83,7 @@ impl Machine {
     /// The certificates that the machine trusts, for networks that intercept TLS.
     #[must_use]
     pub fn certificates(&self) -> Option<Vec<u8>> {
-        std::fs::read(self.certificates.as_ref()?).ok()
+        std::fs::read(self.network.ca_bundle.as_ref()?).ok()
     }
 
     /// The names that the machine itself gives to addresses.
@@ -182,7 +157,10 @@ mod tests {
         ]);
         let machine = Machine::at(root.path(), &named, false);
         assert_eq!(machine.debian().unwrap().archive, "http://m.example");
-        assert_eq!(machine.proxies, variables(&[("https_proxy", "http://p.example")]));
+        assert_eq!(
+            machine.network.proxies,
+            variables(&[("https_proxy", "http://p.example")])
+        );
     }
 
     #[test]

@@ -5,8 +5,8 @@ use std::path::Path;
 
 use tokio_util::sync::CancellationToken;
 
+use super::RunError;
 use super::container::in_memory;
-use super::{NetworkSettings, RunError};
 use crate::config::{Project, RecipeReference};
 use crate::context::Context;
 use crate::digest::{Digest, Hasher};
@@ -21,6 +21,7 @@ use crate::image::{
     Builtin, ImageCache, ImageError, LocalImage, Machine, MakeRequest, Recipe, RecipeFiles, make, provide,
 };
 use crate::lock::{self, Package};
+use crate::network::NetworkSettings;
 use crate::problem::Problem;
 use crate::report::Failure;
 use crate::source::{Owner, SourceError, SourceTree};

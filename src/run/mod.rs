@@ -12,7 +12,6 @@ mod lock_check;
 mod making;
 mod matched;
 mod matrix;
-mod network;
 mod seal;
 mod serve;
 mod smoke;
@@ -22,6 +21,7 @@ mod store;
 mod tests;
 mod toolchains;
 
+use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use tokio_util::sync::CancellationToken;
@@ -33,6 +33,7 @@ use crate::engine::sweep::{label_values, sweep};
 use crate::engine::{Engine, EngineFacts, Labels};
 use crate::event::{Event, Events, Stage, StepId};
 use crate::name::EnvironmentName;
+use crate::network::NetworkSettings;
 use crate::state::ProjectLock;
 
 pub use build::{BuildReport, EnvironmentReport, UnitReport};
@@ -40,7 +41,6 @@ pub use error::{RunError, StepEnd, StepFailure, from_engine};
 pub use images::LockReport;
 pub use lock_check::check_lock;
 pub use making::MakeError;
-pub use network::NetworkSettings;
 pub use serve::Served;
 pub use smoke::SmokeReport;
 pub use sources::plan_only;
@@ -94,7 +94,7 @@ impl Run {
             owner: labels::owner(&context, &project.directory),
             store: Store::new(lock.directory()),
             shared: Store::new(&context.cache_directory),
-            network: NetworkSettings::of(&context),
+            network: NetworkSettings::of(Path::new("/"), &context.variables),
             new_volumes: Mutex::default(),
             project,
             context,

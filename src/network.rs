@@ -2,16 +2,14 @@
 //! and the proxies.
 
 use std::collections::BTreeMap;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
-use crate::context::Context;
-
-/// Where distributions keep the CA bundle: Debian and Alpine, Fedora, openSUSE.
+/// Where distributions keep the CA bundle, below the root: Debian and Alpine, Fedora, openSUSE.
 const CA_BUNDLES: &[&str] = &[
-    "/etc/ssl/certs/ca-certificates.crt",
-    "/etc/pki/tls/certs/ca-bundle.crt",
-    "/etc/ssl/ca-bundle.pem",
-    "/etc/ssl/cert.pem",
+    "etc/ssl/certs/ca-certificates.crt",
+    "etc/pki/tls/certs/ca-bundle.crt",
+    "etc/ssl/ca-bundle.pem",
+    "etc/ssl/cert.pem",
 ];
 /// The variables that name a CA bundle for OpenSSL and Go, curl, git and cargo.
 const CA_VARIABLES: &[&str] = &["SSL_CERT_FILE", "CURL_CA_BUNDLE", "GIT_SSL_CAINFO", "CARGO_HTTP_CAINFO"];
@@ -37,27 +35,19 @@ pub struct NetworkSettings {
 }
 
 impl NetworkSettings {
-    /// What `context` tells of it.
+    /// What variables and files tell of it; `root` is `/`, or another directory in tests.
     #[must_use]
-    pub fn of(context: &Context) -> Self {
-        let named = context
-            .variables
-            .get("SSL_CERT_FILE")
-            .filter(|path| !path.is_empty())
-            .map(PathBuf::from);
-        let usual = CA_BUNDLES.iter().map(PathBuf::from);
+    pub fn of(root: &Path, variables: &BTreeMap<String, String>) -> Self {
+        let set = |name: &str| variables.get(name).filter(|value| !value.is_empty());
+        let named = set("SSL_CERT_FILE").map(PathBuf::from);
+        let usual = CA_BUNDLES.iter().map(|path| root.join(path));
         let small = |path: &PathBuf| {
             path.metadata()
                 .is_ok_and(|file| file.is_file() && file.len() <= CA_BUNDLE_LIMIT_BYTES)
         };
         let proxies = PROXY_VARIABLES
             .iter()
-            .filter_map(|name| {
-                context
-                    .variables
-                    .get(*name)
-                    .map(|value| ((*name).to_owned(), value.clone()))
-            })
+            .filter_map(|name| Some(((*name).to_owned(), set(name)?.clone())))
             .collect();
         Self {
             ca_bundle: named.into_iter().chain(usual).find(small),
