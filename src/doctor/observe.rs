@@ -15,7 +15,8 @@ use super::facts::{Bootstrap, EngineState, Facts, Leftovers, LockState, Mirror, 
 use super::{apt, machine};
 use crate::context::Context;
 use crate::engine::{Engine, EngineError, Labels};
-use crate::run::{NetworkSettings, labels};
+use crate::network::NetworkSettings;
+use crate::run::labels;
 
 /// How long a mirror may take to accept a connection.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(4);
@@ -73,7 +74,7 @@ pub async fn observe(observed: Observed<'_>) -> Facts {
             .filter(|path| path.exists()),
         _ => None,
     };
-    let network = NetworkSettings::of(context);
+    let network = NetworkSettings::of(Path::new("/"), &context.variables);
     let engine_space = data.and_then(machine::space);
     let (mirrors, version, compose) = tokio::join!(mirrors(), command("mmdebstrap", &["--version"]), compose());
     let bootstrap = Bootstrap {
@@ -209,8 +210,11 @@ mod tests {
     async fn a_mirror_answers_or_does_not() {
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = format!("http://{}", listener.local_addr().unwrap());
-        assert_eq!(mirror(address.clone(), "").await.failure, None);
-        drop(listener);
+        assert_eq!(mirror(address, "").await.failure, None);
+        // Held but not listened on: a port that was let go may be another test's the next moment.
+        let silent = tokio::net::TcpSocket::new_v4().unwrap();
+        silent.bind("127.0.0.1:0".parse().unwrap()).unwrap();
+        let address = format!("http://{}", silent.local_addr().unwrap());
         assert!(mirror(address, "").await.failure.is_some());
     }
 
