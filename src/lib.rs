@@ -13,6 +13,7 @@ pub mod doctor;
 pub mod engine;
 pub mod event;
 pub mod exit;
+pub mod facts;
 pub mod image;
 pub mod init;
 pub mod language;

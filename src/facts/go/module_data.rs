@@ -1,0 +1,149 @@
+//! What a plugin hands to the host's runtime: its `moduledata`. No symbol leads there in a file that was stripped, but the
+//! relocations of the table of packages do.
+
+use std::collections::BTreeMap;
+
+use super::package::{Hash, PackageHash};
+use crate::facts::Elf;
+use crate::facts::elf::{Class, Data, RelocationClass};
+
+/// The prefixes of the symbols that the table's entries refer to, since Go 1.20 and before it.
+const HASH_PREFIXES: [&[u8]; 2] = [b"go:link.pkghash.", b"go.link.pkghash."];
+/// The end of the runtime's list of modules. A plugin appends itself there before anything else of it runs.
+const LAST_MODULE: &[u8] = b"runtime.lastmoduledatap";
+const HASH_LIMIT_BYTES: u64 = 64;
+const PLUGIN_PATH_LIMIT_BYTES: u64 = 4096;
+
+/// What the runtime learns of a plugin when it is loaded.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct ModuleData {
+    /// The packages whose hashes are compared, in the order in which they are. Empty for what is no plugin.
+    pub checked: Vec<PackageHash>,
+    /// The name by which the runtime knows the plugin; a second one with the same name is refused.
+    pub plugin_path: Option<String>,
+    /// Whether it appends itself to the list of the runtime that comes first, which is the host's. One whose own symbols
+    /// come first has a list of its own, and the host's runtime sees nothing of it.
+    pub is_handed_over: bool,
+}
+
+/// Reads what the relocations lead to.
+pub(super) fn read(elf: &Elf, packages: &BTreeMap<String, Hash>) -> ModuleData {
+    let is_symbolic = elf.dynamic.as_ref().is_some_and(|dynamic| dynamic.is_symbolic());
+    let mut is_handed_over = false;
+    let mut entries: Vec<(u64, String)> = Vec::new();
+    for relocation in elf.relocations().filter(|relocation| relocation.symbol != 0) {
+        let Some(symbol) = elf.symbol(relocation.symbol) else {
+            continue;
+        };
+        if symbol.name == LAST_MODULE {
+            is_handed_over = !is_symbolic;
+        } else if relocation.class == RelocationClass::Absolute
+            && let Some(package) = HASH_PREFIXES
+                .iter()
+                .find_map(|prefix| symbol.name.strip_prefix(*prefix))
+        {
+            entries.push((relocation.offset, String::from_utf8_lossy(package).into_owned()));
+        }
+    }
+    entries.sort();
+    entries.dedup();
+    if entries.is_empty() {
+        return ModuleData {
+            is_handed_over,
+            ..ModuleData::default()
+        };
+    }
+    let words = Words::new(elf);
+    // An entry is a name (address, length), the hash when it was linked (the same), and where the hash at run time is.
+    let width = words.width();
+    let linked_hash = |place: u64| {
+        let bytes = words.string(place.checked_sub(2 * width)?, HASH_LIMIT_BYTES)?;
+        Some(Hash(bytes.into()))
+    };
+    let table = entries.first().and_then(|(place, _)| place.checked_sub(4 * width));
+    let count = entries.len() as u64;
+    let plugin_path = table.and_then(|table| plugin_path(&words, table, count));
+    let checked = entries
+        .into_iter()
+        .map(|(place, package)| PackageHash {
+            hash: linked_hash(place).or_else(|| packages.get(&package).cloned()),
+            package,
+        })
+        .collect();
+    ModuleData {
+        checked,
+        plugin_path,
+        is_handed_over,
+    }
+}
+
+/// The slice of the table in the module's data has the table's address and twice its length, and the path is before it.
+fn plugin_path(words: &Words<'_>, table: u64, count: u64) -> Option<String> {
+    let width = words.width();
+    let is_slice = |place: u64| {
+        let number = |index: u64| words.word(place.checked_add(index * width)?);
+        words.pointer(place) == Some(table) && number(1) == Some(count) && number(2) == Some(count)
+    };
+    let place = words
+        .relative
+        .iter()
+        .map(|(place, _)| *place)
+        .find(|place| is_slice(*place))?;
+    let path = words.string(place.checked_sub(2 * width)?, PLUGIN_PATH_LIMIT_BYTES)?;
+    Some(String::from_utf8_lossy(path).into_owned())
+}
+
+/// Words of a file as they are once it is loaded at address 0.
+pub(super) struct Words<'a> {
+    elf: &'a Elf,
+    /// The words that are relocated by the load address: where, and the addend; sorted.
+    relative: Vec<(u64, i64)>,
+}
+
+impl<'a> Words<'a> {
+    pub(super) fn new(elf: &'a Elf) -> Self {
+        let relative = elf
+            .relocations()
+            .filter(|relocation| relocation.class == RelocationClass::Relative);
+        let mut relative: Vec<(u64, i64)> = relative
+            .map(|relocation| (relocation.offset, relocation.addend))
+            .collect();
+        relative.sort_unstable();
+        Self { elf, relative }
+    }
+
+    /// The size of a word, in bytes.
+    pub(super) fn width(&self) -> u64 {
+        match self.elf.header.layout.class {
+            Class::Elf32 => 4,
+            Class::Elf64 => 8,
+        }
+    }
+
+    /// The word in the file.
+    fn word(&self, place: u64) -> Option<u64> {
+        let bytes = self.elf.at(place, self.width())?;
+        let is_big = self.elf.header.layout.data == Data::Big;
+        let ordered = bytes.iter().enumerate().map(|(index, byte)| {
+            let shift = if is_big { bytes.len() - 1 - index } else { index };
+            u64::from(*byte) << (8 * shift)
+        });
+        Some(ordered.fold(0, |word, part| word | part))
+    }
+
+    /// The address in a word. The addend is in the place itself where the relocation has none.
+    pub(super) fn pointer(&self, place: u64) -> Option<u64> {
+        let found = self.relative.binary_search_by_key(&place, |(place, _)| *place);
+        match found.map(|index| self.relative[index].1) {
+            Ok(addend) if addend != 0 => u64::try_from(addend).ok(),
+            _ => self.word(place),
+        }
+    }
+
+    /// A string of Go: an address and a length.
+    pub(super) fn string(&self, place: u64, limit: u64) -> Option<&'a [u8]> {
+        let address = self.pointer(place)?;
+        let len = self.word(place.checked_add(self.width())?)?;
+        (len <= limit).then(|| self.elf.at(address, len)).flatten()
+    }
+}
