@@ -25,6 +25,7 @@ pub mod network;
 pub mod plan;
 pub mod problem;
 pub mod report;
+pub mod rootfs;
 pub mod run;
 pub mod smoke;
 pub mod source;

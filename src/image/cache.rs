@@ -134,6 +134,14 @@ impl ImageCache {
         })
     }
 
+    /// The tars of layers, in the order in which they were asked for; none if one is not here.
+    #[must_use]
+    pub fn layers(&self, diff_ids: &[Digest]) -> Option<Vec<PathBuf>> {
+        let paths = diff_ids.iter().map(|diff_id| self.layer_path(*diff_id));
+        let paths: Vec<PathBuf> = paths.collect();
+        (!paths.is_empty() && paths.iter().all(|path| path.is_file())).then_some(paths)
+    }
+
     /// Notes an image whose layers are in the cache.
     pub(super) fn insert(&self, image: &LocalImage) -> Result<(), ImageError> {
         let record = Record {

@@ -109,7 +109,7 @@ pub fn compare_paths(left: &[u8], right: &[u8]) -> Ordering {
 
 /// A relative path without `.` and empty parts, and empty for the root itself; none when it leads outside.
 #[must_use]
-pub(super) fn clean_path(path: &[u8]) -> Option<Vec<u8>> {
+pub fn clean_path(path: &[u8]) -> Option<Vec<u8>> {
     let mut clean = Vec::with_capacity(path.len());
     for part in path.split(|byte| *byte == b'/') {
         match part {
@@ -128,7 +128,7 @@ pub(super) fn clean_path(path: &[u8]) -> Option<Vec<u8>> {
 
 /// The directory that a path is in, and the last part.
 #[must_use]
-pub(super) fn split_path(path: &[u8]) -> (&[u8], &[u8]) {
+pub fn split_path(path: &[u8]) -> (&[u8], &[u8]) {
     match path.iter().rposition(|byte| *byte == b'/') {
         Some(slash) => (&path[..slash], &path[slash + 1..]),
         None => (b"", path),

@@ -1,7 +1,7 @@
 //! Reads a root filesystem's tar: ustar, pax and GNU's long names.
 
 use std::collections::BTreeMap;
-use std::io::{self, Read};
+use std::io::{self, Read, Seek};
 
 use super::LayerError;
 use super::entry::{Entry, EntryKind, clean_path};
@@ -17,6 +17,8 @@ pub(super) const ATTRIBUTE_PREFIX: &str = "SCHILY.xattr.";
 
 /// Takes each entry with its content.
 pub(super) type Visit<'a> = dyn FnMut(Entry, &mut dyn Read) -> Result<(), LayerError> + 'a;
+/// Takes each entry with the place of its content, in bytes from the beginning of the tar, and the content.
+type VisitAt<'a> = dyn FnMut(Entry, u64, &mut dyn Read) -> Result<(), LayerError> + 'a;
 
 /// Calls `visit` with every entry but the root itself, in the tar's order.
 ///
@@ -24,10 +26,26 @@ pub(super) type Visit<'a> = dyn FnMut(Entry, &mut dyn Read) -> Result<(), LayerE
 /// [`LayerError`] for what is no tar or leads outside the root, and what `visit` fails with.
 pub fn read_tar(reader: impl Read, visit: &mut Visit<'_>) -> Result<(), LayerError> {
     let mut archive = tar::Archive::new(reader);
+    let entries = archive.entries().map_err(LayerError::Read)?;
+    read_entries(entries, &mut |entry, _, content| visit(entry, content))
+}
+
+/// The same for a tar that need not be read through: what `visit` does not read of a content is passed over, and may be
+/// missing.
+///
+/// # Errors
+/// As [`read_tar`].
+pub fn read_tar_in_place(reader: impl Read + Seek, visit: &mut VisitAt<'_>) -> Result<(), LayerError> {
+    let mut archive = tar::Archive::new(reader);
+    let entries = archive.entries_with_seek().map_err(LayerError::Read)?;
+    read_entries(entries, visit)
+}
+
+fn read_entries<R: Read>(entries: tar::Entries<'_, R>, visit: &mut VisitAt<'_>) -> Result<(), LayerError> {
     let mut extended = Extended::default();
     let mut count = 0;
     // Raw, because the library takes a line end in an attribute's value for the end of the attribute.
-    for entry in archive.entries().map_err(LayerError::Read)?.raw(true) {
+    for entry in entries.raw(true) {
         let mut entry = entry.map_err(LayerError::Read)?;
         count += 1;
         if count > ENTRY_LIMIT_COUNT {
@@ -43,7 +61,7 @@ pub fn read_tar(reader: impl Read, visit: &mut Visit<'_>) -> Result<(), LayerErr
             _ => {
                 let header = entry.header().clone();
                 if let Some(found) = std::mem::take(&mut extended).entry(&header)? {
-                    visit(found, &mut entry)?;
+                    visit(found, entry.raw_file_position(), &mut entry)?;
                 }
             }
         }

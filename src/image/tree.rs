@@ -9,9 +9,9 @@ use super::read::read_tar;
 use crate::digest::Digest;
 
 /// How a layer says that a path of a lower one is gone (image specification, layer.md, "Whiteouts").
-pub(super) const WHITEOUT_PREFIX: &[u8] = b".wh.";
+pub const WHITEOUT_PREFIX: &[u8] = b".wh.";
 /// How a layer says that all that a lower one has in a directory is gone.
-const OPAQUE_WHITEOUT: &[u8] = b".wh..wh..opq";
+pub const OPAQUE_WHITEOUT: &[u8] = b".wh..wh..opq";
 
 /// What is at a path.
 #[derive(Debug, Clone, PartialEq, Eq)]

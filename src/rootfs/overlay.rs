@@ -1,0 +1,176 @@
+//! Files of this machine put into a root: those that are checked, as if they had been copied in beside each other.
+
+use std::collections::BTreeMap;
+use std::io;
+use std::path::{Component, Path, PathBuf};
+use std::sync::Arc;
+
+use bytes::Bytes;
+
+use super::{DirectoryRoot, Found, LookError, RootFs};
+use crate::facts::elf::{Elf, Unreadable};
+
+/// The directory in the root that stands for the directory of a file outside of it.
+pub const FILES_DIRECTORY: &str = "/lockstep/files";
+/// What the device of the files that are put in is called; no file system has it.
+const DEVICE: u64 = u64::MAX;
+
+/// A root with files put in.
+pub struct OverlayRoot {
+    base: Option<Box<dyn RootFs>>,
+    /// This machine, from its top.
+    machine: DirectoryRoot,
+    /// Files that were put in: the path in the root, the path on this machine.
+    files: BTreeMap<String, String>,
+}
+
+impl OverlayRoot {
+    /// Takes a root, or none.
+    ///
+    /// # Errors
+    /// When this machine's own root cannot be opened.
+    pub fn new(base: Option<Box<dyn RootFs>>) -> io::Result<Self> {
+        Ok(Self {
+            base,
+            machine: DirectoryRoot::open(Path::new("/"))?,
+            files: BTreeMap::new(),
+        })
+    }
+
+    /// Where a file of this machine is in the root. A file inside the root's own directory is at its path there; its last part may
+    /// be a link, which is left as it is. Others are put beside each other, by directory if names would collide.
+    pub fn put(&mut self, file: &Path) -> String {
+        let file = normalised(file);
+        if let Some(inside) = self.base.as_ref().and_then(|base| base.seen_at(&file)) {
+            return inside;
+        }
+        let on_machine = file.to_string_lossy().into_owned();
+        if let Some((placed, _)) = self.files.iter().find(|(_, known)| **known == on_machine) {
+            return placed.clone();
+        }
+        let name = file.file_name().unwrap_or_default().to_string_lossy().into_owned();
+        let mut path = format!("{FILES_DIRECTORY}/{name}");
+        let mut number = 1_u64;
+        while self.files.contains_key(&path) {
+            number += 1;
+            path = format!("{FILES_DIRECTORY}/{number}/{name}");
+        }
+        self.files.insert(path.clone(), on_machine);
+        path
+    }
+
+    /// Whether there is a root below the files.
+    #[must_use]
+    pub fn has_base(&self) -> bool {
+        self.base.is_some()
+    }
+
+    /// The file that was put in at a path.
+    fn put_in(&self, path: &str) -> Option<Result<Found, LookError>> {
+        let place = self.files.keys().position(|known| known == path)?;
+        let on_machine = &self.files[path];
+        let found = self.machine.look(on_machine).map(|found| Found {
+            id: (DEVICE, place as u64),
+            path: path.to_owned(),
+            // Whoever copies it in makes it executable.
+            mode: found.mode | 0o555,
+            ..found
+        });
+        Some(found)
+    }
+
+    fn on_machine(&self, found: &Found) -> Option<Found> {
+        (found.id.0 == DEVICE).then_some(())?;
+        self.machine.look(self.files.get(&found.path)?).ok()
+    }
+}
+
+impl RootFs for OverlayRoot {
+    fn look(&self, path: &str) -> Result<Found, LookError> {
+        let path = lexical(path);
+        if let Some(found) = self.put_in(&path) {
+            return found;
+        }
+        match &self.base {
+            Some(base) => base.look(&path),
+            None => Err(LookError::NotFound),
+        }
+    }
+
+    fn object(&self, found: &Found) -> Option<Result<Arc<Elf>, Unreadable>> {
+        match self.on_machine(found) {
+            Some(found) => self.machine.object(&found),
+            None => self.base.as_ref()?.object(found),
+        }
+    }
+
+    fn bytes(&self, found: &Found, limit: u64) -> Option<Bytes> {
+        match self.on_machine(found) {
+            Some(found) => self.machine.bytes(&found, limit),
+            None => self.base.as_ref()?.bytes(found, limit),
+        }
+    }
+
+    fn list(&self, directory: &str) -> Vec<String> {
+        self.base.as_ref().map_or_else(Vec::new, |base| base.list(directory))
+    }
+
+    fn variables(&self) -> &[(String, String)] {
+        self.base.as_ref().map_or(&[], |base| base.variables())
+    }
+}
+
+/// A path without `.` and doubled slashes, for files that were put in; `..` is left, since links decide what it means.
+fn lexical(path: &str) -> String {
+    let parts: Vec<&str> = path
+        .split('/')
+        .filter(|part| !part.is_empty() && *part != ".")
+        .collect();
+    format!("/{}", parts.join("/"))
+}
+
+/// An absolute path without `.`; the caller has made it absolute.
+fn normalised(path: &Path) -> PathBuf {
+    path.components().filter(|part| *part != Component::CurDir).collect()
+}
+
+impl std::fmt::Debug for OverlayRoot {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        formatter
+            .debug_struct("OverlayRoot")
+            .field("files", &self.files)
+            .finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::FileKind;
+    use super::*;
+
+    #[test]
+    fn files_are_beside_each_other_and_those_inside_stay_where_they_are() {
+        let directory = tempfile::tempdir().unwrap();
+        let root = directory.path().join("root");
+        std::fs::create_dir_all(root.join("opt")).unwrap();
+        std::fs::create_dir_all(directory.path().join("other")).unwrap();
+        for file in ["root/opt/host", "a.so", "other/a.so"] {
+            std::fs::write(directory.path().join(file), file).unwrap();
+        }
+        let base: Box<dyn RootFs> = Box::new(DirectoryRoot::open(&root).unwrap());
+        let mut overlay = OverlayRoot::new(Some(base)).unwrap();
+        assert_eq!(overlay.put(&root.join("opt/host")), "/opt/host");
+        assert_eq!(overlay.put(&directory.path().join("a.so")), "/lockstep/files/a.so");
+        assert_eq!(
+            overlay.put(&directory.path().join("other/a.so")),
+            "/lockstep/files/2/a.so"
+        );
+        let first = overlay.look("/lockstep/files/./a.so").unwrap();
+        let second = overlay.look("/lockstep/files/2/a.so").unwrap();
+        assert_eq!(first.kind, FileKind::File);
+        assert_ne!(first.id, second.id);
+        assert_eq!(overlay.bytes(&second, 100).unwrap().as_ref(), b"other/a.so");
+        assert_eq!(overlay.look("/opt/host").unwrap().len, 13);
+        assert_eq!(overlay.look("/lockstep/files/none"), Err(LookError::NotFound));
+    }
+}
