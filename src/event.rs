@@ -20,6 +20,8 @@ pub enum Stage {
     Compile,
     /// Artifacts become a bundle.
     Collect,
+    /// What loading the artifacts will come to is predicted.
+    Check,
     /// The artifacts are loaded for real.
     Smoke,
     /// Bundle, shared volume and matched image are published.
@@ -34,6 +36,7 @@ impl fmt::Display for Stage {
             Self::Loader => "loader",
             Self::Compile => "compile",
             Self::Collect => "collect",
+            Self::Check => "check",
             Self::Smoke => "smoke",
             Self::Seal => "bundle",
         })

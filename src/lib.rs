@@ -4,6 +4,7 @@
 //! The flow is the order of the modules below; `ARCHITECTURE.md` says what each may and may not do.
 
 pub mod bundle;
+pub mod check;
 pub mod clean;
 pub mod cli;
 pub mod config;
@@ -16,6 +17,7 @@ pub mod exit;
 pub mod facts;
 pub mod image;
 pub mod init;
+pub mod inspect;
 pub mod language;
 pub mod lock;
 pub mod matrix;

@@ -119,7 +119,16 @@ fn every_way_to_fail_is_told_apart_and_all_at_once() {
         sample.configure(&plugins, "");
         let text = sample.read("lockstep.yaml").unwrap();
         sample.write("lockstep.yaml", &text.replace("answer 42", "answer 43"));
-        let told = sample.build(5);
+        // What files can tell is told before anything is loaded; what only happens is left to the smoke test.
+        let predicted = sample.build(1);
+        for finding in [
+            "refuse[symbol-not-found]: `undefined.so`",
+            "refuse[contract-symbol]: `symbolless.so`",
+        ] {
+            assert!(predicted.contains(finding), "{finding} is not in {predicted}");
+        }
+        assert!(predicted.contains("6 plugins: 2 refuse · 4 ok"), "{predicted}");
+        let told = sample.build_unchecked(5);
         let line = |name: &str| {
             told.lines()
                 .find(|line| line.contains(&format!("{name}.so: ")))
@@ -169,12 +178,17 @@ fn a_first_build_that_fails_leaves_nothing() {
         );
 
         sample.write("good/good.c", "int plugin_question;\n");
-        sample.build(5);
-        sample.assert_nothing_left(&[]);
-        assert_eq!(
-            (sample.read("lockstep.lock"), sample.path().join("dist").exists()),
-            (None, false)
-        );
+        for (told, code) in [
+            (sample.build(1), "contract-symbol"),
+            (sample.build_unchecked(5), "smoke"),
+        ] {
+            assert!(told.contains(code), "{told}");
+            sample.assert_nothing_left(&[]);
+            assert_eq!(
+                (sample.read("lockstep.lock"), sample.path().join("dist").exists()),
+                (None, false)
+            );
+        }
     });
 }
 

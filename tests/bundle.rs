@@ -215,6 +215,8 @@ fn bundle(content: &[u8]) -> (tempfile::TempDir, Manifest) {
             abi: "c".to_owned(),
             symbols: Vec::new(),
             calls: Vec::new(),
+            flags: None,
+            scope: None,
         },
         units: vec![unit],
         smoke: None,

@@ -6,7 +6,9 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 
 use super::Artifact;
-use crate::config::{Abi, Argument, Contract, LanguageName, Loader, Project, Returns, SmokeKind, UnitRole};
+use crate::config::{
+    Abi, Argument, BindingTime, Contract, LanguageName, Loader, Project, Returns, ScopeFlag, SmokeKind, UnitRole,
+};
 use crate::digest::Digest;
 use crate::name::{EnvironmentName, ProjectName, UnitName};
 
@@ -103,6 +105,12 @@ pub struct ContractRecord {
     pub symbols: Vec<String>,
     /// What is called on every plugin, in order.
     pub calls: Vec<CallRecord>,
+    /// `now` or `lazy`, if the contract says it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub flags: Option<String>,
+    /// `local` or `global`, if the contract says it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub scope: Option<String>,
 }
 
 /// One call on a plugin.
@@ -287,6 +295,20 @@ impl From<&Contract> for ContractRecord {
             abi: abi.to_owned(),
             symbols: contract.symbols.clone(),
             calls: calls.collect(),
+            flags: contract.flags.map(|flags| {
+                match flags {
+                    BindingTime::Now => "now",
+                    BindingTime::Lazy => "lazy",
+                }
+                .to_owned()
+            }),
+            scope: contract.scope.map(|scope| {
+                match scope {
+                    ScopeFlag::Local => "local",
+                    ScopeFlag::Global => "global",
+                }
+                .to_owned()
+            }),
         }
     }
 }
@@ -370,6 +392,8 @@ pub(super) mod tests {
                     arguments: vec![ArgumentRecord::String("World".to_owned()), ArgumentRecord::Integer(1)],
                     returns: "string".to_owned(),
                 }],
+                flags: None,
+                scope: None,
             },
             units: artifacts.iter().enumerate().map(unit).collect(),
             smoke: Some(SmokeRecord {

@@ -49,6 +49,12 @@ pub(super) struct RunArguments {
     /// How many units are compiled side by side [default: the number of processors]
     #[arg(long, short, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=256))]
     pub(super) jobs: Option<u16>,
+    /// A code of `check` whose findings stop nothing
+    #[arg(long, value_name = "CODE", value_parser = super::check::code)]
+    pub(super) allow: Vec<String>,
+    /// Predict nothing: the smoke test alone decides
+    #[arg(long)]
+    pub(super) no_check: bool,
 }
 
 impl RunArguments {
@@ -56,6 +62,8 @@ impl RunArguments {
         Options {
             jobs: self.jobs.map_or(world.context.processors, usize::from),
             locked: self.locked,
+            check: !self.no_check,
+            allowed: self.allow.iter().cloned().collect(),
         }
     }
 }

@@ -1,5 +1,7 @@
 //! `lockstep lock`: writes, refreshes or verifies the lock.
 
+use std::collections::BTreeSet;
+
 use clap::Args;
 
 use super::World;
@@ -32,7 +34,12 @@ pub(super) fn lock(arguments: &LockArguments, world: &World) -> Result<Exit, Sto
     }
     let asked: Vec<String> = arguments.update.clone().flatten().into_iter().collect();
     let environments = crate::plan::select(&project, &asked)?;
-    let options = Options { jobs: 1, locked: false };
+    let options = Options {
+        jobs: 1,
+        locked: false,
+        check: false,
+        allowed: BTreeSet::new(),
+    };
     let update = arguments.update.is_some();
     let report = with_run(project, options, world, async |run: &Run| {
         run.lock(&environments, update).await

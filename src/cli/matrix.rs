@@ -19,10 +19,12 @@ pub(super) fn matrix(arguments: &EnvironmentArguments, world: &World) -> Result<
         Format::Json => world.print_json(&matrix)?,
         Format::Text => world.printer.data(&render(&matrix)),
     }
-    // What crosses environments may fail; what is of one environment may not.
-    Ok(if matrix.broken().next().is_none() {
-        Exit::Ok
-    } else {
+    // What crosses environments may fail; what is of one environment may not, and nothing may come as a surprise.
+    Ok(if matrix.broken().next().is_some() {
         Exit::Smoke
+    } else if matrix.disagreements().next().is_some() {
+        Exit::Findings
+    } else {
+        Exit::Ok
     })
 }

@@ -1,10 +1,14 @@
 //! The command line: arguments in, exit code out. One file a command.
 
 mod build;
+mod check;
+mod check_project;
 mod clean;
 mod demo;
 mod doctor;
+mod explain;
 mod init;
+mod inspect;
 mod lock;
 mod matrix;
 mod plan;

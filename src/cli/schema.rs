@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use clap::{Args, CommandFactory as _, Parser, Subcommand, ValueEnum};
 
 use super::stop::Stop;
-use super::{World, build, clean, demo, doctor, init, lock, matrix, plan, shell, smoke};
+use super::{World, build, check, clean, demo, doctor, explain, init, inspect, lock, matrix, plan, shell, smoke};
 use crate::exit::Exit;
 use crate::report::Progress;
 
@@ -72,6 +72,12 @@ enum Command {
     Build(build::BuildArguments),
     /// Load what was built, for real
     Smoke(build::EnvironmentArguments),
+    /// Predict from the files what loading them will come to
+    Check(check::CheckArguments),
+    /// Say what a file or an image was built with
+    Inspect(inspect::InspectArguments),
+    /// Say what a finding means and what to do
+    Explain(explain::ExplainArguments),
     /// Load every host with every plugin of every environment
     Matrix(build::EnvironmentArguments),
     /// Build, cross and serve the sample projects
@@ -101,6 +107,9 @@ pub(super) fn dispatch(line: CommandLine, world: &World) -> Result<Exit, Stop> {
         Command::Lock(arguments) => lock::lock(&arguments, world),
         Command::Build(arguments) => build::build(&arguments, world),
         Command::Smoke(arguments) => smoke::smoke(&arguments, world),
+        Command::Check(arguments) => check::check(&arguments, world),
+        Command::Inspect(arguments) => inspect::inspect(&arguments, world),
+        Command::Explain(arguments) => explain::explain(&arguments, world),
         Command::Matrix(arguments) => matrix::matrix(&arguments, world),
         Command::Demo(arguments) => demo::demo(&arguments, world),
         Command::Init(arguments) => init::init(&arguments, world),

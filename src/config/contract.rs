@@ -6,11 +6,11 @@ use crate::nearest::nearest;
 use crate::yaml::{Decoded, Fields, Value};
 
 use super::fit;
-use super::project::{Abi, Argument, Call, Contract, Loader, Returns};
+use super::project::{Abi, Argument, BindingTime, Call, Contract, Loader, Returns, ScopeFlag};
 use super::scope::{Spoken, claim};
 
 /// The keys of a contract.
-const KEYS: &[&str] = &["loader", "abi", "symbols", "calls"];
+const KEYS: &[&str] = &["loader", "abi", "symbols", "calls", "flags", "scope"];
 /// The keys of a call.
 const CALL_KEYS: &[&str] = &["symbol", "args", "returns"];
 /// What the smoke loader passes: as many as every calling convention that matters has registers for.
@@ -19,9 +19,7 @@ const ARGUMENTS_LIMIT_COUNT: usize = 4;
 /// `languages` are the units', as far as they are known.
 pub(super) fn contract(value: Value<'_>, languages: &[Spoken<'_>]) -> Decoded<Contract> {
     value.fields("a contract", KEYS, |fields| {
-        let loader = fields.required("loader", "`dlopen` or `go`", |value| {
-            value.one_of("loader", &[("dlopen", Loader::Dlopen), ("go", Loader::Go)])
-        });
+        let loader = fields.required("loader", "`dlopen` or `go`", loader);
         let abi = fields.required("abi", "`c`, `cxx`, `rust` or `go`", abi);
         let fit = match (loader, abi) {
             (Ok(loader), Ok((abi, place))) => fit::check(loader, abi, place, languages),
@@ -31,14 +29,86 @@ pub(super) fn contract(value: Value<'_>, languages: &[Spoken<'_>]) -> Decoded<Co
         let calls = fields.or("calls", Vec::new(), |value| {
             value.list(|item| call(item, symbols.as_deref().ok()))
         });
+        let flags = fields.optional("flags", flags);
+        let scope = fields.optional("scope", scope);
         fit?;
         Ok(Contract {
             loader: loader?,
             abi: abi?.0,
             symbols: symbols?,
             calls: calls?,
+            flags: flags?,
+            scope: scope?,
         })
     })
+}
+
+/// What a check must know of a contract; what is none was not said.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct CheckContract {
+    /// `loader:`.
+    pub loader: Option<Loader>,
+    /// `abi:`.
+    pub abi: Option<Abi>,
+    /// `symbols:`.
+    pub symbols: Vec<String>,
+    /// `flags:`.
+    pub flags: Option<BindingTime>,
+    /// `scope:`.
+    pub scope: Option<ScopeFlag>,
+}
+
+impl From<&Contract> for CheckContract {
+    fn from(contract: &Contract) -> Self {
+        Self {
+            loader: Some(contract.loader),
+            abi: Some(contract.abi),
+            symbols: contract.symbols.clone(),
+            flags: contract.flags,
+            scope: contract.scope,
+        }
+    }
+}
+
+/// A contract in a file of its own, or below `contract:` in a file that has more.
+pub(super) fn alone(value: Value<'_>) -> Decoded<CheckContract> {
+    if value.keys().contains(&"contract") {
+        let found = value.entries(|key, value| {
+            let is_contract = key.text().is_ok_and(|key| key == "contract");
+            if is_contract { alone(value).map(Some) } else { Ok(None) }
+        })?;
+        return Ok(found.into_iter().flatten().next().unwrap_or_default());
+    }
+    value.fields("a contract", KEYS, |fields| {
+        let loader = fields.optional("loader", loader);
+        let abi = fields.optional("abi", |value| abi(value).map(|(abi, _)| abi));
+        let symbols = symbols(&fields);
+        let calls = fields.or("calls", Vec::new(), |value| {
+            value.list(|item| call(item, symbols.as_deref().ok()))
+        });
+        let flags = fields.optional("flags", flags);
+        let scope = fields.optional("scope", scope);
+        calls?;
+        Ok(CheckContract {
+            loader: loader?,
+            abi: abi?,
+            symbols: symbols?,
+            flags: flags?,
+            scope: scope?,
+        })
+    })
+}
+
+fn loader(value: Value<'_>) -> Decoded<Loader> {
+    value.one_of("loader", &[("dlopen", Loader::Dlopen), ("go", Loader::Go)])
+}
+
+fn flags(value: Value<'_>) -> Decoded<BindingTime> {
+    value.one_of("time", &[("now", BindingTime::Now), ("lazy", BindingTime::Lazy)])
+}
+
+fn scope(value: Value<'_>) -> Decoded<ScopeFlag> {
+    value.one_of("scope", &[("local", ScopeFlag::Local), ("global", ScopeFlag::Global)])
 }
 
 fn abi(value: Value<'_>) -> Decoded<(Abi, Value<'_>)> {

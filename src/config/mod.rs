@@ -21,10 +21,11 @@ use std::path::Path;
 use crate::problem::Problem;
 use crate::yaml;
 
+pub use contract::CheckContract;
 pub use paths::{Found, find};
 pub use project::{
-    Abi, Argument, Call, Contract, Environment, Expectation, LanguageName, Limits, Loader, Project, Ready,
-    RecipeReference, Request, ResponseExpectation, Returns, Server, Smoke, SmokeKind, Stop, Unit, UnitRole,
+    Abi, Argument, BindingTime, Call, Contract, Environment, Expectation, LanguageName, Limits, Loader, Project, Ready,
+    RecipeReference, Request, ResponseExpectation, Returns, ScopeFlag, Server, Smoke, SmokeKind, Stop, Unit, UnitRole,
 };
 pub use scope::Surroundings;
 
@@ -37,6 +38,17 @@ pub fn parse(bytes: &[u8], surroundings: &Surroundings<'_>) -> (Option<Project>,
     yaml::read(PROBLEM_CODE, surroundings.shown, bytes, expected, |value| {
         decode::project(value, surroundings)
     })
+}
+
+/// Reads a contract alone: of `lockstep.yaml`, or of a file with the keys of a contract, of which any may be left out.
+pub fn load_contract(path: &Path, shown: &str) -> (Option<CheckContract>, Vec<Problem>) {
+    let hint = "write the keys of a contract into it: loader, abi, symbols, flags, scope";
+    let bytes = match yaml::read_file(PROBLEM_CODE, path, shown, hint) {
+        Ok(bytes) => bytes,
+        Err(problem) => return (None, vec![*problem]),
+    };
+    let expected = "a contract: loader, abi, symbols, flags, scope";
+    yaml::read(PROBLEM_CODE, shown, &bytes, expected, contract::alone)
 }
 
 /// Reads the project whose file is at `path` (absolute), called `shown` in problems; `builtin` are the names of the

@@ -139,6 +139,30 @@ pub struct Contract {
     pub symbols: Vec<String>,
     /// `calls:` that the smoke test makes, in order.
     pub calls: Vec<Call>,
+    /// `flags:`; none for what hosts of the language do.
+    pub flags: Option<BindingTime>,
+    /// `scope:`; none for what hosts of the language do.
+    pub scope: Option<ScopeFlag>,
+}
+
+/// When functions are bound (dlopen(3)).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum BindingTime {
+    /// `RTLD_NOW`.
+    Now,
+    /// `RTLD_LAZY`.
+    Lazy,
+}
+
+/// Who sees a plugin's symbols (dlopen(3)).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum ScopeFlag {
+    /// `RTLD_LOCAL`: the plugin and its own libraries.
+    Local,
+    /// `RTLD_GLOBAL`: everything that is loaded later.
+    Global,
 }
 
 /// How the host loads.

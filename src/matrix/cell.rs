@@ -2,6 +2,7 @@
 
 use serde::Serialize;
 
+use crate::check::{Phase, Predicted, Verdict};
 use crate::name::EnvironmentName;
 use crate::smoke::{HostObservation, Outcome, PluginObservation};
 
@@ -53,6 +54,36 @@ pub struct Cell {
     /// What happened.
     #[serde(flatten)]
     pub observed: Observed,
+    /// What was predicted; none where nothing was.
+    pub predicted: Option<Prediction>,
+}
+
+/// What was predicted of a cell, from the files.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Prediction {
+    /// The verdict.
+    pub verdict: Verdict,
+    /// What was to happen.
+    pub outcome: Predicted,
+    /// The codes of the findings, the root first.
+    pub codes: Vec<String>,
+}
+
+impl Cell {
+    /// Whether what was predicted is what happened; true where nothing was predicted, or the answer was that it is not known.
+    #[must_use]
+    pub fn agrees(&self) -> bool {
+        let Some(prediction) = &self.predicted else { return true };
+        let ends_at_load = matches!(self.observed, Observed::Refused { .. } | Observed::Crashed { .. });
+        match prediction.verdict {
+            Verdict::Ok => self.observed == Observed::Loaded,
+            Verdict::Unknown => true,
+            // It loads; what comes of it later depends on what is called.
+            Verdict::Danger => !matches!(self.observed, Observed::Refused { .. }),
+            Verdict::Refuse if prediction.outcome.phase <= Phase::Symbol => ends_at_load,
+            Verdict::Refuse => self.observed != Observed::Loaded,
+        }
+    }
 }
 
 /// What was seen of a plugin, by the loader and by the host.

@@ -3,7 +3,7 @@
 mod cell;
 mod table;
 
-pub use cell::{Cell, Difference, Observed, Seen, observe};
+pub use cell::{Cell, Difference, Observed, Prediction, Seen, observe};
 pub use table::render;
 
 use serde::Serialize;
@@ -34,5 +34,10 @@ impl Matrix {
         self.cells
             .iter()
             .filter(|cell| cell.host == cell.plugins && cell.observed != Observed::Loaded)
+    }
+
+    /// The cells in which something else happened than was predicted: there must be none.
+    pub fn disagreements(&self) -> impl Iterator<Item = &Cell> {
+        self.cells.iter().filter(|cell| !cell.agrees())
     }
 }

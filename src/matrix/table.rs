@@ -18,10 +18,17 @@ pub fn render(matrix: &Matrix) -> String {
     let widths: Vec<usize> = matrix
         .plugins
         .iter()
-        .map(|plugin| (measure_text_width(plugin) + 2).max(COLUMN_WIDTH_COLUMNS))
+        .map(|plugin| {
+            let cells = matrix.cells.iter().filter(|cell| &cell.plugin == plugin);
+            let widest = cells
+                .map(|cell| measure_text_width(&cell_word(cell).0))
+                .max()
+                .unwrap_or(0);
+            (measure_text_width(plugin).max(widest) + 2).max(COLUMN_WIDTH_COLUMNS)
+        })
         .collect();
     let mut text = format!(
-        " {} · every host with every plugin, in the host's runtime image\n\n",
+        " {} · every host with every plugin, in the host's runtime image: predicted = observed\n\n",
         style(&matrix.project).bold()
     );
     let _ = write!(text, " {:<environment_width$}{:<environment_width$}", "host", "plugins");
@@ -38,7 +45,7 @@ pub fn render(matrix: &Matrix) -> String {
                     .cells
                     .iter()
                     .find(|cell| &cell.host == host && &cell.plugins == plugins && &cell.plugin == plugin);
-                let (word, colour) = cell.map_or(("-", Style::new()), |cell| word(&cell.observed));
+                let (word, colour) = cell.map_or(("-".to_owned(), Style::new()), cell_word);
                 let _ = write!(text, "{}", colour.apply_to(format!("{word:<width$}")));
             }
             text.truncate(text.trim_end().len());
@@ -47,6 +54,18 @@ pub fn render(matrix: &Matrix) -> String {
     }
     notes(matrix, &mut text);
     text
+}
+
+/// What was predicted, and what happened; the sign between them says whether they agree.
+fn cell_word(cell: &Cell) -> (String, Style) {
+    let (observed, colour) = word(&cell.observed);
+    match &cell.predicted {
+        None => (observed.to_owned(), colour),
+        Some(prediction) => {
+            let sign = if cell.agrees() { "=" } else { "≠" };
+            (format!("{} {sign} {observed}", prediction.verdict.word()), colour)
+        }
+    }
 }
 
 fn word(observed: &Observed) -> (&'static str, Style) {
@@ -77,6 +96,17 @@ fn notes(matrix: &Matrix, text: &mut String) {
             last = Some(pair);
         }
         let _ = writeln!(text, "   {}: {message}", plugins.join(", "));
+    }
+    for cell in matrix.disagreements() {
+        let Some(prediction) = &cell.predicted else { continue };
+        let _ = writeln!(
+            text,
+            "\n {}: {} was predicted to be {} ({}): please report this",
+            pair(cell),
+            cell.plugin,
+            prediction.verdict.word(),
+            prediction.codes.join(", ")
+        );
     }
     for cell in &matrix.cells {
         let Observed::AnsweredDifferently { difference } = &cell.observed else {

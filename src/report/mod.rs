@@ -1,7 +1,9 @@
 //! Output: events and failures in, text out. Nothing else prints.
 
+mod check;
 mod failure;
 mod human;
+mod inspect;
 mod jsonl;
 mod plain;
 mod printer;
@@ -9,7 +11,9 @@ mod time;
 
 use std::sync::Arc;
 
+pub use check::{CheckReport, FindingRecord, PairRecord, explain_rule, list_rules, render_check};
 pub use failure::Failure;
+pub use inspect::render_inspection;
 pub use printer::Printer;
 pub use time::elapsed;
 
@@ -48,4 +52,19 @@ impl Events for Quiet {
             self.0.warning(&message, hint.as_deref());
         }
     }
+}
+
+/// A text that quotes a file, which may say anything: what would move a terminal's cursor is escaped.
+fn printable(text: &str) -> String {
+    let mut line = String::with_capacity(text.len());
+    for character in text.chars() {
+        let turns_direction =
+            matches!(character, '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
+        if character.is_control() || turns_direction {
+            line.extend(character.escape_default());
+        } else {
+            line.push(character);
+        }
+    }
+    line
 }

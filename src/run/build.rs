@@ -1,4 +1,4 @@
-//! The main job: resolve, fetch, compile, collect, smoke-test, seal.
+//! The main job: resolve, fetch, compile, collect, check, smoke-test, seal.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -158,6 +158,7 @@ impl Run {
         let entry = self
             .lock_entry(plan, &resolved, &compiled, locked.as_ref())
             .inspect_err(|error| self.forget_what_differs(error, &compiled))?;
+        self.check_stage(plan, &resolved, &compiled).await?;
         let sealed = self.seal(plan, &resolved, &compiled, &entry).await?;
         work.lock.environments.insert(plan.name.clone(), entry.clone());
         write_if_changed(&lock::lock_path(&self.project.file), &work.lock)?;

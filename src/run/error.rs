@@ -4,6 +4,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use super::making::MakeError;
+use super::rootfs::OpenRootError;
 use crate::bundle::{CollectError, Difference, PublishError, VolumeError};
 use crate::engine::EngineError;
 use crate::exit::Exit;
@@ -105,6 +106,19 @@ pub enum RunError {
     /// The smoke test.
     #[error(transparent)]
     Smoke(Box<SmokeFailure>),
+    /// Loading the artifacts will go wrong.
+    #[error("{environment}: {what}")]
+    Findings {
+        /// The environment.
+        environment: EnvironmentName,
+        /// How many plugins will not load, or not safely.
+        what: String,
+        /// The report for people, line by line.
+        lines: Vec<String>,
+    },
+    /// The runtime image's files cannot be seen.
+    #[error(transparent)]
+    Root(#[from] OpenRootError),
     /// The bundle's directory.
     #[error(transparent)]
     Publish(#[from] PublishError),
@@ -195,6 +209,10 @@ impl RunError {
             Self::Collect { cause, .. } => hinted(Failure::new(Exit::Build, "collect", message), cause.hint()),
             Self::Dependencies { .. } => Failure::new(Exit::Build, "fetch", message),
             Self::Smoke(failure) => failure.failure(),
+            Self::Findings { lines, .. } => Failure::new(Exit::Findings, "check", message)
+                .with_notes(lines.iter().cloned())
+                .with_hint("`lockstep explain CODE` says more; `--allow CODE` builds all the same"),
+            Self::Root(error) => error.failure(),
             Self::State(error) => hinted(Failure::new(Exit::Internal, "state", message), error.hint()),
             Self::Publish(error) => hinted(Failure::new(Exit::Internal, "publish", message), error.hint()),
             Self::File { .. } => Failure::new(Exit::Internal, "file", message),

@@ -2,10 +2,12 @@
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use futures_util::stream::{StreamExt as _, TryStreamExt as _};
 
 use super::build::Workload;
+use super::check::{CheckedFiles, predict};
 use super::images::ResolvedEnvironment;
 use super::smoke::{Stage, plugin_files};
 use super::{Run, RunError};
@@ -14,8 +16,9 @@ use crate::config::{Project, Unit};
 use crate::engine::ImageId;
 use crate::event::{Event, Stage as EventStage};
 use crate::lock;
-use crate::matrix::{Cell, MATRIX_SCHEMA_VERSION, Matrix, Seen, observe};
+use crate::matrix::{Cell, MATRIX_SCHEMA_VERSION, Matrix, Prediction, Seen, observe};
 use crate::name::EnvironmentName;
+use crate::rootfs::RootFs;
 use crate::smoke::{HostObservation, PluginObservation};
 
 /// Where the container finds the host and its companions.
@@ -34,6 +37,7 @@ struct Pair {
 pub(super) struct Side {
     name: EnvironmentName,
     runtime: ImageId,
+    root: Option<Arc<dyn RootFs>>,
     bundle: PathBuf,
     loader: PathBuf,
 }
@@ -105,7 +109,7 @@ impl Run {
             .iter()
             .flat_map(|pair| (0..units.len()).map(|unit| (*pair, unit)))
             .collect();
-        let driven: BTreeMap<(Pair, usize), Option<HostObservation>> = futures_util::stream::iter(runs)
+        let driven: BTreeMap<(Pair, usize), Option<HostObservation>> = futures_util::stream::iter(runs.clone())
             .map(|(pair, unit)| async move {
                 let host = self.drive_one(&sides[pair.host], &sides[pair.of], &units[unit]).await?;
                 Ok::<_, RunError>(((pair, unit), host))
@@ -113,6 +117,7 @@ impl Run {
             .buffer_unordered(self.options.jobs)
             .try_collect()
             .await?;
+        let predictions = self.predictions(sides, &runs)?;
         let seen = |pair: Pair, unit: usize| {
             let plugin = opened.get(&pair)?.get(unit)?.clone();
             Some(Seen {
@@ -133,6 +138,7 @@ impl Run {
                 plugins: sides[pair.of].name.clone(),
                 plugin: units[*unit].name.to_string(),
                 observed: observe(&seen(*pair, *unit)?, &home),
+                predicted: predictions.get(&(*pair, *unit)).cloned(),
             })
         };
         Ok(Matrix {
@@ -142,6 +148,31 @@ impl Run {
             plugins: units.iter().map(|unit| unit.name.to_string()).collect(),
             cells: driven.keys().filter_map(cell).collect(),
         })
+    }
+
+    /// What is to be expected of each host with each plugin, every one in a process of its own.
+    fn predictions(
+        &self,
+        sides: &[Side],
+        runs: &[(Pair, usize)],
+    ) -> Result<BTreeMap<(Pair, usize), Prediction>, RunError> {
+        let mut predictions = BTreeMap::new();
+        for (pair, unit) in runs {
+            let (host, of) = (&sides[pair.host], &sides[pair.of]);
+            let Some(root) = &host.root else { continue };
+            let files = CheckedFiles {
+                host: host.files_of(&self.project),
+                plugins: vec![of.files(&self.project.plugins[*unit])],
+            };
+            let reports = predict(root, &files, &self.project.contract)?;
+            let prediction = reports.into_iter().next().map(|report| Prediction {
+                verdict: report.verdict,
+                codes: report.findings.iter().map(|finding| finding.code.to_owned()).collect(),
+                outcome: report.predicted,
+            });
+            predictions.extend(prediction.map(|prediction| ((*pair, *unit), prediction)));
+        }
+        Ok(predictions)
     }
 
     /// What one environment brings: its bundle, its runtime image, its loader.
@@ -170,9 +201,14 @@ impl Run {
                 differences,
             });
         }
+        let root = match self.options.check {
+            true => Some(self.runtime_root(&resolved.runtime).await?),
+            false => None,
+        };
         Ok(Side {
             name: name.clone(),
             runtime: resolved.runtime.id,
+            root,
             bundle,
             loader: loader.directory.join("lockstep-loader"),
         })

@@ -2,6 +2,7 @@
 //! together.
 
 mod build;
+mod check;
 mod compile;
 mod container;
 mod error;
@@ -12,6 +13,7 @@ mod lock_check;
 mod making;
 mod matched;
 mod matrix;
+mod rootfs;
 mod seal;
 mod serve;
 mod smoke;
@@ -21,6 +23,7 @@ mod store;
 mod tests;
 mod toolchains;
 
+use std::collections::BTreeSet;
 use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -37,10 +40,12 @@ use crate::network::NetworkSettings;
 use crate::state::ProjectLock;
 
 pub use build::{BuildReport, EnvironmentReport, UnitReport};
+pub use check::{CheckedFiles, CheckedProcess, cached_root, image_root, predict_files, smoked_contract};
 pub use error::{RunError, StepEnd, StepFailure, from_engine};
 pub use images::LockReport;
 pub use lock_check::check_lock;
 pub use making::MakeError;
+pub use rootfs::{OpenRootError, open_rootfs};
 pub use serve::Served;
 pub use smoke::SmokeReport;
 pub use sources::plan_only;
@@ -48,12 +53,16 @@ pub use sources::{LoaderSources, Sources, scan};
 pub use store::{Record, Store};
 
 /// What the command line decides about a run.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Options {
     /// How many units are compiled side by side.
     pub jobs: usize,
     /// Whether the lock must be complete and stay as it is.
     pub locked: bool,
+    /// Whether what loading will come to is predicted, and stops the run if it is bad.
+    pub check: bool,
+    /// The codes of findings that stop nothing.
+    pub allowed: BTreeSet<String>,
 }
 
 /// One run on one project.

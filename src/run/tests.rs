@@ -1,6 +1,6 @@
 //! The main job on the fake engine: what a run does when the world does not do its part.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -86,7 +86,17 @@ impl Sample {
         locked: bool,
         cancellation: &CancellationToken,
     ) -> (Result<Run, RunError>, Arc<Recorded>) {
-        self.start_with(engine, Options { jobs: 1, locked }, cancellation).await
+        self.start_with(
+            engine,
+            Options {
+                jobs: 1,
+                locked,
+                check: false,
+                allowed: BTreeSet::new(),
+            },
+            cancellation,
+        )
+        .await
     }
 
     async fn start_with(
@@ -376,7 +386,12 @@ async fn a_failed_compile_ends_the_others_and_is_what_is_told() {
             Behaviour::hang()
         }
     });
-    let options = Options { jobs: 4, locked: false };
+    let options = Options {
+        jobs: 4,
+        locked: false,
+        check: false,
+        allowed: BTreeSet::new(),
+    };
     let (run, _) = sample.start_with(&engine, options, &CancellationToken::new()).await;
     let run = run.unwrap();
     let result = run.build(&[one()]).await;

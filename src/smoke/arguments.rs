@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::config::{Argument, Contract, Loader, Ready, Returns, Server, Smoke, SmokeKind};
+use crate::config::{Argument, BindingTime, Contract, Loader, Ready, Returns, ScopeFlag, Server, Smoke, SmokeKind};
 
 /// The words that stand for the directory that holds the plugins.
 const PLUGINS_PLACEHOLDER: &str = "{plugins}";
@@ -15,8 +15,15 @@ pub fn open(contract: &Contract, timeout: Duration, plugins: &[String]) -> Vec<S
     let mut words = vec!["open".to_owned()];
     push_limits(&mut words, timeout);
     if contract.loader == Loader::Dlopen {
-        // Eagerly, whatever the host does: what is undefined shows now rather than at some call.
-        push(&mut words, "--flags", "now");
+        // Eagerly, unless the contract says otherwise: what is undefined shows now rather than at some call.
+        let flags = match contract.flags {
+            Some(BindingTime::Lazy) => "lazy",
+            Some(BindingTime::Now) | None => "now",
+        };
+        push(&mut words, "--flags", flags);
+        if contract.scope == Some(ScopeFlag::Global) {
+            push(&mut words, "--scope", "global");
+        }
     }
     for symbol in &contract.symbols {
         push(&mut words, "--symbol", symbol);

@@ -1,0 +1,77 @@
+//! Findings: one judgement each.
+
+use serde::Serialize;
+
+use super::verdict::{Predicted, Verdict};
+
+/// One judgement about facts.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Finding {
+    /// The rule's code.
+    pub code: &'static str,
+    /// How bad it is.
+    pub verdict: Verdict,
+    /// What it is about: a symbol, a library, a package.
+    pub subject: String,
+    /// What is wrong, in one sentence, lower case, no full stop.
+    pub title: String,
+    /// What was seen where: symbol, object, version, offset; a line each.
+    pub evidence: Vec<String>,
+    /// What to do.
+    pub hint: Option<String>,
+    /// What will happen because of it; none if it adds nothing to what the loader does.
+    pub predicted: Option<Predicted>,
+    /// Where among the findings of its pair the loader meets it.
+    #[serde(skip)]
+    pub order: usize,
+    /// The subject of the finding of which this is a consequence, with its code.
+    pub because_of: Option<Cause>,
+}
+
+/// The finding that another is a consequence of.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Cause {
+    /// Its code.
+    pub code: &'static str,
+    /// Its subject.
+    pub subject: String,
+}
+
+impl Finding {
+    /// A finding with nothing but a judgement.
+    #[must_use]
+    pub fn new(code: &'static str, verdict: Verdict, subject: impl Into<String>, title: impl Into<String>) -> Self {
+        Self {
+            code,
+            verdict,
+            subject: subject.into(),
+            title: title.into(),
+            evidence: vec![],
+            hint: None,
+            predicted: None,
+            order: 0,
+            because_of: None,
+        }
+    }
+
+    /// Adds a line of evidence.
+    #[must_use]
+    pub fn evidence(mut self, line: impl Into<String>) -> Self {
+        self.evidence.push(line.into());
+        self
+    }
+
+    /// Says what to do.
+    #[must_use]
+    pub fn hint(mut self, hint: impl Into<String>) -> Self {
+        self.hint = Some(hint.into());
+        self
+    }
+
+    /// Says what will happen.
+    #[must_use]
+    pub fn predicted(mut self, phase: super::verdict::Phase, message: Option<String>) -> Self {
+        self.predicted = Some(Predicted { phase, message });
+        self
+    }
+}

@@ -1,0 +1,517 @@
+//! What glibc takes for a library, and loading one with all that it needs (`open_verify`, `_dl_map_object_from_fd`,
+//! `_dl_map_object_deps`).
+
+use std::sync::Arc;
+
+use super::super::fault::{Fault, FaultKind, Rejection};
+use super::super::machine;
+use super::super::process::{Loaded, ObjectId, Process};
+use super::super::search::{Wanted, absolute, is_unreadable};
+use super::super::shadow::shadowed;
+use super::super::truncation;
+use super::super::verdict::Phase;
+use super::search::{Search, search};
+use crate::facts::elf::{Class, Dynamic, Elf, Machine, ObjectKind, SegmentKind, Unreadable};
+use crate::rootfs::{FileKind, Found, LookError};
+
+/// More objects than any process loads.
+pub(super) const OBJECTS_LIMIT_COUNT: usize = 65_536;
+/// The size of a page in which glibc's loader rounds, in bytes.
+const PAGE_BYTES: u64 = 4096;
+
+/// Why glibc does not take a file (`open_verify`), in the order in which it looks.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Refusal {
+    Directory,
+    TooShort,
+    Magic([u8; 4]),
+    Class,
+    Data,
+    IdentVersion,
+    Osabi,
+    AbiVersion,
+    Padding,
+    Version,
+    Machine(String),
+    Kind,
+    ProgramHeaderSize,
+    ProgramHeadersCut,
+}
+
+impl Refusal {
+    /// The loader's words; none for what it passes over.
+    pub(super) fn words(&self, class: Class) -> &'static str {
+        match self {
+            Self::Directory => "cannot read file data: Is a directory",
+            Self::TooShort => "file too short",
+            Self::Magic(_) => "invalid ELF header",
+            Self::Class if class == Class::Elf64 => "wrong ELF class: ELFCLASS32",
+            Self::Class => "wrong ELF class: ELFCLASS64",
+            Self::Data => "ELF file data encoding not little-endian",
+            Self::IdentVersion => "ELF file version ident does not match current one",
+            Self::Osabi => "ELF file OS ABI invalid",
+            Self::AbiVersion => "ELF file ABI version invalid",
+            Self::Padding => "nonzero padding in e_ident",
+            Self::Version => "ELF file version does not match current one",
+            Self::Machine(_) => "cannot open shared object file: No such file or directory",
+            Self::Kind => "only ET_DYN and ET_EXEC can be loaded",
+            Self::ProgramHeaderSize => "ELF file's phentsize not the expected size",
+            Self::ProgramHeadersCut => "cannot read file data",
+        }
+    }
+
+    fn rejection(&self) -> Rejection {
+        match self {
+            Self::Directory => Rejection::Directory,
+            Self::TooShort => Rejection::TooShort,
+            Self::Magic(head) => Rejection::Magic(*head),
+            Self::Class => Rejection::Class,
+            Self::Data => Rejection::Data,
+            Self::IdentVersion | Self::Version => Rejection::Version,
+            Self::Osabi | Self::AbiVersion | Self::Padding => Rejection::Osabi,
+            Self::Machine(machine) => Rejection::Machine(machine.clone()),
+            Self::Kind => Rejection::Kind,
+            Self::ProgramHeaderSize | Self::ProgramHeadersCut => Rejection::ProgramHeaders,
+        }
+    }
+}
+
+/// Whether glibc takes a file for this process.
+pub(super) fn verify(process: &Process<'_>, found: &Found) -> Result<Arc<Elf>, Refusal> {
+    let layout = process.platform.layout;
+    if found.kind == FileKind::Directory {
+        return Err(Refusal::Directory);
+    }
+    if found.len < file_header_bytes(layout.class) {
+        return Err(Refusal::TooShort);
+    }
+    let elf = match process.root.object(found).ok_or(Refusal::TooShort)? {
+        Ok(elf) => elf,
+        Err(Unreadable::TooShort { .. }) => return Err(Refusal::TooShort),
+        Err(Unreadable::Magic { head }) => return Err(Refusal::Magic(head)),
+        Err(Unreadable::Class { .. }) => return Err(Refusal::Class),
+        Err(Unreadable::Data { .. }) => return Err(Refusal::Data),
+    };
+    let header = &elf.header;
+    let ident = &header.ident;
+    let (osabi, abi_version) = (ident[7], ident[8]);
+    let refusal = if header.layout.class != layout.class {
+        Some(Refusal::Class)
+    } else if header.layout.data != layout.data {
+        Some(Refusal::Data)
+    } else if ident[6] != 1 {
+        Some(Refusal::IdentVersion)
+    } else if osabi != 0 && osabi != 3 {
+        Some(Refusal::Osabi)
+    } else if abi_version != 0 && !(osabi == 3 && abi_version < 4) {
+        Some(Refusal::AbiVersion)
+    } else if ident[9..].iter().any(|byte| *byte != 0) {
+        Some(Refusal::Padding)
+    } else if header.version != 1 {
+        Some(Refusal::Version)
+    } else if header.machine != process.platform.machine {
+        Some(Refusal::Machine(machine::name(header.machine)))
+    } else if !matches!(header.kind, ObjectKind::Shared | ObjectKind::Executable) {
+        Some(Refusal::Kind)
+    } else if header.program_header_size != program_header_bytes(layout.class) {
+        Some(Refusal::ProgramHeaderSize)
+    } else if truncation::cuts_program_headers(&elf) {
+        Some(Refusal::ProgramHeadersCut)
+    } else {
+        None
+    };
+    match refusal {
+        Some(refusal) => Err(refusal),
+        None => Ok(elf),
+    }
+}
+
+fn file_header_bytes(class: Class) -> u64 {
+    match class {
+        Class::Elf32 => 52,
+        Class::Elf64 => 64,
+    }
+}
+
+fn program_header_bytes(class: Class) -> u16 {
+    match class {
+        Class::Elf32 => 32,
+        Class::Elf64 => 56,
+    }
+}
+
+/// Loads one object, or finds that it is there; what it needs is not loaded yet.
+pub(super) fn load(
+    process: &mut Process<'_>,
+    wanted: &Wanted<'_>,
+    parent: Option<ObjectId>,
+    faults: &mut Vec<Fault>,
+) -> Option<ObjectId> {
+    if let Some(id) = loaded_under(process, wanted.key()) {
+        if wanted.plugin.is_some()
+            && !wanted.is_path()
+            && let Search::Found(path, found) = search(process, wanted, parent, &mut vec![])
+        {
+            faults.extend(shadowed(process, wanted, parent, id, (&path, &found)));
+        }
+        return Some(id);
+    }
+    let mut fail = |kind: FaultKind, message: String| {
+        if !wanted.is_optional {
+            faults.push(stop(process, parent, wanted, kind, message));
+        }
+    };
+    let (path, found) = if wanted.is_path() {
+        let expanded = parent.map_or_else(
+            || Some(wanted.name.to_owned()),
+            |parent| expand_tokens(wanted.name, process.object(parent).origin(), &process.paths.lib, |_| ()),
+        );
+        let path = expanded.unwrap_or_default();
+        let at = wanted.at.map_or_else(|| absolute(process, &path), str::to_owned);
+        match process.root.look(&at) {
+            Ok(found) if is_unreadable(&found) => {
+                let message = format!("{path}: cannot open shared object file: Permission denied");
+                fail(FaultKind::CannotOpen, message);
+                return None;
+            }
+            Ok(found) => match verify(process, &found) {
+                Ok(_) => (path, found),
+                Err(refusal) => {
+                    let words = refusal.words(process.platform.layout.class);
+                    let kind = FaultKind::NotLoadable {
+                        why: refusal.rejection(),
+                    };
+                    fail(kind, format!("{path}: {words}"));
+                    return None;
+                }
+            },
+            Err(error) => {
+                let message = format!("{path}: cannot open shared object file: {}", errno(error));
+                let kind = if wanted.is_opened {
+                    FaultKind::CannotOpen
+                } else {
+                    missing(wanted, vec![], vec![])
+                };
+                fail(kind, message);
+                return None;
+            }
+        }
+    } else {
+        let mut noted = vec![];
+        let end = search(process, wanted, parent, &mut noted);
+        match end {
+            Search::Found(path, found) => {
+                faults.append(&mut noted);
+                (path, found)
+            }
+            Search::NotFound {
+                searched,
+                skipped,
+                other_class,
+            } => {
+                let words = if other_class {
+                    Refusal::Class.words(process.platform.layout.class)
+                } else if has_no_defaults(process, parent) && searched.is_empty() {
+                    "cannot open shared object file"
+                } else {
+                    "cannot open shared object file: No such file or directory"
+                };
+                fail(missing(wanted, searched, skipped), format!("{}: {words}", wanted.name));
+                return None;
+            }
+            Search::Stopped(path, refusal) => {
+                let words = refusal.words(process.platform.layout.class);
+                let kind = FaultKind::NotLoadable {
+                    why: refusal.rejection(),
+                };
+                let mut fault = stop(process, parent, wanted, kind, format!("{path}: {words}"));
+                fault.object = path;
+                faults.push(fault);
+                return None;
+            }
+        }
+    };
+    if let Some(id) = process.loaded_from(found.id) {
+        process.also_known_as(id, wanted.key());
+        return Some(id);
+    }
+    let elf = verify(process, &found).ok()?;
+    if process.objects.len() >= OBJECTS_LIMIT_COUNT {
+        return None;
+    }
+    map_checks(process, &elf, &path, wanted, parent, faults);
+    let id = process.objects.len();
+    let mut names = vec![];
+    remember(&mut names, wanted.key());
+    if wanted.at.is_none() {
+        remember(&mut names, &path);
+    }
+    if let Some(soname) = elf.dynamic.as_ref().and_then(|dynamic| dynamic.soname.as_deref()) {
+        remember(&mut names, soname);
+    }
+    let root = match parent {
+        Some(parent) => process.object(parent).root,
+        None => id,
+    };
+    let at = wanted.at.map_or_else(|| absolute(process, &path), str::to_owned);
+    Some(process.add(Loaded {
+        name: path,
+        path: at,
+        file: found.id,
+        elf,
+        names,
+        parent,
+        needed: vec![],
+        root,
+        scope: vec![],
+        has_static_tls: false,
+        brought_by: wanted.plugin,
+        is_lazy: false,
+        deferred: vec![],
+    }))
+}
+
+/// Loads what the objects of a list need, breadth first, and appends it to the list.
+pub(super) fn load_needed(process: &mut Process<'_>, list: &mut Vec<ObjectId>, faults: &mut Vec<Fault>) {
+    let mut next = 0;
+    while let Some(id) = list.get(next).copied() {
+        next += 1;
+        let object = process.object(id);
+        let brought_by = list.first().and_then(|first| process.object(*first).brought_by);
+        let Some(dynamic) = object.elf.dynamic.clone() else {
+            continue;
+        };
+        let filtered = dynamic.filters.iter().map(|name| (name, false));
+        let auxiliary = dynamic.auxiliaries.iter().map(|name| (name, true));
+        let needed = dynamic.needed.iter().map(|name| (name, false));
+        for (name, is_optional) in filtered.chain(auxiliary).chain(needed) {
+            let mut wanted = Wanted::needed(name, brought_by);
+            wanted.is_optional = is_optional;
+            if let Some(library) = load(process, &wanted, Some(id), faults) {
+                if !process.objects[id].needed.contains(&library) {
+                    process.objects[id].needed.push(library);
+                }
+                if !list.contains(&library) {
+                    list.push(library);
+                }
+            }
+        }
+    }
+}
+
+/// The object that answers to a name (`_dl_name_match_p`, then the `DT_SONAME`).
+pub(super) fn loaded_under(process: &Process<'_>, name: &str) -> Option<ObjectId> {
+    process.known_as(name)
+}
+
+/// Replaces `$ORIGIN`, `$LIB` and `$PLATFORM`; none if a token is unknown, which drops the element.
+pub(super) fn expand_tokens(
+    element: &str,
+    origin: &str,
+    lib: &str,
+    mut not_modelled: impl FnMut(&str),
+) -> Option<String> {
+    let mut expanded = String::new();
+    let mut rest = element;
+    while let Some(dollar) = rest.find('$') {
+        expanded.push_str(&rest[..dollar]);
+        rest = &rest[dollar..];
+        let tokens = [("ORIGIN", origin), ("LIB", lib), ("PLATFORM", "x86_64")];
+        let token = tokens.iter().find_map(|(token, value)| {
+            let braced = format!("${{{token}}}");
+            let plain = format!("${token}");
+            if rest.starts_with(&braced) {
+                return Some((braced.len(), *token, *value));
+            }
+            let after = rest.get(plain.len()..)?;
+            let ends = !after.starts_with(|next: char| next.is_ascii_alphanumeric() || next == '_');
+            (rest.starts_with(&plain) && ends).then_some((plain.len(), *token, *value))
+        });
+        if let Some((len, token, value)) = token {
+            if token == "PLATFORM" {
+                not_modelled("$PLATFORM, which depends on the processor");
+            }
+            expanded.push_str(value);
+            rest = &rest[len..];
+        } else {
+            expanded.push('$');
+            rest = &rest[1..];
+        }
+    }
+    expanded.push_str(rest);
+    Some(expanded)
+}
+
+/// What is refused once the file is being mapped, in the loader's order.
+fn map_checks(
+    process: &Process<'_>,
+    elf: &Elf,
+    path: &str,
+    wanted: &Wanted<'_>,
+    parent: Option<ObjectId>,
+    faults: &mut Vec<Fault>,
+) {
+    let push = |faults: &mut Vec<Fault>, kind: FaultKind, words: &str| {
+        let mut fault = stop(process, parent, wanted, kind, format!("{}: {words}", wanted.name));
+        fault.object = path.to_owned();
+        faults.push(fault);
+    };
+    if let Some(fault) = truncation::fault(elf, path, phase_of(wanted)) {
+        let is_deadly = fault.stops;
+        faults.push(fault);
+        if is_deadly {
+            return;
+        }
+    }
+    let no = |why: Rejection| FaultKind::NotLoadable { why };
+    let flags_1 = elf.dynamic.as_ref().map_or(0, |dynamic| dynamic.flags_1);
+    let loads: Vec<_> = elf
+        .segments
+        .iter()
+        .filter(|segment| segment.kind == SegmentKind::Load)
+        .collect();
+    for segment in &loads {
+        let own = segment.align.max(1);
+        if !process.platform.is_since(2, 36) && segment.align & (PAGE_BYTES - 1) != 0 {
+            push(
+                faults,
+                no(Rejection::Alignment),
+                "ELF load command alignment not page-aligned",
+            );
+        } else if own.is_power_of_two() && segment.address.wrapping_sub(segment.offset) & (own - 1) != 0 {
+            push(
+                faults,
+                no(Rejection::Alignment),
+                "ELF load command address/offset not properly aligned",
+            );
+        }
+    }
+    if loads.is_empty() {
+        push(
+            faults,
+            no(Rejection::NoSegments),
+            "object file has no loadable segments",
+        );
+    } else if elf.header.kind == ObjectKind::Executable {
+        push(faults, no(Rejection::Program), "cannot dynamically load executable");
+    } else if elf.dynamic.is_none() {
+        push(
+            faults,
+            no(Rejection::NoDynamicSection),
+            "object file has no dynamic section",
+        );
+    }
+    if flags_1 & Dynamic::PIE_1 != 0 {
+        push(
+            faults,
+            no(Rejection::Program),
+            "cannot dynamically load position-independent executable",
+        );
+    } else if flags_1 & Dynamic::NOOPEN_1 != 0 && wanted.plugin.is_some() {
+        push(faults, no(Rejection::NoOpen), "shared object cannot be dlopen()ed");
+    }
+    let needed = elf
+        .notes
+        .properties
+        .and_then(|properties| properties.isa_needed)
+        .unwrap_or(0);
+    let host = process
+        .objects
+        .first()
+        .and_then(|host| host.elf.notes.properties?.isa_needed)
+        .unwrap_or(0);
+    if process.platform.machine == Machine::X86_64 && needed & !1 > host | 1 && wanted.plugin.is_some() {
+        let level = (u32::BITS - needed.leading_zeros()).min(u32::from(u8::MAX));
+        let exists = level <= 4;
+        let kind = FaultKind::ProcessorLevel {
+            level: u8::try_from(level).unwrap_or(u8::MAX),
+        };
+        let words = "CPU ISA level is lower than required";
+        let mut fault = stop(process, parent, wanted, kind, format!("{}: {words}", wanted.name));
+        fault.object = path.to_owned();
+        fault.stops = !exists;
+        faults.push(fault);
+    }
+    let is_executable = |flags: Option<u32>| flags.is_none_or(|flags| flags & 1 != 0);
+    let host = process.objects.first().map(|host| host.elf.stack_flags);
+    if is_executable(elf.stack_flags) && host.is_some_and(|host| !is_executable(host)) && wanted.plugin.is_some() {
+        let stops = process.platform.is_since(2, 41);
+        let kind = FaultKind::ExecutableStack {
+            by_absence: elf.stack_flags.is_none(),
+        };
+        let words = "cannot enable executable stack as shared object requires: Invalid argument";
+        let mut fault = stop(process, parent, wanted, kind, format!("{}: {words}", wanted.name));
+        fault.object = path.to_owned();
+        if !stops {
+            fault.stops = false;
+            fault.message = None;
+            fault.phase = Phase::None;
+        }
+        faults.push(fault);
+    }
+}
+
+fn has_no_defaults(process: &Process<'_>, parent: Option<ObjectId>) -> bool {
+    parent.is_some_and(|parent| {
+        let dynamic = process.object(parent).elf.dynamic.as_ref();
+        dynamic.is_some_and(|dynamic| dynamic.flags_1 & Dynamic::NODEFLIB_1 != 0)
+    })
+}
+
+fn missing(wanted: &Wanted<'_>, searched: Vec<String>, skipped: Vec<super::super::fault::Skipped>) -> FaultKind {
+    FaultKind::LibraryMissing {
+        library: wanted.name.to_owned(),
+        searched,
+        skipped,
+    }
+}
+
+/// A fault that ends the load. At the start of a program, the loader says so in a sentence of its own.
+fn stop(
+    process: &Process<'_>,
+    parent: Option<ObjectId>,
+    wanted: &Wanted<'_>,
+    kind: FaultKind,
+    message: String,
+) -> Fault {
+    let object = parent.map_or_else(|| wanted.name.to_owned(), |parent| process.object(parent).name.clone());
+    let message = match wanted.plugin {
+        Some(_) => message,
+        None => {
+            let host = process.objects.first().map_or("", |host| host.name.as_str());
+            format!("{host}: error while loading shared libraries: {message}")
+        }
+    };
+    Fault {
+        kind,
+        object,
+        phase: phase_of(wanted),
+        message: Some(message),
+        stops: true,
+    }
+}
+
+fn phase_of(wanted: &Wanted<'_>) -> Phase {
+    if wanted.plugin.is_some() {
+        Phase::Load
+    } else {
+        Phase::Exec
+    }
+}
+
+fn remember(names: &mut Vec<String>, name: &str) {
+    if !names.iter().any(|known| known == name) {
+        names.push(name.to_owned());
+    }
+}
+
+/// `strerror(3)` of what a path came to.
+pub(super) fn errno(error: LookError) -> &'static str {
+    match error {
+        LookError::NotFound => "No such file or directory",
+        LookError::NotADirectory => "Not a directory",
+        LookError::Denied => "Permission denied",
+        LookError::Loop => "Too many levels of symbolic links",
+        LookError::NameTooLong => "File name too long",
+    }
+}

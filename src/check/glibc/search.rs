@@ -1,0 +1,245 @@
+//! Where glibc looks for a library (`_dl_map_object` in `elf/dl-load.c`; ld.so(8)).
+
+use super::super::fault::{Fault, FaultKind, Skipped};
+use super::super::process::{ObjectId, Process};
+use super::super::search::{Wanted, absolute, is_unreadable};
+use super::super::verdict::Phase;
+use super::map::{self, Refusal};
+use crate::facts::elf::{Dynamic, Machine};
+use crate::rootfs::{FileKind, Found};
+
+/// How long a chain of needing objects is followed.
+const CHAIN_LIMIT_COUNT: usize = 1024;
+
+/// What a search came to.
+pub(super) enum Search {
+    /// The path by which it was found, and the file.
+    Found(String, Found),
+    /// Nowhere.
+    NotFound {
+        searched: Vec<String>,
+        skipped: Vec<Skipped>,
+        other_class: bool,
+    },
+    /// A file on the way stopped the search.
+    Stopped(String, Refusal),
+}
+
+/// The directories of one source, in order.
+struct Trail<'p, 'r> {
+    process: &'p Process<'r>,
+    name: &'p str,
+    searched: Vec<String>,
+    skipped: Vec<Skipped>,
+    other_class: bool,
+    faults: Vec<Fault>,
+}
+
+/// Looks for a name without a slash, on behalf of `parent`.
+pub(super) fn search(
+    process: &Process<'_>,
+    wanted: &Wanted<'_>,
+    parent: Option<ObjectId>,
+    faults: &mut Vec<Fault>,
+) -> Search {
+    let mut trail = Trail {
+        process,
+        name: wanted.name,
+        searched: vec![],
+        skipped: vec![],
+        other_class: false,
+        faults: vec![],
+    };
+    let result = trail.walk(parent);
+    faults.append(&mut trail.faults);
+    match result {
+        Some(found) => found,
+        None => Search::NotFound {
+            searched: trail.searched,
+            skipped: trail.skipped,
+            other_class: trail.other_class,
+        },
+    }
+}
+
+impl Trail<'_, '_> {
+    fn walk(&mut self, parent: Option<ObjectId>) -> Option<Search> {
+        let process = self.process;
+        let dynamic = |id: ObjectId| process.object(id).elf.dynamic.as_ref();
+        let runpath = |id: ObjectId| dynamic(id).and_then(|dynamic| dynamic.runpath.as_deref());
+        let rpath = |id: ObjectId| {
+            let dynamic = dynamic(id)?;
+            if dynamic.runpath.is_some() {
+                None
+            } else {
+                dynamic.rpath.as_deref()
+            }
+        };
+        // DT_RPATH of the object and of what needed it, then of the program; only if the object has no DT_RUNPATH.
+        if parent.is_none_or(|parent| runpath(parent).is_none()) {
+            let mut did_host = false;
+            let mut chain = parent;
+            for _ in 0..CHAIN_LIMIT_COUNT {
+                let Some(id) = chain else { break };
+                did_host |= id == 0;
+                if let Some(path) = rpath(id)
+                    && let Some(end) = self.directories(path, id)
+                {
+                    return Some(end);
+                }
+                chain = process.object(id).parent;
+            }
+            if !did_host
+                && let Some(path) = rpath(0)
+                && let Some(end) = self.directories(path, 0)
+            {
+                return Some(end);
+            }
+        }
+        if let Some(path) = process.environment.variable("LD_LIBRARY_PATH") {
+            let path = path.replace(';', ":");
+            if let Some(end) = self.directories(&path, 0) {
+                return Some(end);
+            }
+        }
+        let asking = parent.unwrap_or(0);
+        if let Some(path) = runpath(asking)
+            && let Some(end) = self.directories(path, asking)
+        {
+            return Some(end);
+        }
+        let no_defaults = dynamic(asking).is_some_and(|dynamic| dynamic.flags_1 & Dynamic::NODEFLIB_1 != 0);
+        if let Some(end) = self.cached(no_defaults) {
+            return Some(end);
+        }
+        if no_defaults {
+            return None;
+        }
+        for directory in process.paths.defaults.clone() {
+            if let Some(end) = self.directory(&directory) {
+                return Some(end);
+            }
+        }
+        None
+    }
+
+    fn cached(&mut self, no_defaults: bool) -> Option<Search> {
+        let (path, is_dependent) = self.process.paths.cached(self.name)?;
+        let path = path.to_owned();
+        let directory = path.rfind('/').map_or("", |slash| &path[..slash]);
+        if no_defaults && self.process.paths.defaults.iter().any(|default| default == directory) {
+            return None;
+        }
+        if is_dependent {
+            self.note_processor(&path);
+        }
+        self.try_path(&path)
+    }
+
+    /// Notes that the library is found only on some processors.
+    fn note_processor(&mut self, path: &str) {
+        self.faults.push(Fault {
+            kind: FaultKind::ProcessorDependent {
+                library: self.name.to_owned(),
+                path: path.to_owned(),
+            },
+            object: self.name.to_owned(),
+            phase: Phase::None,
+            message: None,
+            stops: false,
+        });
+    }
+
+    /// The directories of a search path; empty ones are the working directory.
+    fn directories(&mut self, path: &str, of: ObjectId) -> Option<Search> {
+        // A path of nothing at all is no path, and not the working directory.
+        if path.is_empty() {
+            return None;
+        }
+        for element in path.split(':') {
+            let Some(directory) = self.expand(element, of) else {
+                continue;
+            };
+            let directory = if directory.is_empty() {
+                ".".to_owned()
+            } else {
+                directory
+            };
+            if let Some(end) = self.directory(&directory) {
+                return Some(end);
+            }
+        }
+        None
+    }
+
+    /// Replaces `$ORIGIN`, `$LIB` and `$PLATFORM`; none if a token is unknown, which drops the element.
+    fn expand(&mut self, element: &str, of: ObjectId) -> Option<String> {
+        let origin = self.process.object(of).origin().to_owned();
+        map::expand_tokens(element, &origin, &self.process.paths.lib, |what| {
+            self.faults.push(Fault {
+                kind: FaultKind::NotModelled { what: what.to_owned() },
+                object: self.process.object(of).name.clone(),
+                phase: Phase::None,
+                message: None,
+                stops: false,
+            });
+        })
+    }
+
+    fn directory(&mut self, directory: &str) -> Option<Search> {
+        let path = join(directory, self.name);
+        if let Some(end) = self.try_path(&path) {
+            return Some(end);
+        }
+        self.searched.push(directory.to_owned());
+        // Which of these are looked at depends on the processor; the lowest that has the file stands for all.
+        if self.process.platform.machine == Machine::X86_64 {
+            for level in ["x86-64-v2", "x86-64-v3", "x86-64-v4"] {
+                let path = format!("{}/glibc-hwcaps/{level}/{}", directory.trim_end_matches('/'), self.name);
+                if let Some(Search::Found(path, found)) = self.try_path(&path) {
+                    self.note_processor(&path);
+                    return Some(Search::Found(path, found));
+                }
+            }
+        }
+        None
+    }
+
+    fn try_path(&mut self, path: &str) -> Option<Search> {
+        let found = self.process.root.look(&absolute(self.process, path)).ok()?;
+        if is_unreadable(&found) {
+            return None;
+        }
+        if found.kind == FileKind::Directory {
+            return Some(Search::Stopped(path.to_owned(), Refusal::Directory));
+        }
+        match map::verify(self.process, &found) {
+            Ok(_) => Some(Search::Found(path.to_owned(), found)),
+            Err(Refusal::Machine(machine)) => {
+                self.skipped.push(Skipped {
+                    path: path.to_owned(),
+                    why: format!("it is for {machine}"),
+                });
+                None
+            }
+            Err(Refusal::Class) => {
+                self.other_class = true;
+                self.skipped.push(Skipped {
+                    path: path.to_owned(),
+                    why: "it is of the other class (32 or 64 bits)".to_owned(),
+                });
+                None
+            }
+            Err(refusal) => Some(Search::Stopped(path.to_owned(), refusal)),
+        }
+    }
+}
+
+/// A file in a directory, in the loader's spelling.
+fn join(directory: &str, name: &str) -> String {
+    if directory.ends_with('/') {
+        format!("{directory}{name}")
+    } else {
+        format!("{directory}/{name}")
+    }
+}

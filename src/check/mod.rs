@@ -1,0 +1,38 @@
+//! Will a plugin load in a host, and if it does, is it safe? Facts in, findings out: nothing here opens a file.
+//!
+//! A process is simulated from its start (`simulation`), by the rules of the loader that the host names (`glibc`, `musl`). What
+//! the loader meets (`fault`) and what the files say of each other become findings (`rules`); all of them are told, the root
+//! first, whatever the loader would have stopped at.
+
+mod binding;
+mod environment;
+mod fault;
+mod finding;
+mod glibc;
+mod language;
+mod libc_names;
+mod machine;
+mod musl;
+mod pair;
+mod paths;
+mod platform;
+mod process;
+mod rule;
+pub mod rules;
+mod search;
+mod shadow;
+mod simulation;
+mod tls;
+mod truncation;
+mod verdict;
+
+pub use environment::{BindingTime, Environment, OpenMode, ScopeFlag};
+pub use finding::{Cause, Finding};
+pub(crate) use machine::name as machine_name;
+pub use pair::{PairReport, Request, check, predict};
+pub(crate) use paths::SystemPaths;
+pub use platform::Family;
+pub use rule::Rule;
+pub use rules::{RULES, rule};
+pub use simulation::Subject;
+pub use verdict::{Phase, Predicted, Verdict};

@@ -1,0 +1,119 @@
+//! musl's loader: how it starts a program and opens a plugin.
+//!
+//! Source: `ldso/dynlink.c` of musl 1.2.5.
+
+mod bind;
+mod lfs64;
+mod map;
+
+use super::environment::{BindingTime, OpenMode, ScopeFlag};
+use super::fault::Fault;
+use super::process::{ObjectId, Process};
+use super::search::Wanted;
+
+pub(super) use bind::find_for_dlsym;
+
+/// Loads everything that the host needs at the start. The host and the interpreter are the first two objects already.
+///
+/// It does not stop at the first library that is missing: all are told, then what is undefined.
+pub(super) fn start(process: &mut Process<'_>, faults: &mut Vec<Fault>) {
+    process.global = vec![0];
+    for preloaded in super::search::preloads(process) {
+        map::load(process, &Wanted::preload(&preloaded), Some(0), faults);
+    }
+    let mut next = 0;
+    let mut order = load_order(process, 0);
+    while let Some(id) = order.get(next).copied() {
+        next += 1;
+        map::load_needed(process, id, faults);
+        order = load_order(process, 0);
+    }
+    process.objects[0].scope.clone_from(&order);
+    process.global = order;
+    for id in 0..process.objects.len() {
+        process.objects[id].has_static_tls = true;
+    }
+    for id in process.global.clone() {
+        bind::relocate(process, id, faults);
+    }
+}
+
+/// Opens one plugin; what was loaded for it stays only if nothing stopped it.
+pub(super) fn open(
+    process: &mut Process<'_>,
+    wanted: &Wanted<'_>,
+    mode: OpenMode,
+    faults: &mut Vec<Fault>,
+) -> Option<ObjectId> {
+    let before = process.objects.len();
+    // The host counts as what needs a plugin.
+    let root = map::load(process, wanted, Some(0), faults)?;
+    let is_there = root < before;
+    if !is_there {
+        map::load_needed(process, root, faults);
+        let mut next = before + 1;
+        while next < process.objects.len() {
+            map::load_needed(process, next, faults);
+            next += 1;
+        }
+    }
+    let list = breadth_first(process, root);
+    process.objects[root].scope.clone_from(&list);
+    let global_before = process.global.clone();
+    for id in &list {
+        if !process.global.contains(id) {
+            process.global.push(*id);
+        }
+    }
+    let lazy = mode.binding == BindingTime::Lazy;
+    for id in before..process.objects.len() {
+        let binds_now = process
+            .object(id)
+            .elf
+            .dynamic
+            .as_ref()
+            .is_some_and(|dynamic| dynamic.binds_now());
+        process.objects[id].is_lazy = lazy && !binds_now && list.contains(&id);
+    }
+    for id in before..process.objects.len() {
+        bind::relocate(process, id, faults);
+    }
+    if mode.scope == ScopeFlag::Local {
+        process.global = global_before;
+    }
+    Some(root)
+}
+
+/// The start-up objects in the order in which they were loaded; the interpreter only once something needs it.
+fn load_order(process: &Process<'_>, host: ObjectId) -> Vec<ObjectId> {
+    let mut order = vec![host];
+    let is_needed = |id: ObjectId| process.objects.iter().any(|object| object.needed.contains(&id));
+    let mut rest: Vec<ObjectId> = (1..process.objects.len())
+        .filter(|id| Some(*id) != process.interpreter || is_needed(*id))
+        .collect();
+    if let Some(interpreter) = process.interpreter
+        && let Some(place) = process.interpreter_place
+    {
+        // It joins the list where it was needed first.
+        rest.retain(|id| *id != interpreter);
+        let at = rest.iter().position(|id| *id >= place).unwrap_or(rest.len());
+        rest.insert(at, interpreter);
+    }
+    order.extend(rest);
+    order
+}
+
+/// An object and what it needs, breadth first (`extend_bfs_deps`).
+fn breadth_first(process: &Process<'_>, root: ObjectId) -> Vec<ObjectId> {
+    let mut list = vec![root];
+    let mut next = 0;
+    while let Some(id) = list.get(next).copied() {
+        next += 1;
+        for needed in &process.object(id).needed {
+            if !list.contains(needed) {
+                list.push(*needed);
+            }
+        }
+    }
+    list
+}

@@ -1,0 +1,429 @@
+//! What musl takes for a library, where it looks for one, and loading what an object needs (`load_library`, `map_library`,
+//! `path_open`, `fixup_rpath`).
+
+use std::sync::Arc;
+
+use super::super::fault::{Fault, FaultKind, Rejection};
+use super::super::machine;
+use super::super::process::{Loaded, ObjectId, Process};
+use super::super::search::{Wanted, absolute, is_unreadable};
+use super::super::shadow::shadowed;
+use super::super::truncation;
+use super::super::verdict::Phase;
+use crate::facts::elf::{Class, Data, Dynamic, Elf, Layout, Machine, Name, ObjectKind, SegmentKind, Unreadable};
+use crate::rootfs::{FileKind, Found, LookError};
+
+/// Names that musl takes for itself when they follow `lib`; each ends at its dot.
+const RESERVED: [&str; 7] = ["c.", "pthread.", "rt.", "m.", "dl.", "util.", "xnet."];
+/// More objects than any process loads.
+const OBJECTS_LIMIT_COUNT: usize = 65_536;
+/// How long a chain of needing objects is followed.
+const CHAIN_LIMIT_COUNT: usize = 1024;
+/// `NAME_MAX`.
+const NAME_LIMIT_BYTES: usize = 255;
+
+/// Whether musl takes a library's name for its own.
+#[must_use]
+pub(super) fn is_reserved(name: &str) -> bool {
+    name.strip_prefix("lib")
+        .is_some_and(|rest| RESERVED.iter().any(|reserved| rest.starts_with(reserved)))
+}
+
+/// Loads one object, or finds that it is there; what it needs is not loaded yet.
+pub(super) fn load(
+    process: &mut Process<'_>,
+    wanted: &Wanted<'_>,
+    parent: Option<ObjectId>,
+    faults: &mut Vec<Fault>,
+) -> Option<ObjectId> {
+    let name = wanted.name;
+    if (is_reserved(name) && wanted.at.is_none()) || name == process.platform.interpreter {
+        return own(process);
+    }
+    let (path, at, found) = if wanted.is_path() {
+        let at = wanted.at.map_or_else(|| absolute(process, name), str::to_owned);
+        match process.root.look(&at) {
+            Ok(found) if is_unreadable(&found) => {
+                faults.extend(not_found(process, wanted, parent, "Permission denied", vec![]));
+                return None;
+            }
+            Ok(found) => (name.to_owned(), at, found),
+            Err(error) => {
+                faults.extend(not_found(process, wanted, parent, errno(error), vec![]));
+                return None;
+            }
+        }
+    } else {
+        if let Some(id) = process.known_as(name) {
+            if wanted.plugin.is_some()
+                && let Some((path, found)) = search(process, name, parent, &mut vec![])
+            {
+                faults.extend(shadowed(process, wanted, parent, id, (&path, &found)));
+            }
+            return Some(id);
+        }
+        if name.len() > NAME_LIMIT_BYTES {
+            faults.extend(not_found(process, wanted, parent, "File name too long", vec![]));
+            return None;
+        }
+        let mut searched = vec![];
+        let Some((path, found)) = search(process, name, parent, &mut searched) else {
+            faults.extend(not_found(
+                process,
+                wanted,
+                parent,
+                "No such file or directory",
+                searched,
+            ));
+            return None;
+        };
+        let at = absolute(process, &path);
+        (path, at, found)
+    };
+    let was_searched = !wanted.is_path();
+    if let Some(id) = process.loaded_from(found.id) {
+        let object = process.object(id);
+        if was_searched && object.names.is_empty() {
+            let short = object.short().to_owned();
+            process.also_known_as(id, &short);
+        }
+        return Some(id);
+    }
+    let elf = match take(process, &found) {
+        Ok(elf) => elf,
+        Err((why, errno)) => {
+            let mut fault = refused(process, wanted, parent, why, errno);
+            if was_searched {
+                fault.object = path;
+            }
+            faults.push(fault);
+            return None;
+        }
+    };
+    if is_libc(&elf) {
+        // A second C library is never mapped beside the first: it is taken for the first.
+        return own(process);
+    }
+    if process.objects.len() >= OBJECTS_LIMIT_COUNT {
+        return None;
+    }
+    note(process, &elf, &path, wanted, faults);
+    let id = process.objects.len();
+    let short = path.rsplit('/').next().unwrap_or(&path).to_owned();
+    Some(process.add(Loaded {
+        name: path,
+        path: at,
+        file: found.id,
+        elf,
+        names: if was_searched { vec![short] } else { vec![] },
+        parent,
+        needed: vec![],
+        root: match parent {
+            Some(parent) if !wanted.is_opened => process.object(parent).root,
+            _ => id,
+        },
+        scope: vec![],
+        has_static_tls: false,
+        brought_by: wanted.plugin,
+        is_lazy: false,
+        deferred: vec![],
+    }))
+}
+
+/// Loads what one object needs.
+pub(super) fn load_needed(process: &mut Process<'_>, id: ObjectId, faults: &mut Vec<Fault>) {
+    let object = process.object(id);
+    let brought_by = object.brought_by;
+    let Some(dynamic) = &object.elf.dynamic else { return };
+    // The loader needs nothing, whatever its file says.
+    if Some(id) == process.interpreter {
+        return;
+    }
+    for name in dynamic.needed.clone() {
+        let library = load(process, &Wanted::needed(&name, brought_by), Some(id), faults);
+        if let Some(library) = library
+            && !process.objects[id].needed.contains(&library)
+        {
+            process.objects[id].needed.push(library);
+        }
+    }
+}
+
+/// The loader itself, which is also the C library.
+fn own(process: &mut Process<'_>) -> Option<ObjectId> {
+    if process.interpreter_place.is_none() {
+        process.interpreter_place = Some(process.objects.len());
+    }
+    process.interpreter
+}
+
+/// The library path of the environment, then what the chain of needing objects says, then the loader's own directories.
+fn search(
+    process: &Process<'_>,
+    name: &str,
+    parent: Option<ObjectId>,
+    searched: &mut Vec<String>,
+) -> Option<(String, Found)> {
+    let mut open = |path: &str| open_in(process, path, name, searched);
+    if let Some(path) = process.environment.variable("LD_LIBRARY_PATH")
+        && let Some(found) = open(path)
+    {
+        return Some(found);
+    }
+    let mut chain = parent;
+    for _ in 0..CHAIN_LIMIT_COUNT {
+        let Some(id) = chain else { break };
+        if let Some(path) = run_path(process, id)
+            && let Some(found) = open(&path)
+        {
+            return Some(found);
+        }
+        chain = process.object(id).parent;
+    }
+    open(&process.paths.defaults.join(":"))
+}
+
+/// The first file of a name in the directories of a path; colons and line ends separate, and empty elements mean nothing.
+fn open_in(process: &Process<'_>, path: &str, name: &str, searched: &mut Vec<String>) -> Option<(String, Found)> {
+    path.split([':', '\n'])
+        .filter(|directory| !directory.is_empty())
+        .find_map(|directory| {
+            let candidate = format!("{directory}/{name}");
+            let found = process.root.look(&absolute(process, &candidate)).ok();
+            let found = found.filter(|found| !is_unreadable(found));
+            if found.is_none() {
+                searched.push(directory.to_owned());
+            }
+            found.map(|found| (candidate, found))
+        })
+}
+
+/// `DT_RUNPATH`, or else `DT_RPATH`, with `$ORIGIN` replaced; any other token makes all of it void.
+fn run_path(process: &Process<'_>, id: ObjectId) -> Option<String> {
+    let object = process.object(id);
+    let dynamic = object.elf.dynamic.as_ref()?;
+    let path = dynamic.runpath.as_ref().or(dynamic.rpath.as_ref())?;
+    let mut expanded = String::new();
+    let mut rest = path.as_str();
+    while let Some(dollar) = rest.find('$') {
+        expanded.push_str(&rest[..dollar]);
+        rest = &rest[dollar..];
+        let token = ["$ORIGIN", "${ORIGIN}"]
+            .into_iter()
+            .find(|token| rest.starts_with(token))?;
+        expanded.push_str(object.origin());
+        rest = &rest[token.len()..];
+    }
+    expanded.push_str(rest);
+    Some(expanded)
+}
+
+/// Whether musl maps a file; if not, why, and the `errno` of it.
+fn take(process: &Process<'_>, found: &Found) -> Result<Arc<Elf>, (Rejection, &'static str)> {
+    const NOEXEC: &str = "Exec format error";
+    if found.kind == FileKind::Directory {
+        return Err((Rejection::Directory, "Is a directory"));
+    }
+    let layout = process.platform.layout;
+    let read = match process.root.object(found) {
+        Some(Ok(elf)) if elf.header.layout == layout => Ok(elf),
+        // Neither the magic number nor the class is looked at: the bytes are taken as the loader's own layout has them.
+        _ => match process.root.bytes(found, u64::MAX) {
+            Some(bytes) => Elf::read_as(bytes, layout).map(Arc::new),
+            None => Err(Unreadable::TooShort { len: 0 }),
+        },
+    };
+    let Ok(elf) = read else {
+        return Err((Rejection::TooShort, NOEXEC));
+    };
+    if !matches!(elf.header.kind, ObjectKind::Shared | ObjectKind::Executable) {
+        return Err((Rejection::Kind, NOEXEC));
+    }
+    if truncation::cuts_program_headers(&elf) {
+        return Err((Rejection::ProgramHeaders, NOEXEC));
+    }
+    if !elf.segments.iter().any(|segment| segment.kind == SegmentKind::Dynamic) {
+        return Err((Rejection::NoDynamicSection, NOEXEC));
+    }
+    if !elf.segments.iter().any(|segment| segment.kind == SegmentKind::Load) {
+        return Err((Rejection::NoSegments, "Out of memory"));
+    }
+    if elf.header.kind == ObjectKind::Executable && process.objects.iter().any(|object| overlaps(&object.elf, &elf)) {
+        return Err((Rejection::AddressesTaken, "Resource busy"));
+    }
+    Ok(elf)
+}
+
+/// Whether two programs with fixed addresses want the same ones.
+fn overlaps(one: &Elf, other: &Elf) -> bool {
+    let range = |elf: &Elf| {
+        let loads = elf.segments.iter().filter(|segment| segment.kind == SegmentKind::Load);
+        let start = loads.clone().map(|segment| segment.address).min()?;
+        let end = loads
+            .map(|segment| segment.address.saturating_add(segment.memory_size))
+            .max()?;
+        Some((start, end))
+    };
+    if one.header.kind != ObjectKind::Executable {
+        return false;
+    }
+    matches!((range(one), range(other)), (Some((a, b)), Some((c, d))) if a < d && c < b)
+}
+
+/// Whether a file is a C library, by the two symbols that musl tells one by.
+fn is_libc(elf: &Elf) -> bool {
+    ["__libc_start_main", "stdin"].iter().all(|name| {
+        elf.find(&Name::new(name.as_bytes()))
+            .any(|(_, symbol)| symbol.is_defined())
+    })
+}
+
+/// What musl maps without a word, though something is wrong with it.
+fn note(process: &Process<'_>, elf: &Elf, path: &str, wanted: &Wanted<'_>, faults: &mut Vec<Fault>) {
+    let phase = if wanted.plugin.is_some() {
+        Phase::Load
+    } else {
+        Phase::Exec
+    };
+    let push = |faults: &mut Vec<Fault>, kind: FaultKind, phase: Phase, stops: bool| {
+        faults.push(Fault {
+            kind,
+            object: path.to_owned(),
+            phase,
+            message: None,
+            stops,
+        });
+    };
+    if let Some(fault) = truncation::fault(elf, path, phase) {
+        faults.push(fault);
+        return;
+    }
+    if elf.header.machine != process.platform.machine {
+        let kind = FaultKind::OtherMachine {
+            machine: machine::name(elf.header.machine),
+        };
+        push(faults, kind, Phase::Call, false);
+    } else if let Some(what) = ignored(process, elf) {
+        push(
+            faults,
+            FaultKind::HeaderIgnored { what: what.to_owned() },
+            Phase::Call,
+            false,
+        );
+    }
+    let Some(dynamic) = &elf.dynamic else { return };
+    if !dynamic.has_gnu_hash && !dynamic.has_sysv_hash {
+        let why = "it has neither DT_HASH nor DT_GNU_HASH, and musl follows the pointer all the same";
+        push(faults, FaultKind::LoaderCrash { why: why.to_owned() }, phase, true);
+    }
+    let is_program = elf.header.kind == ObjectKind::Executable || dynamic.flags_1 & Dynamic::PIE_1 != 0;
+    if is_program {
+        push(faults, FaultKind::ProgramAsLibrary, Phase::Call, false);
+    }
+    if wanted.plugin.is_none() {
+        return;
+    }
+    if dynamic.flags_1 & Dynamic::NOOPEN_1 != 0 {
+        push(faults, FaultKind::NoOpenIgnored, Phase::Call, false);
+    }
+    let is_executable = |flags: Option<u32>| flags.is_none_or(|flags| flags & 1 != 0);
+    if is_executable(elf.stack_flags) && !is_executable(process.object(0).elf.stack_flags) {
+        let kind = FaultKind::ExecutableStack {
+            by_absence: elf.stack_flags.is_none(),
+        };
+        push(faults, kind, Phase::Call, false);
+    }
+    let needed = elf
+        .notes
+        .properties
+        .and_then(|properties| properties.isa_needed)
+        .unwrap_or(0);
+    if process.platform.machine == Machine::X86_64 && needed & !1 != 0 {
+        let level = u8::try_from(u32::BITS - needed.leading_zeros()).unwrap_or(u8::MAX);
+        push(faults, FaultKind::ProcessorLevel { level }, Phase::Call, false);
+    }
+}
+
+/// What the identification says that musl does not look at.
+fn ignored(process: &Process<'_>, elf: &Elf) -> Option<&'static str> {
+    let ident = &elf.header.ident;
+    let Layout { class, data } = process.platform.layout;
+    let class = if class == Class::Elf64 { 2 } else { 1 };
+    let data = if data == Data::Little { 1 } else { 2 };
+    if ident[4] != class {
+        Some("marked as of another class (32 or 64 bits)")
+    } else if ident[5] != data {
+        Some("marked as of another order of bytes")
+    } else if ident[7] != 0 && ident[7] != 3 {
+        Some("marked as for another system (EI_OSABI)")
+    } else {
+        None
+    }
+}
+
+fn not_found(
+    process: &Process<'_>,
+    wanted: &Wanted<'_>,
+    parent: Option<ObjectId>,
+    errno: &str,
+    searched: Vec<String>,
+) -> Option<Fault> {
+    if wanted.is_optional {
+        return None;
+    }
+    let kind = if wanted.is_opened {
+        FaultKind::CannotOpen
+    } else {
+        FaultKind::LibraryMissing {
+            library: wanted.name.to_owned(),
+            searched,
+            skipped: vec![],
+        }
+    };
+    Some(fault_of(process, wanted, parent, kind, errno))
+}
+
+fn refused(process: &Process<'_>, wanted: &Wanted<'_>, parent: Option<ObjectId>, why: Rejection, errno: &str) -> Fault {
+    fault_of(process, wanted, parent, FaultKind::NotLoadable { why }, errno)
+}
+
+fn fault_of(
+    process: &Process<'_>,
+    wanted: &Wanted<'_>,
+    parent: Option<ObjectId>,
+    kind: FaultKind,
+    errno: &str,
+) -> Fault {
+    let needed_by = parent
+        .filter(|_| !wanted.is_opened)
+        .map(|parent| process.object(parent).name.clone());
+    let message = match &needed_by {
+        Some(parent) => format!(
+            "Error loading shared library {}: {errno} (needed by {parent})",
+            wanted.name
+        ),
+        None => format!("Error loading shared library {}: {errno}", wanted.name),
+    };
+    Fault {
+        kind,
+        object: needed_by.unwrap_or_else(|| wanted.name.to_owned()),
+        phase: if wanted.plugin.is_some() {
+            Phase::Load
+        } else {
+            Phase::Exec
+        },
+        message: Some(message),
+        stops: true,
+    }
+}
+
+/// `strerror(3)` of musl for what a path came to.
+fn errno(error: LookError) -> &'static str {
+    match error {
+        LookError::NotFound => "No such file or directory",
+        LookError::NotADirectory => "Not a directory",
+        LookError::Denied => "Permission denied",
+        LookError::Loop => "Symbolic link loop",
+        LookError::NameTooLong => "Filename too long",
+    }
+}

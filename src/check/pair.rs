@@ -1,0 +1,365 @@
+//! A host with its plugins, in the order in which they are opened.
+
+use std::sync::Arc;
+
+use serde::Serialize;
+
+use super::environment::{BindingTime, Environment, OpenMode, ScopeFlag};
+use super::finding::{Cause, Finding};
+use super::language::{self, HostLanguage};
+use super::process::{ObjectId, Process};
+use super::rules::{GoProcess, GoSide};
+use super::simulation::{Linkage, Simulation, Subject, open};
+use super::verdict::{Phase, Predicted, Verdict};
+use super::{libc_names, rules};
+use crate::config::{CheckContract, Loader};
+use crate::facts::elf::Elf;
+use crate::facts::go::Go;
+use crate::facts::libc;
+use crate::rootfs::RootFs;
+
+/// What is checked.
+pub struct Request<'r> {
+    /// The files.
+    pub root: &'r dyn RootFs,
+    /// The host.
+    pub host: Subject,
+    /// The plugins, in the order in which the host opens them.
+    pub plugins: Vec<Subject>,
+    /// What the host is started with.
+    pub environment: &'r Environment,
+    /// What the host expects of a plugin.
+    pub contract: CheckContract,
+    /// Whether the root is the one in which the host runs. If not, nothing is said of libraries, and that is said.
+    pub is_root_known: bool,
+}
+
+/// The flags: those that were given, or those of Go's runtime (now, global), of libloading (lazy, local), and of most hosts in C
+/// (now, local).
+fn mode(contract: &CheckContract, loader: Loader, is_rust: bool) -> OpenMode {
+    let (binding, scope) = match loader {
+        Loader::Go => (BindingTime::Now, ScopeFlag::Global),
+        Loader::Dlopen if is_rust => (BindingTime::Lazy, ScopeFlag::Local),
+        Loader::Dlopen => (BindingTime::Now, ScopeFlag::Local),
+    };
+    OpenMode {
+        binding: contract.flags.unwrap_or(binding),
+        scope: contract.scope.unwrap_or(scope),
+    }
+}
+
+/// What is to be expected of one plugin.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct PairReport {
+    /// The host, as the user calls it.
+    pub host: String,
+    /// The plugin, as the user calls it.
+    pub plugin: String,
+    /// The worst of the findings.
+    pub verdict: Verdict,
+    /// What will happen, for the first cause.
+    pub predicted: Predicted,
+    /// The findings: each root cause, followed by its consequences.
+    pub findings: Vec<Finding>,
+}
+
+/// Starts the host and opens the plugins, one after the other in one process.
+#[must_use]
+pub fn check(request: &Request<'_>) -> Vec<PairReport> {
+    let mut simulation = Simulation::start(request.root, &request.host, request.environment, request.is_root_known);
+    let is_running = simulation.is_running();
+    let linkage = simulation.linkage;
+    let unseen = (!request.is_root_known).then(|| rules::no_rootfs(&request.host));
+    let start: Vec<Finding> = simulation
+        .start
+        .iter()
+        .map(|fault| rules::of_fault(fault, simulation.process.as_ref()))
+        .collect();
+    let files = Files::read(request, simulation.process.as_ref());
+    let loader = request.contract.loader.unwrap_or(files.loader());
+    let mut host = Host {
+        request,
+        loader,
+        mode: mode(&request.contract, loader, files.is_rust),
+        linkage,
+        go: files.host(request).map(GoProcess::new),
+        go_side: files.host(request),
+        language: simulation
+            .process
+            .as_ref()
+            .map(|process| HostLanguage::read(process, request.contract.abi)),
+    };
+    let mut reports = Vec::new();
+    for (place, plugin) in request.plugins.iter().enumerate() {
+        let mut findings = start.clone();
+        if is_running && let Some(process) = simulation.process.as_mut() {
+            findings.extend(host.open(process, plugin, place, files.plugin(request, place)));
+        }
+        findings.extend(unseen.clone());
+        reports.push(report(&request.host, plugin, findings));
+    }
+    reports
+}
+
+/// What Go left in the files, read before anything is opened.
+struct Files {
+    host: Option<(Arc<Elf>, Option<Go>)>,
+    plugins: Vec<Option<(Arc<Elf>, Option<Go>)>>,
+    paths: Vec<String>,
+    is_rust: bool,
+}
+
+impl Files {
+    fn read(request: &Request<'_>, process: Option<&Process<'_>>) -> Self {
+        let host = process.map(|process| process.object(0).elf.clone());
+        let is_open = request.contract.loader.is_none_or(|loader| loader == Loader::Dlopen);
+        let is_rust = host
+            .as_ref()
+            .is_some_and(|host| is_open && libc::contains(host.bytes(), b"/rustc/"));
+        let host = host.map(|elf| {
+            let go = Go::read(&elf);
+            (elf, go)
+        });
+        let is_go = host.as_ref().is_some_and(|(_, go)| go.is_some());
+        let wants_go = request.contract.loader != Some(Loader::Dlopen);
+        let mut paths = vec![];
+        let mut plugins = vec![];
+        for plugin in request
+            .plugins
+            .iter()
+            .filter(|_| wants_go && (is_go || request.contract.loader.is_some()))
+        {
+            let found = request.root.look(&plugin.path).ok();
+            paths.push(
+                found
+                    .as_ref()
+                    .map_or_else(|| plugin.path.clone(), |found| found.path.clone()),
+            );
+            let elf = found.and_then(|found| request.root.object(&found)?.ok());
+            plugins.push(elf.map(|elf| {
+                let go = Go::read(&elf);
+                (elf, go)
+            }));
+        }
+        Self {
+            host,
+            plugins,
+            paths,
+            is_rust,
+        }
+    }
+
+    /// Go's `plugin.Open` where nobody said, the host is of Go and a plugin is one of Go's; else `dlopen`.
+    fn loader(&self) -> Loader {
+        let is_plugin = |go: &Go| go.build_mode().is_none_or(|mode| mode == "plugin");
+        let mut plugins = self.plugins.iter().flatten();
+        if plugins.any(|(_, go)| go.as_ref().is_some_and(is_plugin)) {
+            Loader::Go
+        } else {
+            Loader::Dlopen
+        }
+    }
+
+    fn host<'a>(&'a self, request: &'a Request<'_>) -> Option<GoSide<'a>> {
+        let (elf, go) = self.host.as_ref()?;
+        Some(GoSide {
+            shown: &request.host.shown,
+            path: &request.host.path,
+            elf,
+            go: go.as_ref(),
+        })
+    }
+
+    fn plugin<'a>(&'a self, request: &'a Request<'_>, place: usize) -> Option<GoSide<'a>> {
+        let (elf, go) = self.plugins.get(place)?.as_ref()?;
+        Some(GoSide {
+            shown: &request.plugins[place].shown,
+            path: &self.paths[place],
+            elf,
+            go: go.as_ref(),
+        })
+    }
+}
+
+/// A host that runs, and how it opens plugins.
+struct Host<'a> {
+    request: &'a Request<'a>,
+    loader: Loader,
+    mode: OpenMode,
+    linkage: Linkage,
+    go: Option<GoProcess<'a>>,
+    go_side: Option<GoSide<'a>>,
+    language: Option<HostLanguage>,
+}
+
+impl<'a> Host<'a> {
+    /// Opens one plugin; it stays loaded if it could be loaded.
+    fn open(
+        &mut self,
+        process: &mut Process<'_>,
+        plugin: &Subject,
+        place: usize,
+        go_side: Option<GoSide<'a>>,
+    ) -> Vec<Finding> {
+        let request = self.request;
+        if self.loader == Loader::Dlopen
+            && let Some(finding) = rules::static_host(self.linkage, &request.host)
+        {
+            return vec![finding];
+        }
+        if self.loader == Loader::Go
+            && let (Some(go), Some(side)) = (self.go.as_ref(), go_side.as_ref())
+            && let Some(finding) = go.unable(side)
+        {
+            return vec![finding];
+        }
+        if let (Loader::Go, Some(host), Some(side)) = (self.loader, &self.go_side, &go_side)
+            && let Some(finding) = rules::go_host_cannot_load(host, side)
+        {
+            return vec![finding];
+        }
+        let opened = open(process, plugin, place, self.mode);
+        let brought: Vec<ObjectId> = (0..process.objects.len())
+            .filter(|id| process.object(*id).brought_by == Some(place))
+            .collect();
+        let mut findings = match self.linkage {
+            Linkage::StaticGlibc => rules::static_glibc(process, &request.host, &brought),
+            _ => vec![],
+        };
+        findings.extend(rules::families(process, &request.host, plugin, &brought));
+        if let (Loader::Go, Some(host), Some(side)) = (self.loader, &self.go_side, &go_side) {
+            rules::tell_equal_packages(&mut findings, host, side);
+        }
+        let faults = rules::of_faults(&opened.faults, process).into_iter();
+        if self.loader == Loader::Go {
+            let path = go_side.as_ref().map_or(plugin.path.as_str(), |side| side.path);
+            findings.extend(faults.map(|finding| rules::in_words_of_go(finding, plugin, path)));
+        } else {
+            findings.extend(faults);
+        }
+        findings.extend(rules::of_objects(process, plugin, &brought));
+        if let (Some(object), Some(language)) = (opened.object, &self.language) {
+            let abi = request.contract.abi;
+            findings.extend(language::findings(
+                process,
+                (&request.host, language),
+                (plugin, object),
+                abi,
+            ));
+        }
+        match self.loader {
+            Loader::Go => {
+                if let (Some(go), Some(side)) = (self.go.as_mut(), go_side)
+                    && opened.is_loaded()
+                {
+                    findings.extend(go.open(side));
+                    findings.extend(rules::go_symbols(&side, &request.contract.symbols));
+                }
+            }
+            Loader::Dlopen => {
+                if let Some(object) = opened.object {
+                    findings.extend(rules::contract_symbols(
+                        process,
+                        plugin,
+                        object,
+                        &request.contract.symbols,
+                    ));
+                }
+            }
+        }
+        for (order, finding) in findings.iter_mut().enumerate() {
+            finding.order = order;
+        }
+        fold(process, &mut findings);
+        if !opened.is_loaded() {
+            process.restore(opened.before);
+        }
+        findings
+    }
+}
+
+/// Says which findings follow from which, and puts each behind its cause.
+fn fold(process: &Process<'_>, findings: &mut Vec<Finding>) {
+    let cause = |code: &str| {
+        findings
+            .iter()
+            .find(|finding| finding.code == code)
+            .map(|finding| Cause {
+                code: finding.code,
+                subject: finding.subject.clone(),
+            })
+    };
+    let family = cause("libc-family");
+    let missing = cause("library-missing");
+    let machine = cause("wrong-machine");
+    for finding in findings.iter_mut() {
+        let is_of_libc = libc_names::belongs_to_other_family(process.platform.family, &finding.subject);
+        finding.because_of = match finding.code {
+            "library-missing" | "symbol-not-found" | "version-missing" if is_of_libc && family.is_some() => {
+                family.clone()
+            }
+            // What was linked against musl has no versions.
+            "relocation-unsupported" | "old-symbol-version" if family.is_some() && machine.is_none() => family.clone(),
+            "relocation-unsupported" | "symbol-not-found" | "static-tls-opened" if machine.is_some() => machine.clone(),
+            "symbol-not-found" | "contract-symbol" if missing.is_some() => missing.clone(),
+            _ => None,
+        };
+    }
+    let mut ordered: Vec<Finding> = Vec::with_capacity(findings.len());
+    let (roots, consequences): (Vec<_>, Vec<_>) = std::mem::take(findings)
+        .into_iter()
+        .partition(|finding| finding.because_of.is_none());
+    let follows = |finding: &Finding, root: &Finding| {
+        let cause = finding.because_of.as_ref();
+        cause.is_some_and(|cause| cause.code == root.code && cause.subject == root.subject)
+    };
+    for root in roots {
+        let own: Vec<Finding> = consequences
+            .iter()
+            .filter(|finding| follows(finding, &root))
+            .cloned()
+            .collect();
+        ordered.push(root);
+        for consequence in own {
+            let further = consequences
+                .iter()
+                .filter(|finding| follows(finding, &consequence))
+                .cloned();
+            let further: Vec<Finding> = further.collect();
+            ordered.push(consequence);
+            ordered.extend(further);
+        }
+    }
+    *findings = ordered;
+}
+
+fn report(host: &Subject, plugin: &Subject, findings: Vec<Finding>) -> PairReport {
+    let verdict = findings
+        .iter()
+        .map(|finding| finding.verdict)
+        .max()
+        .unwrap_or(Verdict::Ok);
+    PairReport {
+        host: host.shown.clone(),
+        plugin: plugin.shown.clone(),
+        verdict,
+        predicted: predict(verdict, &findings),
+        findings,
+    }
+}
+
+/// What happens first, by findings in the order in which the loader meets them within each phase; `verdict` is the worst of
+/// them.
+#[must_use]
+pub fn predict(verdict: Verdict, findings: &[Finding]) -> Predicted {
+    let told = findings
+        .iter()
+        .filter(|finding| finding.verdict == verdict && verdict > Verdict::Unknown)
+        .filter_map(|finding| Some((finding.order, finding.predicted.clone()?)));
+    let nothing = Predicted {
+        phase: Phase::None,
+        message: None,
+    };
+    told.min_by_key(|(order, predicted)| (predicted.phase, *order))
+        .map_or(nothing, |(_, predicted)| predicted)
+}

@@ -1,0 +1,29 @@
+//! The loader whose rules apply, and the machine that it loads for.
+
+use crate::facts::elf::{Layout, Machine};
+pub use crate::facts::libc::Family;
+
+/// The loader and the machine.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Platform {
+    /// The family of the C library.
+    pub family: Family,
+    /// The release of the C library, major and minor (glibc 2.41 is `(2, 41)`, musl 1.2.5 `(1, 2)`); none where its bytes do
+    /// not tell.
+    pub release: Option<(u32, u32)>,
+    /// The machine of the host.
+    pub machine: Machine,
+    /// The layout of the host.
+    pub layout: Layout,
+    /// The path of the interpreter as the host names it.
+    pub interpreter: String,
+}
+
+impl Platform {
+    /// Whether the C library is of this release or a later one; true where it is not known, since most systems are newer than
+    /// any change that is asked for.
+    #[must_use]
+    pub(super) fn is_since(&self, major: u32, minor: u32) -> bool {
+        self.release.is_none_or(|release| release >= (major, minor))
+    }
+}

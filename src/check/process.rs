@@ -1,0 +1,204 @@
+//! A process as its loader sees it: what is loaded, under which names, and who sees whose symbols.
+
+use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
+
+use super::environment::Environment;
+use super::platform::Platform;
+use super::tls::TlsBlock;
+use crate::facts::elf::Elf;
+use crate::rootfs::RootFs;
+
+/// The place of an object in [`Process::objects`].
+pub(super) type ObjectId = usize;
+
+/// One object in the process.
+#[derive(Debug, Clone)]
+pub(super) struct Loaded {
+    /// How the loader's messages call it: the path by which it was found, or as it was given.
+    pub name: String,
+    /// The path by which it was opened, which `$ORIGIN` is taken from.
+    pub path: String,
+    /// The file, whatever its path.
+    pub file: (u64, u64),
+    /// What is in it.
+    pub elf: Arc<Elf>,
+    /// The names that it answers to without a search: those it was asked for by, and in glibc its `DT_SONAME`; in musl the one
+    /// by which a search found it.
+    pub names: Vec<String>,
+    /// What needed it first; none for the host and for what was opened.
+    pub parent: Option<ObjectId>,
+    /// What it needs itself, in the order of `DT_NEEDED`.
+    pub needed: Vec<ObjectId>,
+    /// The object with whose local scope it was loaded: the host or a plugin, which may be itself.
+    pub root: ObjectId,
+    /// That scope: the root and what it needs, breadth first. Only roots have one.
+    pub scope: Vec<ObjectId>,
+    /// Whether its thread-local storage has a fixed offset from the thread pointer.
+    pub has_static_tls: bool,
+    /// The plugin, by its place in the request, that brought it; none for what was there at the start.
+    pub brought_by: Option<usize>,
+    /// What its loader passed over in silence, and what shows when something in it is called.
+    pub deferred: Vec<super::fault::Fault>,
+    /// Whether its function references may stay unbound until they are called.
+    pub is_lazy: bool,
+}
+
+impl Loaded {
+    /// The directory that `$ORIGIN` stands for.
+    #[must_use]
+    pub(super) fn origin(&self) -> &str {
+        match self.path.rfind('/') {
+            Some(0) => "/",
+            Some(slash) => &self.path[..slash],
+            None => ".",
+        }
+    }
+
+    /// The last part of its name.
+    #[must_use]
+    pub(super) fn short(&self) -> &str {
+        self.name.rsplit('/').next().unwrap_or(&self.name)
+    }
+
+    /// Whether it was there when the host started.
+    #[must_use]
+    pub(super) fn is_startup(&self) -> bool {
+        self.brought_by.is_none()
+    }
+}
+
+/// A process.
+pub(super) struct Process<'r> {
+    /// Where its files are.
+    pub root: &'r dyn RootFs,
+    /// What it was started with.
+    pub environment: &'r Environment,
+    /// Its loader.
+    pub platform: Arc<Platform>,
+    /// What is loaded, in load order; the host is the first.
+    pub objects: Vec<Loaded>,
+    /// The global scope, in order.
+    pub global: Vec<ObjectId>,
+    /// How much of the static thread-local storage is used.
+    pub tls: TlsBlock,
+    /// The symbols of which there is one in a process (`STB_GNU_UNIQUE`), by name; glibc only.
+    pub unique: BTreeMap<Vec<u8>, (ObjectId, u32)>,
+    /// The interpreter's own object.
+    pub interpreter: Option<ObjectId>,
+    /// Where in the load order the interpreter came in, by the object that followed; musl only.
+    pub interpreter_place: Option<usize>,
+    /// Whether the root is the one in which the host runs.
+    pub is_root_known: bool,
+    /// The objects by the names that they answer to; the first that was loaded counts.
+    by_name: HashMap<String, ObjectId>,
+    /// The objects by their files.
+    by_file: HashMap<(u64, u64), ObjectId>,
+    /// What the search for libraries needs of the image.
+    pub paths: Arc<super::paths::SystemPaths>,
+}
+
+/// What can be put back when a plugin could not be loaded.
+#[derive(Default)]
+pub(super) struct Checkpoint {
+    objects: usize,
+    global: Vec<ObjectId>,
+    tls: TlsBlock,
+    interpreter_place: Option<usize>,
+}
+
+impl Checkpoint {
+    /// Whether an object was loaded already.
+    pub(super) fn has(&self, id: ObjectId) -> bool {
+        id < self.objects
+    }
+}
+
+impl<'r> Process<'r> {
+    /// A process in which nothing is loaded yet.
+    pub(super) fn new(
+        root: &'r dyn RootFs,
+        environment: &'r Environment,
+        platform: Platform,
+        paths: super::paths::SystemPaths,
+        is_root_known: bool,
+    ) -> Self {
+        Self {
+            root,
+            environment,
+            platform: Arc::new(platform),
+            objects: vec![],
+            global: vec![],
+            tls: TlsBlock::default(),
+            unique: BTreeMap::new(),
+            interpreter: None,
+            interpreter_place: None,
+            is_root_known,
+            by_name: HashMap::new(),
+            by_file: HashMap::new(),
+            paths: Arc::new(paths),
+        }
+    }
+}
+
+impl Process<'_> {
+    /// The object with an ID.
+    #[must_use]
+    pub(super) fn object(&self, id: ObjectId) -> &Loaded {
+        &self.objects[id]
+    }
+
+    /// Adds an object.
+    pub(super) fn add(&mut self, object: Loaded) -> ObjectId {
+        let id = self.objects.len();
+        for name in &object.names {
+            self.by_name.entry(name.clone()).or_insert(id);
+        }
+        self.by_file.entry(object.file).or_insert(id);
+        self.objects.push(object);
+        id
+    }
+
+    /// Lets an object answer to one more name.
+    pub(super) fn also_known_as(&mut self, id: ObjectId, name: &str) {
+        let names = &mut self.objects[id].names;
+        if !names.iter().any(|known| known == name) {
+            names.push(name.to_owned());
+            self.by_name.entry(name.to_owned()).or_insert(id);
+        }
+    }
+
+    /// The object that answers to a name.
+    #[must_use]
+    pub(super) fn known_as(&self, name: &str) -> Option<ObjectId> {
+        self.by_name.get(name).copied()
+    }
+
+    /// The object that a file is loaded as.
+    #[must_use]
+    pub(super) fn loaded_from(&self, file: (u64, u64)) -> Option<ObjectId> {
+        self.by_file.get(&file).copied()
+    }
+
+    /// Remembers what is loaded.
+    #[must_use]
+    pub(super) fn checkpoint(&self) -> Checkpoint {
+        Checkpoint {
+            objects: self.objects.len(),
+            global: self.global.clone(),
+            tls: self.tls,
+            interpreter_place: self.interpreter_place,
+        }
+    }
+
+    /// Unloads what was loaded since: a plugin that fails takes everything with it that it brought.
+    pub(super) fn restore(&mut self, checkpoint: Checkpoint) {
+        self.objects.truncate(checkpoint.objects);
+        self.by_name.retain(|_, id| *id < checkpoint.objects);
+        self.by_file.retain(|_, id| *id < checkpoint.objects);
+        self.global = checkpoint.global;
+        self.tls = checkpoint.tls;
+        self.interpreter_place = checkpoint.interpreter_place;
+        self.unique.retain(|_, (id, _)| *id < checkpoint.objects);
+    }
+}

@@ -1,0 +1,57 @@
+//! A library is missing.
+
+use crate::check::Rule;
+use crate::check::fault::{Fault, Skipped};
+use crate::check::{Finding, Verdict};
+
+/// The rule.
+pub(super) const RULE: Rule = Rule {
+    code: "library-missing",
+    description: "a library that is needed is not found",
+    explanation: "Every name in DT_NEEDED must be found when the plugin is opened, or be loaded already.\n\n\
+                  glibc looks in DT_RPATH of the object and of those that needed it (unless the object has a DT_RUNPATH), \
+                  in LD_LIBRARY_PATH, in DT_RUNPATH of the object alone, in /etc/ld.so.cache, and in the default \
+                  directories. The host's DT_RUNPATH does not count for what its plugins need; /usr/local/lib counts only \
+                  through the cache, so after ldconfig; the cache knows libraries by their DT_SONAME.\n\n\
+                  musl looks in LD_LIBRARY_PATH, then in DT_RUNPATH or DT_RPATH of the object and of all that needed it, \
+                  then in the directories of /etc/ld-musl-ARCH.path, or /lib, /usr/local/lib and /usr/lib. Names that \
+                  begin with libc., libpthread., librt., libm., libdl., libutil. or libxnet. are itself.\n\n\
+                  Add the package that has the library to the runtime image, or ship it beside the plugin and link with \
+                  `-Wl,-rpath,$ORIGIN`.",
+};
+
+pub(super) fn finding(
+    fault: &Fault,
+    library: &str,
+    searched: &[String],
+    skipped: &[Skipped],
+    configured: &[String],
+) -> Finding {
+    let title = format!("`{}` needs {library}, which is not found", fault.object);
+    let mut finding = Finding::new(RULE.code, Verdict::Refuse, library, title);
+    for file in skipped {
+        finding = finding.evidence(format!("{} was passed over: {}", file.path, file.why));
+    }
+    if !searched.is_empty() {
+        finding = finding.evidence(format!("searched: {}", searched.join(", ")));
+    }
+    let unused = configured.iter().filter(|directory| !searched.contains(directory));
+    if let Some(directory) = unused.clone().next() {
+        finding = finding.evidence(format!(
+            "{directory} is in /etc/ld.so.conf, which counts only once ldconfig has run"
+        ));
+    }
+    let hint = match library {
+        name if name.starts_with("libc.musl-") || name == "libc.so" => {
+            "it was built for musl: build it in the host's environment, with glibc".to_owned()
+        }
+        name if name.starts_with("ld-linux") => {
+            "it was built for glibc: build it in the host's environment, with musl".to_owned()
+        }
+        name if name.starts_with("libstd-") => {
+            "a Rust dylib needs the standard library of exactly its toolchain beside it; build a cdylib, or ship it with -C rpath".to_owned()
+        }
+        _ => format!("add the package that has {library} to the runtime image, or ship it beside the plugin with -Wl,-rpath,$ORIGIN"),
+    };
+    finding.hint(hint)
+}

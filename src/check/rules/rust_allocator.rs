@@ -1,0 +1,41 @@
+//! Two allocators.
+
+use crate::check::Rule;
+use crate::check::{Finding, Verdict};
+use crate::facts::rust::Allocator;
+
+/// The rule.
+pub(super) const RULE: Rule = Rule {
+    code: "rust-allocator",
+    description: "host and plugin have different allocators",
+    explanation: "A contract whose abi is `rust` moves boxes, vectors and strings across the border, and whoever drops \
+                  them frees the memory with its own allocator. If host and plugin have different ones \
+                  (`#[global_allocator]`), that is undefined: \"free(): invalid pointer\" at best.\n\n\
+                  Use the same allocator on both sides, or let each side free what it allocated.",
+};
+
+pub(in crate::check) fn finding(host: (&str, &Allocator), plugin: (&str, &Allocator)) -> Option<Finding> {
+    if host.1 == plugin.1 {
+        return None;
+    }
+    let title = format!(
+        "`{}` allocates with {}, `{}` with {}",
+        plugin.0,
+        word(plugin.1),
+        host.0,
+        word(host.1)
+    );
+    Some(
+        Finding::new(RULE.code, Verdict::Danger, plugin.0, title)
+            .hint("use the same #[global_allocator] on both sides, or let each side free what it allocated"),
+    )
+}
+
+fn word(allocator: &Allocator) -> &'static str {
+    match allocator {
+        Allocator::System => "the C library's malloc",
+        Allocator::Jemalloc => "jemalloc",
+        Allocator::Mimalloc => "mimalloc",
+        Allocator::Custom => "an allocator of its own",
+    }
+}

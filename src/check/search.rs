@@ -1,0 +1,110 @@
+//! What both loaders' searches share: what is wanted, and how paths are put together.
+
+use super::platform::Family;
+use super::process::Process;
+use crate::rootfs::Found;
+
+/// How much of `/etc/ld.so.preload` is read.
+const PRELOAD_LIMIT_BYTES: u64 = 1 << 20;
+
+/// What a loader is asked for.
+#[derive(Debug, Clone)]
+pub(super) struct Wanted<'a> {
+    /// The name or path.
+    pub name: &'a str,
+    /// Where a path leads in the root, if that is elsewhere: what the user names and what the process sees may differ.
+    pub at: Option<&'a str>,
+    /// The plugin for which it is loaded, by its place in the request; none at the start.
+    pub plugin: Option<usize>,
+    /// Whether this is what `dlopen` was called with.
+    pub is_opened: bool,
+    /// Whether its absence is passed over (`LD_PRELOAD`, `DT_AUXILIARY`).
+    pub is_optional: bool,
+}
+
+impl<'a> Wanted<'a> {
+    /// Whether it is opened where it is, without a search.
+    #[must_use]
+    pub(super) fn is_path(&self) -> bool {
+        self.at.is_some() || self.name.contains('/')
+    }
+
+    /// What objects are known by.
+    #[must_use]
+    pub(super) fn key(&self) -> &'a str {
+        self.at.unwrap_or(self.name)
+    }
+
+    /// What `dlopen` is called with.
+    #[must_use]
+    pub(super) fn opened(name: &'a str, at: &'a str, plugin: usize) -> Self {
+        Self {
+            name,
+            at: Some(at),
+            plugin: Some(plugin),
+            is_opened: true,
+            is_optional: false,
+        }
+    }
+
+    /// An element of `LD_PRELOAD`: glibc complains and goes on when it is not there.
+    #[must_use]
+    pub(super) fn preload(name: &'a str) -> Self {
+        Self {
+            name,
+            at: None,
+            plugin: None,
+            is_opened: false,
+            is_optional: true,
+        }
+    }
+
+    /// A library that an object needs.
+    #[must_use]
+    pub(super) fn needed(name: &'a str, plugin: Option<usize>) -> Self {
+        Self {
+            name,
+            at: None,
+            plugin,
+            is_opened: false,
+            is_optional: false,
+        }
+    }
+}
+
+/// The elements of `LD_PRELOAD`, which spaces and colons separate, then for glibc those of `/etc/ld.so.preload`.
+pub(super) fn preloads(process: &Process<'_>) -> Vec<String> {
+    let variable = process
+        .environment
+        .variable("LD_PRELOAD")
+        .unwrap_or_default()
+        .to_owned();
+    let file = (process.platform.family == Family::Glibc)
+        .then(|| process.root.look("/etc/ld.so.preload").ok())
+        .flatten()
+        .and_then(|found| process.root.bytes(&found, PRELOAD_LIMIT_BYTES))
+        .map(|bytes| String::from_utf8_lossy(&bytes).into_owned())
+        .unwrap_or_default();
+    let lines = file.lines().map(|line| line.split('#').next().unwrap_or_default());
+    variable
+        .split([' ', ':'])
+        .chain(lines.flat_map(|line| line.split([' ', '\t', ':'])))
+        .filter(|name| !name.is_empty())
+        .map(str::to_owned)
+        .collect()
+}
+
+/// Whether nobody but root may read a file.
+pub(super) fn is_unreadable(found: &Found) -> bool {
+    found.mode & 0o444 == 0
+}
+
+/// A path as the process sees it: relative ones begin in its working directory.
+#[must_use]
+pub(super) fn absolute(process: &Process<'_>, path: &str) -> String {
+    if path.starts_with('/') {
+        path.to_owned()
+    } else {
+        format!("{}/{path}", process.environment.directory.trim_end_matches('/'))
+    }
+}

@@ -1,0 +1,334 @@
+//! One process from its start to the last plugin.
+
+use std::sync::Arc;
+
+use super::environment::{Environment, OpenMode};
+use super::fault::{Fault, FaultKind, Rejection};
+use super::paths::SystemPaths;
+use super::platform::{Family, Platform};
+use super::process::{Checkpoint, Loaded, ObjectId, Process};
+use super::search::Wanted;
+use super::verdict::Phase;
+use super::{glibc, machine, musl, truncation};
+use crate::facts::elf::{Elf, ObjectKind, Unreadable};
+use crate::facts::libc;
+use crate::rootfs::{FileKind, RootFs};
+
+/// A file that is checked.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Subject {
+    /// How the user calls it, and how messages call it.
+    pub shown: String,
+    /// Where it is in the root, as an absolute path; links are not resolved.
+    pub path: String,
+}
+
+/// How a host is linked.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Linkage {
+    /// By an interpreter.
+    Dynamic,
+    /// Statically, with glibc.
+    StaticGlibc,
+    /// Statically, with musl.
+    StaticMusl,
+    /// Statically, with no C library that is known.
+    Static,
+}
+
+/// A process that may not have come up.
+pub(super) struct Simulation<'r> {
+    /// The process; none if the host cannot be read at all.
+    pub process: Option<Process<'r>>,
+    /// What the loader met when the host started.
+    pub start: Vec<Fault>,
+    /// How the host is linked.
+    pub linkage: Linkage,
+}
+
+/// What came of one plugin.
+pub(super) struct Opened {
+    /// What the loader met.
+    pub faults: Vec<Fault>,
+    /// The plugin's own object, if it could be mapped.
+    pub object: Option<ObjectId>,
+    /// How to go back to before it.
+    pub before: Checkpoint,
+}
+
+impl Opened {
+    /// Whether it is loaded when `dlopen` returns.
+    #[must_use]
+    pub(super) fn is_loaded(&self) -> bool {
+        self.object.is_some() && !self.faults.iter().any(|fault| fault.stops)
+    }
+}
+
+impl<'r> Simulation<'r> {
+    /// Starts the host.
+    #[must_use]
+    pub(super) fn start(
+        root: &'r dyn RootFs,
+        host: &Subject,
+        environment: &'r Environment,
+        is_root_known: bool,
+    ) -> Self {
+        let mut start = vec![];
+        let failed = |start: Vec<Fault>| Self {
+            process: None,
+            start,
+            linkage: Linkage::Dynamic,
+        };
+        let HostFile { id: file, path, elf } = match read_host(root, host) {
+            Ok(read) => read,
+            Err(fault) => {
+                start.push(*fault);
+                return failed(start);
+            }
+        };
+        let linkage = linkage_of(&elf);
+        let interpreter = match linkage {
+            Linkage::Dynamic => elf.interpreter.clone().unwrap_or_default(),
+            // What a dynamic program would name: the C library that is loaded beside the one inside needs it.
+            Linkage::StaticGlibc => machine::glibc_interpreter(elf.header.machine).to_owned(),
+            _ => String::new(),
+        };
+        let mut platform = Platform {
+            family: Family::of_interpreter(&interpreter).unwrap_or(match linkage {
+                Linkage::StaticMusl => Family::Musl,
+                _ => Family::Glibc,
+            }),
+            release: None,
+            machine: elf.header.machine,
+            layout: elf.header.layout,
+            interpreter: interpreter.clone(),
+        };
+        let mut objects = vec![loaded(host.shown.clone(), path, file, elf, 0)];
+        let mut own = None;
+        let is_needed = linkage == Linkage::Dynamic;
+        if !interpreter.is_empty() && is_root_known && (is_needed || root.look(&interpreter).is_ok()) {
+            let found = root.look(&interpreter).ok();
+            let object = found.as_ref().and_then(|found| root.object(found)?.ok());
+            let (Some(found), Some(object)) = (found, object) else {
+                start.push(interpreter_missing(host, &interpreter));
+                return failed(start);
+            };
+            if object.header.machine != platform.machine {
+                start.push(Fault {
+                    kind: FaultKind::NotLoadable {
+                        why: Rejection::Machine(machine::name(platform.machine)),
+                    },
+                    object: host.shown.clone(),
+                    phase: Phase::Exec,
+                    message: Some("Exec format error".to_owned()),
+                    stops: true,
+                });
+                return failed(start);
+            }
+            platform.release = libc::release_of(&object);
+            let mut interpreter_object = loaded(interpreter.clone(), interpreter.clone(), found.id, object, 1);
+            interpreter_object.names = vec![interpreter.clone()];
+            if platform.family == Family::Glibc {
+                let dynamic = interpreter_object.elf.dynamic.as_ref();
+                interpreter_object
+                    .names
+                    .extend(dynamic.and_then(|dynamic| dynamic.soname.clone()));
+            }
+            interpreter_object.has_static_tls = true;
+            objects.push(interpreter_object);
+            own = Some(1);
+        }
+        let paths = match (platform.family, own) {
+            (Family::Glibc, Some(own)) => SystemPaths::of_glibc(root, &objects[own].elf),
+            (Family::Glibc, None) => SystemPaths::of_glibc(root, &objects[0].elf),
+            (Family::Musl, _) => SystemPaths::of_musl(root, &interpreter, platform.machine),
+        };
+        let mut process = Process::new(root, environment, platform, paths, is_root_known);
+        process.interpreter = own;
+        for object in objects {
+            process.add(object);
+        }
+        if linkage == Linkage::Dynamic {
+            match process.platform.family {
+                Family::Glibc => glibc::start(&mut process, &mut start),
+                Family::Musl => musl::start(&mut process, &mut start),
+            }
+        }
+        drop_unseen(&process, &mut start);
+        // What shows only when it is called concerns the plugins that use it.
+        keep_deferred(&mut process, &start, &Checkpoint::default());
+        start.retain(|fault| fault.stops || !fault.is_of_a_call());
+        if !machine::is_modelled(process.platform.machine) {
+            start.push(Fault {
+                kind: FaultKind::NotModelled {
+                    what: format!("the loader of {}", machine::name(process.platform.machine)),
+                },
+                object: host.shown.clone(),
+                phase: Phase::None,
+                message: None,
+                stops: false,
+            });
+        }
+        Self {
+            process: Some(process),
+            start,
+            linkage,
+        }
+    }
+
+    /// Whether the host comes up.
+    #[must_use]
+    pub(super) fn is_running(&self) -> bool {
+        self.process.is_some() && !self.start.iter().any(|fault| fault.stops)
+    }
+}
+
+/// Opens one plugin in a process that runs. What it brought stays until it is put back.
+pub(super) fn open(process: &mut Process<'_>, plugin: &Subject, place: usize, mode: OpenMode) -> Opened {
+    let before = process.checkpoint();
+    let mut faults = vec![];
+    let wanted = Wanted::opened(&plugin.shown, &plugin.path, place);
+    let object = match process.platform.family {
+        Family::Glibc => glibc::open(process, &wanted, mode, &mut faults),
+        Family::Musl => musl::open(process, &wanted, mode, &mut faults),
+    };
+    share_deferred(process, object, &before, &mut faults);
+    drop_unseen(process, &mut faults);
+    Opened { faults, object, before }
+}
+
+/// What is unbound, or bound in silence to something else, in a library that an earlier plugin brought is a fault of every plugin
+/// that uses the library.
+fn share_deferred(process: &mut Process<'_>, object: Option<ObjectId>, before: &Checkpoint, faults: &mut Vec<Fault>) {
+    keep_deferred(process, faults, before);
+    let Some(object) = object else { return };
+    let scope = process.object(object).scope.iter().copied();
+    let earlier = std::iter::once(0).chain(scope).filter(|id| before.has(*id));
+    for id in earlier {
+        faults.extend(process.object(id).deferred.iter().cloned());
+    }
+}
+
+/// Notes with each new object what its loader passed over in silence.
+fn keep_deferred(process: &mut Process<'_>, faults: &[Fault], before: &Checkpoint) {
+    for id in (0..process.objects.len()).filter(|id| !before.has(*id)) {
+        let name = process.object(id).name.clone();
+        let is_deferred = |fault: &&Fault| fault.object == name && !fault.stops && fault.is_of_a_call();
+        process.objects[id].deferred = faults.iter().filter(is_deferred).cloned().collect();
+    }
+}
+
+/// Without a root, what is missing may be there.
+fn drop_unseen(process: &Process<'_>, faults: &mut Vec<Fault>) {
+    let is_of_libraries = |kind: &FaultKind| {
+        matches!(
+            kind,
+            FaultKind::LibraryMissing { .. } | FaultKind::SymbolMissing { .. } | FaultKind::VersionMissing { .. }
+        )
+    };
+    faults.retain(|fault| process.is_root_known || !is_of_libraries(&fault.kind));
+}
+
+/// What `dlsym(3)` finds under a name in a plugin.
+#[must_use]
+pub(super) fn find_symbol(process: &Process<'_>, plugin: ObjectId, name: &str) -> Option<(ObjectId, u32)> {
+    match process.platform.family {
+        Family::Glibc => glibc::find_for_dlsym(process, plugin, name),
+        Family::Musl => musl::find_for_dlsym(process, plugin, name),
+    }
+}
+
+fn loaded(name: String, path: String, file: (u64, u64), elf: Arc<Elf>, id: ObjectId) -> Loaded {
+    let soname = elf.dynamic.as_ref().and_then(|dynamic| dynamic.soname.clone());
+    Loaded {
+        name,
+        path,
+        file,
+        elf,
+        names: soname.into_iter().collect(),
+        parent: None,
+        needed: vec![],
+        root: if id == 1 { 0 } else { id },
+        scope: vec![],
+        has_static_tls: true,
+        brought_by: None,
+        is_lazy: false,
+        deferred: vec![],
+    }
+}
+
+/// A host that the kernel would start.
+struct HostFile {
+    id: (u64, u64),
+    path: String,
+    elf: Arc<Elf>,
+}
+
+fn read_host(root: &dyn RootFs, host: &Subject) -> Result<HostFile, Box<Fault>> {
+    let fault = |kind: FaultKind, words: &str| {
+        Box::new(Fault {
+            kind,
+            object: host.shown.clone(),
+            phase: Phase::Exec,
+            message: Some(words.to_owned()),
+            stops: true,
+        })
+    };
+    let not = |why: Rejection| fault(FaultKind::NotLoadable { why }, "Exec format error");
+    let found = root
+        .look(&host.path)
+        .map_err(|_| fault(FaultKind::CannotOpen, "No such file or directory"))?;
+    if found.kind == FileKind::Directory {
+        return Err(fault(
+            FaultKind::NotLoadable {
+                why: Rejection::Directory,
+            },
+            "Permission denied",
+        ));
+    }
+    if found.mode & 0o111 == 0 {
+        return Err(fault(FaultKind::CannotOpen, "Permission denied"));
+    }
+    match root.object(&found) {
+        Some(Ok(elf)) if !matches!(elf.header.kind, ObjectKind::Shared | ObjectKind::Executable) => {
+            Err(not(Rejection::Kind))
+        }
+        Some(Ok(elf)) if truncation::cuts_program_headers(&elf) => Err(not(Rejection::ProgramHeaders)),
+        // The kernel says where a program is with all links resolved.
+        Some(Ok(elf)) => Ok(HostFile {
+            id: found.id,
+            path: found.path,
+            elf,
+        }),
+        Some(Err(Unreadable::Magic { head })) => Err(not(Rejection::Magic(head))),
+        Some(Err(Unreadable::Class { .. })) => Err(not(Rejection::Class)),
+        Some(Err(Unreadable::Data { .. })) => Err(not(Rejection::Data)),
+        Some(Err(Unreadable::TooShort { .. })) | None => Err(not(Rejection::TooShort)),
+    }
+}
+
+fn interpreter_missing(host: &Subject, interpreter: &str) -> Fault {
+    Fault {
+        kind: FaultKind::InterpreterMissing {
+            interpreter: interpreter.to_owned(),
+        },
+        object: host.shown.clone(),
+        phase: Phase::Exec,
+        message: Some("No such file or directory".to_owned()),
+        stops: true,
+    }
+}
+
+/// How a host is linked: with an interpreter, or with which C library inside it.
+fn linkage_of(elf: &Elf) -> Linkage {
+    if elf.interpreter.is_some() {
+        return Linkage::Dynamic;
+    }
+    if libc::contains(elf.bytes(), b"Dynamic loading not supported") {
+        Linkage::StaticMusl
+    } else if libc::contains(elf.bytes(), b"GLIBC_PRIVATE") || libc::contains(elf.bytes(), b"GNU C Library") {
+        Linkage::StaticGlibc
+    } else {
+        Linkage::Static
+    }
+}

@@ -1,0 +1,190 @@
+//! `lockstep check`: static verdicts, for any files.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::{Path, PathBuf};
+
+use clap::Args;
+
+use super::check_project::Home;
+use super::schema::Format;
+use super::stop::Stop;
+use super::{World, runtime};
+use crate::check::{Environment, RULES, Request, Subject, Verdict, check as judge, rule};
+use crate::config::{CheckContract, load_contract};
+use crate::engine::docker::Docker;
+use crate::exit::Exit;
+use crate::nearest::nearest;
+use crate::report::{CheckReport, Failure, render_check};
+use crate::rootfs::{DirectoryRoot, OverlayRoot, RootFs};
+use crate::run::open_rootfs;
+
+#[derive(Debug, Args)]
+pub(super) struct CheckArguments {
+    /// The host program, then the plugins in the order in which it opens them [default: the bundles of the project]
+    #[arg(value_name = "FILE")]
+    files: Vec<PathBuf>,
+    /// The file system in which they run: a directory, a tar, a saved image, or an image in the engine [default: this machine; for a bundle of the project its runtime image]
+    #[arg(long, value_name = "ROOT")]
+    pub(super) rootfs: Option<String>,
+    /// What the host expects of a plugin: `lockstep.yaml`, or a file with the keys of its `contract` [default: for a bundle of the project, the project's]
+    #[arg(long, value_name = "FILE")]
+    pub(super) contract: Option<PathBuf>,
+    /// A variable of the host's process; LD_LIBRARY_PATH and LD_PRELOAD count
+    #[arg(long = "env", value_name = "NAME=VALUE", value_parser = variable)]
+    pub(super) variables: Vec<(String, String)>,
+    /// The host's working directory, in the root
+    #[arg(long, value_name = "DIRECTORY", default_value = "/")]
+    pub(super) cwd: String,
+    /// A code whose findings are no reason to fail
+    #[arg(long, value_name = "CODE", value_parser = code)]
+    allow: Vec<String>,
+    /// Fail for what is unknown, too
+    #[arg(long)]
+    strict: bool,
+    /// What is printed on standard output
+    #[arg(long, value_name = "FORMAT", default_value = "text")]
+    format: Format,
+}
+
+pub(super) fn check(arguments: &CheckArguments, world: &World) -> Result<Exit, Stop> {
+    let allowed: BTreeSet<String> = arguments.allow.iter().cloned().collect();
+    let (host, plugins) = match arguments.files.split_first() {
+        Some((host, plugins)) if !plugins.is_empty() => (host, plugins),
+        Some(_) => return Err(usage("there is no plugin to check", "name the host, then its plugins").into()),
+        None => return super::check_project::check(arguments, &allowed, world),
+    };
+    let home = match arguments.rootfs {
+        None => Home::of(host, world)?,
+        Some(_) => None,
+    };
+    let contract = match (&arguments.contract, &home) {
+        (Some(path), _) => contract_at(path, world)?,
+        (None, Some(home)) => home.contract(),
+        (None, None) => CheckContract::default(),
+    };
+    let (mut root, is_root_known) = root(arguments, host, home.as_ref(), world)?;
+    let mut subject = |path: &Path| -> Result<Subject, Failure> {
+        let absolute = world.context.working_directory.join(path);
+        let shown = path.display().to_string();
+        if std::fs::symlink_metadata(&absolute).is_err() {
+            let failure = usage(format!("there is no file `{shown}`"), "check the path");
+            return Err(failure.at(shown));
+        }
+        let path = root.put(&absolute);
+        for other in home.iter().flat_map(|home| home.beside(&absolute, world)) {
+            root.put(&other);
+        }
+        Ok(Subject { path, shown })
+    };
+    let host = subject(host)?;
+    let plugins: Vec<Subject> = plugins.iter().map(|path| subject(path)).collect::<Result<_, _>>()?;
+    // What lies inside the root is called as a process in the root calls it.
+    let named = |subject: Subject| {
+        let is_inside = arguments.rootfs.is_some() && !subject.path.starts_with(crate::rootfs::FILES_DIRECTORY);
+        let shown = if is_inside { subject.path.clone() } else { subject.shown };
+        Subject { shown, ..subject }
+    };
+    let mut variables: BTreeMap<String, String> = root.variables().iter().cloned().collect();
+    variables.extend(arguments.variables.iter().cloned());
+    let environment = Environment {
+        variables,
+        directory: arguments.cwd.clone(),
+    };
+    let request = Request {
+        root: &root,
+        host: named(host),
+        plugins: plugins.into_iter().map(named).collect(),
+        environment: &environment,
+        contract,
+        is_root_known,
+    };
+    let report = CheckReport::new(judge(&request), &allowed);
+    show(&report, arguments, world)
+}
+
+/// Prints a report; what the program ends with.
+pub(super) fn show(report: &CheckReport, arguments: &CheckArguments, world: &World) -> Result<Exit, Stop> {
+    match arguments.format {
+        Format::Json => world.print_json(report)?,
+        Format::Text => world.printer.data(&render_check(report)),
+    }
+    let limit = if arguments.strict {
+        Verdict::Unknown
+    } else {
+        Verdict::Danger
+    };
+    Ok(if report.verdict >= limit {
+        Exit::Findings
+    } else {
+        Exit::Ok
+    })
+}
+
+/// The code of `--allow`; one that no rule has is a mistake.
+pub(super) fn code(text: &str) -> Result<String, String> {
+    if rule(text).is_some() {
+        return Ok(text.to_owned());
+    }
+    Err(match nearest(text, RULES.iter().map(|rule| rule.code)) {
+        Some(near) => format!("no finding has this code; did you mean `{near}`?"),
+        None => "no finding has this code; `lockstep explain` lists them".to_owned(),
+    })
+}
+
+pub(super) fn contract_at(path: &Path, world: &World) -> Result<CheckContract, Stop> {
+    let (contract, problems) = load_contract(&world.context.working_directory.join(path), &path.display().to_string());
+    contract.ok_or(Stop::Problems(problems))
+}
+
+/// The root in which the host runs, and whether it is known: the one that was named, else the runtime image of the bundle that
+/// the host lies in, else this machine if the host could start here, else none.
+fn root(
+    arguments: &CheckArguments,
+    host: &Path,
+    home: Option<&Home>,
+    world: &World,
+) -> Result<(OverlayRoot, bool), Stop> {
+    let failed = |error: std::io::Error| {
+        usage(
+            format!("failed to look at this machine: {error}"),
+            "check the permissions",
+        )
+    };
+    if let Some(root) = home.and_then(|home| home.root.clone()) {
+        return Ok((OverlayRoot::new(Some(Box::new(root))).map_err(failed)?, true));
+    }
+    let Some(name) = &arguments.rootfs else {
+        let machine = DirectoryRoot::open(Path::new("/")).map_err(failed)?;
+        let host = world.context.working_directory.join(host);
+        let is_known = is_startable(&machine, &host);
+        let base = is_known.then(|| Box::new(machine) as Box<dyn RootFs>);
+        return Ok((OverlayRoot::new(base).map_err(failed)?, is_known));
+    };
+    let root = runtime::block_on(|_| async {
+        let engine = Docker::connect(&world.context.variables);
+        let opened = open_rootfs(name, &world.context.working_directory, engine).await;
+        opened.map_err(|error| Stop::from(error.failure()))
+    })?;
+    Ok((OverlayRoot::new(Some(root)).map_err(failed)?, true))
+}
+
+/// Whether a program's interpreter is on this machine; what has none needs none.
+fn is_startable(machine: &DirectoryRoot, host: &Path) -> bool {
+    let object = machine
+        .look(&host.to_string_lossy())
+        .ok()
+        .and_then(|found| machine.object(&found)?.ok());
+    let interpreter = object.and_then(|elf| elf.interpreter.clone());
+    interpreter.is_none_or(|interpreter| machine.look(&interpreter).is_ok())
+}
+
+pub(super) fn usage(message: impl Into<String>, hint: impl Into<String>) -> Failure {
+    Failure::new(Exit::Usage, "check", message).with_hint(hint)
+}
+
+fn variable(text: &str) -> Result<(String, String), String> {
+    match text.split_once('=') {
+        Some((name, value)) if !name.is_empty() => Ok((name.to_owned(), value.to_owned())),
+        _ => Err("write it as NAME=VALUE".to_owned()),
+    }
+}

@@ -1,0 +1,186 @@
+//! `lockstep check` in a project: all of its bundles without files, and what it knows of files that lie in one of them.
+
+use std::collections::BTreeSet;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use super::check::{CheckArguments, contract_at, show, usage};
+use super::stop::Stop;
+use super::{World, runtime};
+use crate::bundle::{BUNDLE_DIRECTORY, MANIFEST_FILE};
+use crate::check::PairReport;
+use crate::config::{CheckContract, Project, Unit};
+use crate::engine::docker::Docker;
+use crate::exit::Exit;
+use crate::lock::{Lock, lock_path, read as read_lock};
+use crate::name::EnvironmentName;
+use crate::report::{CheckReport, Failure};
+use crate::rootfs::RootFs;
+use crate::run::{
+    CheckedFiles, CheckedProcess, RunError, cached_root, image_root, open_rootfs, predict_files, smoked_contract,
+};
+
+/// Every published bundle: its host with its plugins, in the runtime image.
+pub(super) fn check(arguments: &CheckArguments, allowed: &BTreeSet<String>, world: &World) -> Result<Exit, Stop> {
+    if !world.file.exists() {
+        let message = "no files were named, and there is no project here whose bundles could be checked";
+        return Err(usage(message, "lockstep check HOST PLUGIN…").into());
+    }
+    let project = world.project()?;
+    let published: Vec<&EnvironmentName> = project
+        .environments
+        .keys()
+        .filter(|name| bundle(world, name).join(MANIFEST_FILE).is_file())
+        .collect();
+    if published.is_empty() {
+        let message = format!("no environment of `{}` has a bundle", project.name);
+        return Err(usage(message, "lockstep build").into());
+    }
+    let contract = match &arguments.contract {
+        Some(path) => contract_at(path, world)?,
+        None => smoked_contract(&project.contract),
+    };
+    let process = CheckedProcess {
+        variables: arguments.variables.iter().cloned().collect(),
+        directory: arguments.cwd.clone(),
+    };
+    let lock = read_lock(&lock_path(&project.file)).map_err(RunError::from)?;
+    let shown = |path: &Path| {
+        let path = path.strip_prefix(&world.context.working_directory).unwrap_or(path);
+        path.display().to_string()
+    };
+    let mut pairs: Vec<PairReport> = vec![];
+    for name in published {
+        let files = files(&project, name, world)?;
+        let root = match &arguments.rootfs {
+            Some(root) => named_root(root, world)?,
+            None => runtime_root(lock.as_ref(), name, world)?,
+        };
+        let predicted = predict_files(&root, &files, contract.clone(), &process, &shown);
+        pairs.extend(predicted.map_err(RunError::file("look at the artifacts"))?);
+    }
+    show(&CheckReport::new(pairs, allowed), arguments, world)
+}
+
+/// The directory of a bundle, whether it is there or not.
+fn bundle(world: &World, environment: &EnvironmentName) -> PathBuf {
+    let directory = world.file.parent().unwrap_or(&world.file);
+    directory.join(BUNDLE_DIRECTORY).join(environment.as_str())
+}
+
+/// A bundle's files, in the project's order.
+fn files(project: &Project, environment: &EnvironmentName, world: &World) -> Result<CheckedFiles, Failure> {
+    let directory = bundle(world, environment);
+    let of = |unit: &Unit| -> Result<Vec<PathBuf>, Failure> {
+        let paths = unit.artifacts.iter().map(|artifact| {
+            let path = directory.join(artifact);
+            if path.is_file() {
+                return Ok(path);
+            }
+            let message = format!("the bundle of {environment} lacks `{artifact}`, which the project names");
+            let failure = usage(message, format!("lockstep build {environment}"));
+            Err(failure.at(format!("{BUNDLE_DIRECTORY}/{environment}")))
+        });
+        paths.collect()
+    };
+    Ok(CheckedFiles {
+        host: of(&project.host)?,
+        plugins: project.plugins.iter().map(of).collect::<Result<_, _>>()?,
+    })
+}
+
+/// The environment's runtime image as the lock has it: from its layers in the user's cache, else from the engine.
+fn runtime_root(lock: Option<&Lock>, environment: &EnvironmentName, world: &World) -> Result<Arc<dyn RootFs>, Stop> {
+    let Some(locked) = lock.and_then(|lock| lock.environments.get(environment)) else {
+        let message = format!("the lock says nothing of {environment}, so its runtime image is not known");
+        let hint = format!("lockstep build {environment}, or name a root with --rootfs");
+        return Err(usage(message, hint).into());
+    };
+    let image = &locked.runtime;
+    runtime::block_on(|_| async {
+        let engine = Docker::connect(&world.context.variables);
+        let root = image_root(&world.context.cache_directory, &image.id, &image.layers, engine).await;
+        root.map_err(|error| {
+            let failure = error.failure();
+            // An image of the lock is in no registry, so what the general hint says would not help.
+            let hint = format!("make it again: lockstep build {environment}; or name a root with --rootfs");
+            match failure.exit {
+                Exit::Usage => Stop::from(failure.with_hint(hint)),
+                _ => Stop::from(failure),
+            }
+        })
+    })
+}
+
+fn named_root(name: &str, world: &World) -> Result<Arc<dyn RootFs>, Stop> {
+    runtime::block_on(|_| async {
+        let engine = Docker::connect(&world.context.variables);
+        let opened = open_rootfs(name, &world.context.working_directory, engine).await;
+        opened.map(Arc::from).map_err(|error| Stop::from(error.failure()))
+    })
+}
+
+/// What a project knows of a host that lies in one of its bundles.
+pub(super) struct Home {
+    project: Project,
+    /// The bundles that are there.
+    bundles: Vec<PathBuf>,
+    /// The runtime image of the host's environment, if it is at hand without the engine.
+    pub(super) root: Option<Arc<dyn RootFs>>,
+}
+
+impl Home {
+    /// The project's answer; none if the host lies in no bundle of a project that is found from here.
+    pub(super) fn of(host: &Path, world: &World) -> Result<Option<Self>, Stop> {
+        let above = world.file.parent().unwrap_or(&world.file).join(BUNDLE_DIRECTORY);
+        let Some(directory) = directory_of(host, world) else {
+            return Ok(None);
+        };
+        let is_below = above.canonicalize().is_ok_and(|above| directory.starts_with(above));
+        if !is_below || !directory.join(MANIFEST_FILE).is_file() || !world.file.is_file() {
+            return Ok(None);
+        }
+        let project = world.project()?;
+        let there = |name: &EnvironmentName| bundle(world, name).canonicalize().ok();
+        let Some(environment) = project
+            .environments
+            .keys()
+            .find(|name| there(name).as_ref() == Some(&directory))
+        else {
+            return Ok(None);
+        };
+        let lock = read_lock(&lock_path(&project.file)).map_err(RunError::from)?;
+        let locked = lock.as_ref().and_then(|lock| lock.environments.get(environment));
+        let root = match locked.map(|locked| &locked.runtime) {
+            Some(image) => cached_root(&world.context.cache_directory, &image.id, &image.layers)
+                .map_err(|error| Stop::from(error.failure()))?,
+            None => None,
+        };
+        let bundles = project.environments.keys().filter_map(there).collect();
+        Ok(Some(Self { project, bundles, root }))
+    }
+
+    /// What the host expects of its plugins.
+    pub(super) fn contract(&self) -> CheckContract {
+        smoked_contract(&self.project.contract)
+    }
+
+    /// The other artifacts of the unit whose first artifact a file is.
+    pub(super) fn beside(&self, file: &Path, world: &World) -> Vec<PathBuf> {
+        let directory = directory_of(file, world).filter(|directory| self.bundles.contains(directory));
+        let name = file.file_name().unwrap_or_default();
+        let mut units = self.project.units();
+        let unit = units.find(|unit| unit.artifacts.first().is_some_and(|first| first.as_str() == name));
+        let (Some(directory), Some(unit)) = (directory, unit) else {
+            return vec![];
+        };
+        let others = unit.artifacts.iter().skip(1).map(|artifact| directory.join(artifact));
+        others.filter(|path| path.is_file()).collect()
+    }
+}
+
+/// The directory that a file is in, without links.
+fn directory_of(file: &Path, world: &World) -> Option<PathBuf> {
+    let absolute = world.context.working_directory.join(file);
+    absolute.parent()?.canonicalize().ok()
+}

@@ -1,0 +1,339 @@
+//! The report of `check`: its form for scripts, and for people.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt::Write as _;
+
+use console::style;
+use serde::Serialize;
+
+use super::printable;
+use crate::check::{Finding, PairReport, Phase, Predicted, Rule, Verdict};
+
+/// The version of the form for scripts.
+const SCHEMA_VERSION: u32 = 1;
+/// How many lines of evidence are shown for people; scripts get all.
+const EVIDENCE_LIMIT_LINES: usize = 12;
+/// How many findings of one rule are shown of a plugin for people.
+const SAME_LIMIT_COUNT: usize = 5;
+/// Of how many more things the same is said in one line.
+const SUBJECTS_LIMIT_COUNT: usize = 8;
+/// The width of explanations.
+const WIDTH_COLUMNS: usize = 100;
+
+/// What was found, as scripts rely on it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct CheckReport {
+    /// The version of this form.
+    pub schema_version: u32,
+    /// The worst of the pairs.
+    pub verdict: Verdict,
+    /// Every host with every plugin.
+    pub pairs: Vec<PairRecord>,
+}
+
+/// A host with a plugin.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct PairRecord {
+    /// The host, as it was given.
+    pub host: String,
+    /// The plugin, as it was given.
+    pub plugin: String,
+    /// The worst of the findings.
+    pub verdict: Verdict,
+    /// What will happen, for the first cause.
+    pub predicted: Predicted,
+    /// The findings: each root, followed by its consequences.
+    pub findings: Vec<FindingRecord>,
+}
+
+/// A finding.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct FindingRecord {
+    /// The rule.
+    pub code: &'static str,
+    /// How bad it is.
+    pub verdict: Verdict,
+    /// What it is about.
+    pub subject: String,
+    /// What is wrong, in one sentence.
+    pub title: String,
+    /// What was seen where.
+    pub evidence: Vec<String>,
+    /// What to do.
+    pub hint: Option<String>,
+    /// The code of the finding of which this is a consequence.
+    pub because_of: Option<&'static str>,
+}
+
+impl CheckReport {
+    /// Leaves out what is allowed.
+    #[must_use]
+    pub fn new(pairs: Vec<PairReport>, allowed: &BTreeSet<String>) -> Self {
+        let pairs: Vec<PairRecord> = pairs.into_iter().map(|pair| PairRecord::new(pair, allowed)).collect();
+        Self {
+            schema_version: SCHEMA_VERSION,
+            verdict: pairs.iter().map(|pair| pair.verdict).max().unwrap_or(Verdict::Ok),
+            pairs,
+        }
+    }
+}
+
+impl PairRecord {
+    fn new(pair: PairReport, allowed: &BTreeSet<String>) -> Self {
+        let before = pair.findings.len();
+        let findings: Vec<Finding> = pair
+            .findings
+            .into_iter()
+            .filter(|finding| !allowed.contains(finding.code))
+            .collect();
+        let verdict = findings
+            .iter()
+            .map(|finding| finding.verdict)
+            .max()
+            .unwrap_or(Verdict::Ok);
+        let predicted = if findings.len() == before {
+            pair.predicted
+        } else {
+            crate::check::predict(verdict, &findings)
+        };
+        Self {
+            host: pair.host,
+            plugin: pair.plugin,
+            verdict,
+            predicted,
+            findings: findings
+                .into_iter()
+                .map(FindingRecord::from)
+                .map(|finding| FindingRecord {
+                    // What is allowed is not in the report, so nothing can point to it.
+                    because_of: finding.because_of.filter(|code| !allowed.contains(*code)),
+                    ..finding
+                })
+                .collect(),
+        }
+    }
+}
+
+impl From<Finding> for FindingRecord {
+    fn from(finding: Finding) -> Self {
+        Self {
+            code: finding.code,
+            verdict: finding.verdict,
+            subject: finding.subject,
+            title: finding.title,
+            evidence: finding.evidence,
+            hint: finding.hint,
+            because_of: finding.because_of.map(|cause| cause.code),
+        }
+    }
+}
+
+/// The report for people: every finding with its evidence, then a line for what is well.
+#[must_use]
+pub fn render_check(report: &CheckReport) -> String {
+    let mut text = String::new();
+    let mut well = 0;
+    for pair in &report.pairs {
+        if pair.findings.is_empty() {
+            well += 1;
+            continue;
+        }
+        let mut shown: BTreeMap<&str, usize> = BTreeMap::new();
+        for group in groups(&pair.findings) {
+            let count = shown.entry(group.roots[0].code).or_default();
+            *count += 1;
+            if *count <= SAME_LIMIT_COUNT {
+                finding(&mut text, pair, &group);
+            }
+        }
+        for (code, count) in shown.iter().filter(|(_, count)| **count > SAME_LIMIT_COUNT) {
+            let _ = writeln!(
+                text,
+                "… and {} more {code}: --format json has all",
+                count - SAME_LIMIT_COUNT
+            );
+        }
+        if let Some(message) = &pair.predicted.message {
+            let _ = writeln!(
+                text,
+                "  = {} will say: {}",
+                speaker(pair.predicted.phase),
+                printable(message)
+            );
+        } else if pair.verdict == Verdict::Refuse {
+            let _ = writeln!(
+                text,
+                "  = nothing will be said: the process ends by a signal, or the message is not fixed"
+            );
+        }
+        text.push('\n');
+    }
+    let plugins = |count: usize| {
+        if count == 1 {
+            "1 plugin".to_owned()
+        } else {
+            format!("{count} plugins")
+        }
+    };
+    if well == report.pairs.len() {
+        let _ = writeln!(text, "{}: {} will load", style("ok").green().bold(), plugins(well));
+    } else {
+        let mut words: Vec<String> = vec![];
+        for verdict in [Verdict::Refuse, Verdict::Danger, Verdict::Unknown, Verdict::Ok] {
+            let count = report.pairs.iter().filter(|pair| pair.verdict == verdict).count();
+            if count > 0 {
+                words.push(format!("{count} {}", verdict.word()));
+            }
+        }
+        let _ = writeln!(text, "{}: {}", plugins(report.pairs.len()), words.join(" · "));
+    }
+    text
+}
+
+/// A root cause, or several of which the same is said but for the subject, and what follows from them.
+struct Group<'a> {
+    roots: Vec<&'a FindingRecord>,
+    consequences: Vec<&'a FindingRecord>,
+}
+
+/// The root causes: what to do about one of a group is what to do about all. A root's consequences come right behind it.
+fn groups(findings: &[FindingRecord]) -> Vec<Group<'_>> {
+    let mut groups: Vec<Group<'_>> = vec![];
+    let mut places: BTreeMap<(&str, Verdict, Option<&str>, String), usize> = BTreeMap::new();
+    let mut current = 0;
+    for finding in findings {
+        if finding.because_of.is_some()
+            && let Some(group) = groups.get_mut(current)
+        {
+            group.consequences.push(finding);
+            continue;
+        }
+        let said = finding.title.replace(&finding.subject, "");
+        let key = (finding.code, finding.verdict, finding.hint.as_deref(), said);
+        current = *places.entry(key).or_insert(groups.len());
+        match groups.get_mut(current) {
+            Some(group) => group.roots.push(finding),
+            None => groups.push(Group {
+                roots: vec![finding],
+                consequences: vec![],
+            }),
+        }
+    }
+    groups
+}
+
+/// A root cause with its evidence and what follows from it, and of what else the same is said.
+fn finding(text: &mut String, pair: &PairRecord, group: &Group<'_>) {
+    let root = group.roots[0];
+    let head = paint(root.verdict, &format!("{}[{}]", root.verdict.word(), root.code));
+    let _ = writeln!(text, "{head}: {}", printable(&root.title));
+    let _ = writeln!(text, "  --> {}", printable(&pair.plugin));
+    for line in root.evidence.iter().take(EVIDENCE_LIMIT_LINES) {
+        let _ = writeln!(text, "   |  {}", printable(line));
+    }
+    if root.evidence.len() > EVIDENCE_LIMIT_LINES {
+        let _ = writeln!(text, "   |  … and {} more", root.evidence.len() - EVIDENCE_LIMIT_LINES);
+    }
+    if let Some(others) = others(&group.roots) {
+        let _ = writeln!(text, "   |  the same of {others}");
+    }
+    let mut by_code: Vec<Vec<&FindingRecord>> = vec![];
+    for consequence in &group.consequences {
+        let is_same = |known: &&mut Vec<&FindingRecord>| {
+            (known[0].code, known[0].verdict) == (consequence.code, consequence.verdict)
+        };
+        match by_code.iter_mut().find(is_same) {
+            Some(known) => known.push(consequence),
+            None => by_code.push(vec![consequence]),
+        }
+    }
+    for consequences in by_code {
+        let first = consequences[0];
+        let head = format!("{}[{}]", first.verdict.word(), first.code);
+        let _ = writeln!(text, "   +  {head}: {}", printable(&first.title));
+        if let Some(others) = others(&consequences) {
+            let _ = writeln!(text, "   +  {head} of {others} as well");
+        }
+    }
+    if let Some(hint) = &root.hint {
+        let _ = writeln!(text, "  hint: {}", printable(hint));
+    }
+}
+
+/// The subjects of all but the first; none if they have no other.
+fn others(findings: &[&FindingRecord]) -> Option<String> {
+    let first = findings.first()?;
+    let subjects = findings.iter().map(|finding| finding.subject.as_str());
+    let others: BTreeSet<&str> = subjects.filter(|subject| *subject != first.subject).collect();
+    let named: Vec<String> = others
+        .iter()
+        .take(SUBJECTS_LIMIT_COUNT)
+        .map(|subject| format!("`{}`", printable(subject)))
+        .collect();
+    let more = match others.len().saturating_sub(SUBJECTS_LIMIT_COUNT) {
+        0 => String::new(),
+        more => format!(" and {more} more"),
+    };
+    (!named.is_empty()).then(|| format!("{}{more}", named.join(", ")))
+}
+
+fn paint(verdict: Verdict, head: &str) -> String {
+    let head = style(head).bold();
+    match verdict {
+        Verdict::Refuse => head.red(),
+        Verdict::Danger => head.magenta(),
+        Verdict::Unknown => head.yellow(),
+        Verdict::Ok => head.green(),
+    }
+    .to_string()
+}
+
+fn speaker(phase: Phase) -> &'static str {
+    match phase {
+        Phase::Exec => "starting the host",
+        Phase::Load => "opening the plugin",
+        Phase::Symbol => "looking up the symbol",
+        Phase::Call => "the call",
+        Phase::None => "nobody",
+    }
+}
+
+/// One rule at length.
+#[must_use]
+pub fn explain_rule(rule: &Rule) -> String {
+    let mut text = format!("{}: {}\n", style(rule.code).bold(), rule.description);
+    for paragraph in rule.explanation.split("\n\n") {
+        text.push('\n');
+        for line in wrap(paragraph) {
+            let _ = writeln!(text, "{line}");
+        }
+    }
+    text
+}
+
+/// All rules, a line each.
+#[must_use]
+pub fn list_rules(rules: &[Rule]) -> String {
+    let width = rules.iter().map(|rule| rule.code.len()).max().unwrap_or(0);
+    let mut text = String::new();
+    for rule in rules {
+        let _ = writeln!(text, "{:<width$}  {}", rule.code, rule.description);
+    }
+    text
+}
+
+fn wrap(paragraph: &str) -> Vec<String> {
+    let mut lines = vec![String::new()];
+    for word in paragraph.split_whitespace() {
+        let last = lines.len() - 1;
+        if !lines[last].is_empty() && lines[last].chars().count() + 1 + word.chars().count() > WIDTH_COLUMNS {
+            lines.push(word.to_owned());
+        } else {
+            if !lines[last].is_empty() {
+                lines[last].push(' ');
+            }
+            lines[last].push_str(word);
+        }
+    }
+    lines
+}

@@ -1,0 +1,207 @@
+//! What loading the artifacts will come to, predicted from the files before anything is loaded.
+
+use std::collections::BTreeMap;
+use std::future::Future;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use super::compile::Compiled;
+use super::images::{ResolvedEnvironment, ResolvedImage};
+use super::rootfs::stream_image;
+use super::{OpenRootError, Run, RunError};
+use crate::check::{Environment, PairReport, Request, Subject, Verdict, check};
+use crate::config::{BindingTime, CheckContract, Contract, Loader, Unit};
+use crate::digest::Digest;
+use crate::engine::{Engine, EngineError};
+use crate::event::{Event, Stage};
+use crate::image::ImageCache;
+use crate::name::UnitName;
+use crate::plan::EnvironmentPlan;
+use crate::report::{CheckReport, render_check};
+use crate::rootfs::{OverlayRoot, RootFs, open_layers};
+
+/// A host's files and those of its plugins: of each the first is the program or the plugin, and the rest is beside it.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct CheckedFiles {
+    /// The host's.
+    pub host: Vec<PathBuf>,
+    /// The plugins', in the order in which the host opens them.
+    pub plugins: Vec<Vec<PathBuf>>,
+}
+
+/// What a host's process is started with, apart from its root.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct CheckedProcess {
+    /// Variables, which come before those of the root.
+    pub variables: BTreeMap<String, String>,
+    /// The working directory in the root; `/` if it is empty.
+    pub directory: String,
+}
+
+impl Run {
+    /// Predicts what comes of what was compiled, with its line; an error if it will not load, or not safely.
+    pub(super) async fn check_stage(
+        &self,
+        plan: &EnvironmentPlan,
+        resolved: &ResolvedEnvironment,
+        compiled: &BTreeMap<UnitName, Compiled>,
+    ) -> Result<(), RunError> {
+        if !self.options.check {
+            return Ok(());
+        }
+        self.is_cancelled()?;
+        let root = self.runtime_root(&resolved.runtime).await?;
+        let files = |unit: &Unit| -> Vec<PathBuf> {
+            let compiled = compiled.get(&unit.name);
+            let paths = compiled.into_iter().flat_map(|compiled| {
+                let artifacts = unit.artifacts.iter();
+                artifacts.map(|artifact| compiled.directory.join(artifact))
+            });
+            paths.collect()
+        };
+        let files = CheckedFiles {
+            host: files(&self.project.host),
+            plugins: self.project.plugins.iter().map(files).collect(),
+        };
+        let pairs = predict(&root, &files, &self.project.contract)?;
+        let report = CheckReport::new(pairs, &self.options.allowed);
+        let plugins = match report.pairs.len() {
+            1 => "1 plugin".to_owned(),
+            count => format!("{count} plugins"),
+        };
+        let count = |verdict: Verdict| report.pairs.iter().filter(|pair| pair.verdict == verdict).count();
+        let words: Vec<String> = [Verdict::Refuse, Verdict::Danger, Verdict::Unknown]
+            .into_iter()
+            .filter(|verdict| count(*verdict) > 0)
+            .map(|verdict| format!("{} {}", count(verdict), verdict.word()))
+            .collect();
+        if report.verdict >= Verdict::Danger {
+            return Err(RunError::Findings {
+                environment: plan.name.clone(),
+                what: format!("of {plugins}, {}", words.join(", ")),
+                lines: render_check(&report).lines().map(str::to_owned).collect(),
+            });
+        }
+        let text = if words.is_empty() {
+            format!("{plugins} ok")
+        } else {
+            format!("{plugins} · {}", words.join(" · "))
+        };
+        self.events.emit(Event::StageSummary {
+            environment: plan.name.clone(),
+            stage: Stage::Check,
+            text,
+            note: String::new(),
+        });
+        Ok(())
+    }
+
+    /// The root file system of a runtime image: from its layers in the user's cache, or from the engine.
+    pub(super) async fn runtime_root(&self, image: &ResolvedImage) -> Result<Arc<dyn RootFs>, RunError> {
+        let (id, layers) = (&image.id.0, &image.locked.layers);
+        if let Some(root) = cached_root(&self.context.cache_directory, id, layers)? {
+            return Ok(root);
+        }
+        Ok(Arc::new(stream_image(self.engine.as_ref(), id).await?))
+    }
+}
+
+/// The root file system of an image whose layers are in the user's cache; none if one of them is not there.
+///
+/// # Errors
+/// When a layer cannot be read.
+pub fn cached_root(
+    cache_directory: &Path,
+    id: &str,
+    layers: &[Digest],
+) -> Result<Option<Arc<dyn RootFs>>, OpenRootError> {
+    match ImageCache::below(cache_directory).layers(layers) {
+        Some(layers) => Ok(Some(Arc::new(open_layers(&layers, id)?))),
+        None => Ok(None),
+    }
+}
+
+/// The root file system of an image, by ID; `engine` is connected to only if a layer is not in the user's cache.
+///
+/// # Errors
+/// When a layer cannot be read, there is no engine, or it has no such image.
+pub async fn image_root<E: Engine>(
+    cache_directory: &Path,
+    id: &str,
+    layers: &[Digest],
+    engine: impl Future<Output = Result<E, EngineError>>,
+) -> Result<Arc<dyn RootFs>, OpenRootError> {
+    if let Some(root) = cached_root(cache_directory, id, layers)? {
+        return Ok(root);
+    }
+    let engine = engine.await.map_err(OpenRootError::Engine)?;
+    Ok(Arc::new(stream_image(&engine, id).await?))
+}
+
+/// What a build takes of the contract: the smoke test opens eagerly, and what it would find must be found here.
+#[must_use]
+pub fn smoked_contract(contract: &Contract) -> CheckContract {
+    let mut contract = CheckContract::from(contract);
+    if contract.loader == Some(Loader::Dlopen) {
+        contract.flags = contract.flags.or(Some(BindingTime::Now));
+    }
+    contract
+}
+
+/// Predicts what comes of opening every plugin, one after the other, in a root in which the files are put beside each other.
+pub(super) fn predict(
+    root: &Arc<dyn RootFs>,
+    files: &CheckedFiles,
+    contract: &Contract,
+) -> Result<Vec<PairReport>, RunError> {
+    let process = CheckedProcess::default();
+    predict_files(root, files, smoked_contract(contract), &process, &file_name)
+        .map_err(RunError::file("look at the artifacts"))
+}
+
+/// Predicts what comes of opening every plugin, one after the other, in a root in which the files are put beside each other;
+/// `shown` is what the report calls a file.
+///
+/// # Errors
+/// When this machine's files cannot be looked at.
+pub fn predict_files(
+    root: &Arc<dyn RootFs>,
+    files: &CheckedFiles,
+    contract: CheckContract,
+    process: &CheckedProcess,
+    shown: &dyn Fn(&Path) -> String,
+) -> io::Result<Vec<PairReport>> {
+    let mut root = OverlayRoot::new(Some(Box::new(Arc::clone(root))))?;
+    let mut put = |paths: &[PathBuf]| -> Option<Subject> {
+        let placed: Vec<String> = paths.iter().map(|path| root.put(path)).collect();
+        Some(Subject {
+            shown: shown(paths.first()?),
+            path: placed.first()?.clone(),
+        })
+    };
+    let Some(host) = put(&files.host) else {
+        return Ok(vec![]);
+    };
+    let plugins: Vec<Subject> = files.plugins.iter().filter_map(|paths| put(paths)).collect();
+    let mut environment = Environment {
+        variables: root.variables().iter().cloned().collect(),
+        ..Environment::default()
+    };
+    environment.variables.extend(process.variables.clone());
+    if !process.directory.is_empty() {
+        environment.directory.clone_from(&process.directory);
+    }
+    Ok(check(&Request {
+        root: &root,
+        host,
+        plugins,
+        environment: &environment,
+        contract,
+        is_root_known: true,
+    }))
+}
+
+fn file_name(path: &Path) -> String {
+    path.file_name().unwrap_or_default().to_string_lossy().into_owned()
+}

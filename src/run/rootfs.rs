@@ -1,0 +1,183 @@
+//! The root file system that a user names: what is at a path on this machine, else an image of the engine.
+
+use std::future::Future;
+use std::io;
+use std::path::Path;
+
+use crate::engine::{Engine, EngineError};
+use crate::exit::Exit;
+use crate::report::Failure;
+use crate::rootfs::{IndexedRoot, RootFs, RootFsError, open_root, read_image_stream};
+use crate::stream;
+
+/// Why there is no root file system.
+#[derive(Debug, thiserror::Error)]
+pub enum OpenRootError {
+    /// What is at the path, or came from the engine, cannot be taken as one.
+    #[error(transparent)]
+    Root(#[from] RootFsError),
+    /// Nothing has this name.
+    #[error("there is no file or directory {name}, and the engine has no such image")]
+    NoImage {
+        /// As it was given.
+        name: String,
+    },
+    /// There is nothing at the path, and nobody to ask for an image.
+    #[error("there is no file or directory {name}, and no engine to ask for an image of this name: {cause}")]
+    NoEngine {
+        /// As it was given.
+        name: String,
+        /// Why.
+        cause: EngineError,
+    },
+    /// The engine has the image and did not hand it out.
+    #[error(transparent)]
+    Engine(EngineError),
+    /// The engine's stream broke off.
+    #[error("failed to read the image {name}: {cause}")]
+    Stream {
+        /// The image.
+        name: String,
+        /// Why.
+        cause: io::Error,
+    },
+}
+
+impl OpenRootError {
+    /// The error as the user sees it.
+    #[must_use]
+    pub fn failure(&self) -> Failure {
+        let message = self.to_string();
+        let (exit, hint) = match self {
+            Self::Root(error) => (Exit::Usage, error.hint()),
+            Self::NoImage { name } => (
+                Exit::Usage,
+                Some(format!(
+                    "bring it first: docker pull {name}; or give a directory, a tar or a saved image"
+                )),
+            ),
+            Self::NoEngine { cause, .. } | Self::Engine(cause) => (Exit::Engine, cause.hint()),
+            Self::Stream { .. } => (Exit::Engine, None),
+        };
+        let failure = Failure::new(exit, "rootfs", message);
+        match hint {
+            Some(hint) => failure.with_hint(hint),
+            None => failure,
+        }
+    }
+}
+
+/// Opens what `name` stands for. `engine` is connected to only if there is nothing at `name`, seen from `directory`.
+///
+/// An image is streamed once, to its end, and only what loaders read of it is kept, in memory.
+///
+/// # Errors
+/// [`OpenRootError`].
+pub async fn open_rootfs<E: Engine>(
+    name: &str,
+    directory: &Path,
+    engine: impl Future<Output = Result<E, EngineError>>,
+) -> Result<Box<dyn RootFs>, OpenRootError> {
+    let what = name.to_owned();
+    let path = directory.join(name);
+    if is_path(name) || std::fs::symlink_metadata(&path).is_ok() {
+        // An archive that is compressed takes a while.
+        let opened = tokio::task::spawn_blocking(move || open_root(&path, &what)).await;
+        let opened = opened.map_err(|cause| OpenRootError::Stream {
+            name: name.to_owned(),
+            cause: io::Error::other(cause),
+        })?;
+        return Ok(opened?);
+    }
+    let engine = engine.await.map_err(|cause| OpenRootError::NoEngine {
+        name: name.to_owned(),
+        cause,
+    })?;
+    Ok(Box::new(stream_image(&engine, name).await?))
+}
+
+/// Reads an image of the engine, by name or ID.
+pub(super) async fn stream_image(engine: &dyn Engine, name: &str) -> Result<IndexedRoot, OpenRootError> {
+    let what = name.to_owned();
+    let image = engine.image(name).await.map_err(OpenRootError::Engine)?;
+    let image = image.ok_or_else(|| OpenRootError::NoImage { name: name.to_owned() })?;
+    // By its ID: a name without a tag would be all images of a repository.
+    let archive = engine.save_image(&image.id.0).await.map_err(OpenRootError::Engine)?;
+    let read = stream::read_by(archive, move |reader| read_image_stream(reader, &what)).await;
+    let broken = |cause: io::Error| OpenRootError::Stream {
+        name: name.to_owned(),
+        cause,
+    };
+    match read.map_err(broken)? {
+        Ok(root) => Ok(root),
+        Err(RootFsError::Read { cause, .. }) => Err(broken(cause)),
+        Err(error) => Err(error.into()),
+    }
+}
+
+/// Whether a name can be no image's.
+fn is_path(name: &str) -> bool {
+    name.is_empty() || name == "." || name == ".." || ["/", "./", "../"].iter().any(|start| name.starts_with(start))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::engine::docker::Docker;
+    use crate::engine::fake::FakeEngine;
+
+    async fn nobody() -> Result<Docker, EngineError> {
+        Err(EngineError::NotFound {
+            what: "engine".to_owned(),
+        })
+    }
+
+    async fn failure(name: &str, directory: &Path) -> Failure {
+        match open_rootfs(name, directory, nobody()).await {
+            Ok(_) => panic!("{name} was opened"),
+            Err(error) => error.failure(),
+        }
+    }
+
+    #[tokio::test]
+    async fn the_engine_is_asked_only_for_what_is_no_path() {
+        let directory = tempfile::tempdir().unwrap();
+        std::fs::create_dir(directory.path().join("root")).unwrap();
+        std::fs::write(directory.path().join("text"), "text").unwrap();
+        std::os::unix::fs::symlink("nowhere", directory.path().join("dangling")).unwrap();
+        assert!(open_rootfs("root", directory.path(), nobody()).await.is_ok());
+        for (name, exit, words) in [
+            ("text", Exit::Usage, "is no directory, no tar and no saved image"),
+            ("dangling", Exit::Usage, "failed to read dangling: No such file"),
+            ("./alpine", Exit::Usage, "failed to read ./alpine: No such file"),
+            ("/nothing/at:all", Exit::Usage, "No such file"),
+            (
+                "alpine:3.22",
+                Exit::Engine,
+                "no engine to ask for an image of this name",
+            ),
+        ] {
+            let failure = failure(name, directory.path()).await;
+            assert_eq!(
+                (failure.exit, failure.code),
+                (exit, "rootfs"),
+                "{name}: {}",
+                failure.message
+            );
+            assert!(failure.message.contains(words), "{name}: {}", failure.message);
+        }
+    }
+
+    #[tokio::test]
+    async fn an_image_that_the_engine_has_not_is_the_users_mistake() {
+        let directory = tempfile::tempdir().unwrap();
+        let engine = async { Ok(FakeEngine::default()) };
+        let error = open_rootfs("alpine:3.22", directory.path(), engine)
+            .await
+            .err()
+            .unwrap();
+        let failure = error.failure();
+        assert_eq!(failure.exit, Exit::Usage);
+        assert!(failure.hint.unwrap().contains("docker pull alpine:3.22"));
+    }
+}

@@ -1,0 +1,904 @@
+//! `check`, `inspect` and `explain` from outside, on files that this machine's compiler makes, without an engine.
+
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
+
+#[expect(dead_code, reason = "not every form of a root is needed here")]
+mod roots;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::os::unix::fs::symlink;
+use std::path::PathBuf;
+use std::process::{Command, Output};
+
+use lockstep::check::RULES;
+use lockstep::digest::Digest;
+use lockstep::facts::Elf;
+use lockstep::lock::{self, Lock};
+use lockstep::name::EnvironmentName;
+use roots::{Tree, docker_archive, tar_of};
+use serde_json::{Value, json};
+use tempfile::TempDir;
+
+/// No engine answers there.
+const NOWHERE: &str = "unix:///nonexistent/engine.sock";
+
+/// A host that says what the loader says.
+const HOST: &str = r#"
+#include <dlfcn.h>
+#include <stdio.h>
+int main(int count, char **paths) {
+  for (int place = 1; place < count; place++)
+    puts(dlopen(paths[place], RTLD_NOW) ? "loaded" : dlerror());
+  return 0;
+}
+"#;
+const GOOD: &str = "int greet(void) { return 1; }\n";
+const HELPER: &str = "int help(void) { return 2; }\n";
+const NEEDS_HELPER: &str = "int help(void); int greet(void) { return help(); }\n";
+/// A function that nobody has.
+const NEEDS_NOBODY: &str = "int nobody(void); int greet(void) { return nobody(); }\n";
+
+/// A directory with files that were compiled in it.
+struct Bench {
+    directory: TempDir,
+}
+
+impl Bench {
+    fn new() -> Self {
+        Self {
+            directory: tempfile::tempdir().unwrap(),
+        }
+    }
+
+    /// With a host, and plugins: one that is well, one that needs `libhelper.so`, and one that calls what nobody has.
+    fn with_files() -> Self {
+        let bench = Self::new();
+        bench.compile("host", HOST, &["-ldl"]);
+        bench.library("good.so", GOOD, &[]);
+        bench.library("libhelper.so", HELPER, &[]);
+        bench.library("helped.so", NEEDS_HELPER, &["-L.", "-lhelper"]);
+        bench.library("lost.so", NEEDS_NOBODY, &["-Wl,-z,lazy"]);
+        std::fs::create_dir(bench.path("apart")).unwrap();
+        std::fs::rename(bench.path("libhelper.so"), bench.path("apart/libhelper.so")).unwrap();
+        bench
+    }
+
+    fn path(&self, path: &str) -> PathBuf {
+        self.directory.path().join(path)
+    }
+
+    fn write(&self, path: &str, content: impl AsRef<[u8]>) {
+        let path = self.path(path);
+        std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+        std::fs::write(path, content).unwrap();
+    }
+
+    fn compile(&self, name: &str, source: &str, arguments: &[&str]) {
+        self.write("source.c", source);
+        let status = Command::new("gcc")
+            .current_dir(self.directory.path())
+            .args(["-O1", "-o", name, "source.c"])
+            .args(arguments)
+            .status();
+        assert!(status.is_ok_and(|status| status.success()), "gcc failed to make {name}");
+        std::fs::remove_file(self.path("source.c")).unwrap();
+    }
+
+    fn library(&self, name: &str, source: &str, arguments: &[&str]) {
+        let soname = format!("-Wl,-soname,{}", name.rsplit('/').next().unwrap());
+        self.compile(
+            name,
+            source,
+            &[&["-shared", "-fPIC", soname.as_str()], arguments].concat(),
+        );
+    }
+
+    fn lockstep(&self, arguments: &[&str]) -> Output {
+        assert_cmd::Command::cargo_bin("lockstep")
+            .unwrap()
+            .current_dir(self.directory.path())
+            .env("DOCKER_HOST", NOWHERE)
+            .env("LOCKSTEP_CACHE_DIR", self.path("cache"))
+            .env("COLUMNS", "100")
+            .env_remove("LOCKSTEP_FILE")
+            .args(arguments)
+            .timeout(std::time::Duration::from_secs(60))
+            .output()
+            .unwrap()
+    }
+
+    /// The report for scripts, with what the program ended with.
+    fn check(&self, arguments: &[&str]) -> (i32, Value) {
+        let output = self.lockstep(&[&["check", "--format", "json"], arguments].concat());
+        let report = serde_json::from_slice(&output.stdout);
+        let report = report.unwrap_or_else(|error| panic!("{error}: {}", seen(&output)));
+        (output.status.code().unwrap(), report)
+    }
+
+    /// The verdicts of all pairs, each with the codes of what was found, and what the program ended with.
+    fn verdicts(&self, arguments: &[&str]) -> (i32, Vec<String>) {
+        let (exit, report) = self.check(arguments);
+        let verdicts = report["pairs"].as_array().unwrap().iter().map(|pair| {
+            let findings = pair["findings"].as_array().unwrap().iter();
+            let codes: Vec<&str> = findings.map(|finding| finding["code"].as_str().unwrap()).collect();
+            let words = [pair["verdict"].as_str().unwrap(), &codes.join(" ")].join(" ");
+            words.trim_end().to_owned()
+        });
+        (exit, verdicts.collect())
+    }
+
+    fn inspect(&self, name: &str) -> Value {
+        let output = self.lockstep(&["inspect", "--format", "json", name]);
+        assert_eq!(output.status.code(), Some(0), "{}", seen(&output));
+        serde_json::from_slice(&output.stdout).unwrap()
+    }
+
+    /// What the real loader says of plugins, one line each.
+    fn observe(&self, plugins: &[&str]) -> Vec<String> {
+        let output = Command::new(self.path("host"))
+            .current_dir(self.directory.path())
+            .args(plugins)
+            .output()
+            .unwrap();
+        text(&output.stdout).lines().map(str::to_owned).collect()
+    }
+
+    /// A root with this machine's own loader and C library.
+    fn root(&self) -> Tree {
+        let host = Elf::read(std::fs::read(self.path("host")).unwrap().into()).unwrap();
+        let interpreter = host.interpreter.unwrap();
+        let libc = Command::new("gcc").arg("-print-file-name=libc.so.6").output().unwrap();
+        let libc = std::fs::canonicalize(text(&libc.stdout).trim()).unwrap();
+        let directory = libc.parent().unwrap().to_string_lossy().into_owned();
+        let inside = |path: &str| path.trim_start_matches('/').to_owned();
+        // Where `/lib` is a link to `usr/lib` here, the loader's own directories lead there as well.
+        let mut tree = put(
+            Tree::default(),
+            &inside(&interpreter),
+            std::fs::read(&interpreter).unwrap(),
+        );
+        tree = put(tree, "etc/os-release", "ID=sample\nPRETTY_NAME=\"Sample 1\"\n");
+        let names = BTreeSet::from([directory.clone(), directory.replacen("/usr/lib", "/lib", 1)]);
+        for name in names {
+            let path = format!("{}/libc.so.6", inside(&name));
+            tree = put(tree, &path, std::fs::read(&libc).unwrap());
+        }
+        tree
+    }
+}
+
+/// The tree with one more file, and the directories that it is in.
+fn put(tree: Tree, path: &str, content: impl AsRef<[u8]>) -> Tree {
+    let directory = path.rsplit_once('/').map_or("", |(directory, _)| directory);
+    tree.directory(directory).file(path, content)
+}
+
+fn text(bytes: &[u8]) -> String {
+    String::from_utf8_lossy(bytes).into_owned()
+}
+
+/// What a person sees: the code, then both streams.
+fn seen(output: &Output) -> String {
+    let (stdout, stderr) = (text(&output.stdout), text(&output.stderr));
+    let code = output.status.code().unwrap();
+    format!("exit {code}\n--- stdout\n{stdout}--- stderr\n{stderr}")
+}
+
+fn keys(value: &Value) -> Vec<&str> {
+    value.as_object().unwrap().keys().map(String::as_str).collect()
+}
+
+#[test]
+fn a_plugin_that_loads_is_ok() {
+    let bench = Bench::with_files();
+    assert_eq!(bench.observe(&["./good.so"]), ["loaded"]);
+    let (exit, report) = bench.check(&["host", "good.so"]);
+    let expected = json!({
+        "schema_version": 1,
+        "verdict": "ok",
+        "pairs": [{
+            "host": "host",
+            "plugin": "good.so",
+            "verdict": "ok",
+            "predicted": { "phase": "none", "message": null },
+            "findings": [],
+        }],
+    });
+    assert_eq!((exit, report), (0, expected));
+    let output = bench.lockstep(&["check", "host", "good.so"]);
+    assert_eq!(
+        seen(&output),
+        "exit 0\n--- stdout\nok: 1 plugin will load\n--- stderr\n"
+    );
+}
+
+#[test]
+fn a_refusal_is_told_in_the_loaders_words() {
+    let bench = Bench::with_files();
+    let observed = bench.observe(&["./helped.so"]);
+    let (exit, report) = bench.check(&["host", "helped.so"]);
+    assert_eq!((exit, &report["verdict"]), (1, &json!("refuse")));
+    assert_eq!(keys(&report), ["pairs", "schema_version", "verdict"]);
+    let pair = &report["pairs"][0];
+    assert_eq!(keys(pair), ["findings", "host", "plugin", "predicted", "verdict"]);
+    assert_eq!(pair["predicted"], json!({ "phase": "load", "message": observed[0] }));
+    let finding = &pair["findings"][0];
+    let expected = ["because_of", "code", "evidence", "hint", "subject", "title", "verdict"];
+    assert_eq!(keys(finding), expected);
+    assert_eq!(
+        (
+            &finding["code"],
+            &finding["verdict"],
+            &finding["subject"],
+            &finding["because_of"]
+        ),
+        (
+            &json!("library-missing"),
+            &json!("refuse"),
+            &json!("libhelper.so"),
+            &Value::Null
+        )
+    );
+    assert!(
+        finding["evidence"].is_array() && finding["hint"].is_string(),
+        "{finding}"
+    );
+    // The directories are the machine's, the rest is not.
+    bench.root().write(&bench.path("root"));
+    let said = seen(&bench.lockstep(&["check", "--rootfs", "root", "host", "helped.so"]));
+    let searched = |line: &&str| !line.starts_with("   |  searched: /");
+    assert_eq!(said.lines().filter(|line| !searched(line)).count(), 1, "{said}");
+    insta::assert_snapshot!(
+        "check-refuse",
+        said.lines().filter(searched).collect::<Vec<_>>().join("\n")
+    );
+}
+
+#[test]
+fn all_causes_are_told_and_what_follows_names_its_cause() {
+    let bench = Bench::with_files();
+    let (_, report) = bench.check(&["host", "helped.so"]);
+    let findings = report["pairs"][0]["findings"].as_array().unwrap();
+    let follows = findings
+        .iter()
+        .find(|finding| finding["code"] == "symbol-not-found")
+        .unwrap();
+    assert_eq!(
+        (&follows["subject"], &follows["because_of"]),
+        (&json!("help"), &json!("library-missing"))
+    );
+    bench.library(
+        "both.so",
+        "int nobody(void); int help(void); int greet(void) { return nobody() + help(); }",
+        &["-Lapart", "-lhelper"],
+    );
+    let (exit, verdicts) = bench.verdicts(&["host", "both.so"]);
+    assert_eq!(exit, 1);
+    assert_eq!(verdicts[0].matches("symbol-not-found").count(), 2, "{verdicts:?}");
+}
+
+#[test]
+fn what_is_wrong_with_many_symbols_is_said_once() {
+    let bench = Bench::with_files();
+    let names: Vec<String> = (0..12)
+        .map(|number| format!("absent_{}", "x".repeat(number + 1)))
+        .collect();
+    let declared = names
+        .iter()
+        .fold(String::new(), |text, name| format!("{text}int {name}(void);\n"));
+    let called = names
+        .iter()
+        .fold(String::from("0"), |text, name| format!("{text} + {name}()"));
+    let source = format!("{declared}int greet(void) {{ return {called}; }}\n");
+    bench.library("many.so", &source, &["-Wl,-z,now"]);
+    let (exit, verdicts) = bench.verdicts(&["host", "many.so"]);
+    assert_eq!(
+        (exit, verdicts[0].matches("symbol-not-found").count()),
+        (1, 12),
+        "{verdicts:?}"
+    );
+    let said = text(&bench.lockstep(&["check", "host", "many.so"]).stdout);
+    assert_eq!(said.matches("refuse[symbol-not-found]").count(), 1, "{said}");
+    assert!(
+        said.contains("   |  the same of `absent_x") && said.contains(" and 3 more\n"),
+        "{said}"
+    );
+}
+
+#[test]
+fn plugins_are_opened_in_their_order_in_one_process() {
+    let bench = Bench::with_files();
+    let arguments = ["good.so", "helped.so", "apart/libhelper.so", "helped.so"];
+    let observed = bench.observe(&["./good.so", "./helped.so", "./apart/libhelper.so", "./helped.so"]);
+    let is_loaded: Vec<bool> = observed.iter().map(|line| line == "loaded").collect();
+    // A library that is loaded answers to its name.
+    assert_eq!(is_loaded, [true, false, true, true]);
+    let (exit, report) = bench.check(&[&["host"][..], &arguments].concat());
+    let pairs = report["pairs"].as_array().unwrap();
+    let verdicts: Vec<&str> = pairs.iter().map(|pair| pair["verdict"].as_str().unwrap()).collect();
+    // Files from anywhere are as if beside each other, but that is no search path.
+    assert_eq!((exit, verdicts), (1, vec!["ok", "refuse", "ok", "ok"]));
+}
+
+#[test]
+fn what_is_allowed_is_no_reason_to_fail() {
+    let bench = Bench::with_files();
+    let allow = ["--allow", "library-missing", "--allow", "symbol-not-found"];
+    let (exit, report) = bench.check(&[&allow[..], &["host", "helped.so"]].concat());
+    assert_eq!((exit, &report["verdict"]), (0, &json!("ok")));
+    assert_eq!(
+        report["pairs"][0]["predicted"],
+        json!({ "phase": "none", "message": null })
+    );
+    // What followed from something that is allowed stands alone.
+    let (exit, report) = bench.check(&["--allow", "library-missing", "host", "helped.so"]);
+    let findings = report["pairs"][0]["findings"].as_array().unwrap();
+    assert_eq!((exit, findings.len()), (1, 1), "{report}");
+    assert_eq!(
+        (&findings[0]["code"], &findings[0]["because_of"]),
+        (&json!("symbol-not-found"), &Value::Null)
+    );
+    let said = text(
+        &bench
+            .lockstep(&["check", "--allow", "library-missing", "host", "helped.so"])
+            .stdout,
+    );
+    assert!(said.starts_with("refuse[symbol-not-found]"), "{said}");
+    let (exit, verdicts) = bench.verdicts(&["--allow", "truncated", "host", "helped.so"]);
+    assert_eq!(exit, 1, "{verdicts:?}");
+}
+
+#[test]
+fn what_is_unknown_fails_only_if_told_so() {
+    let bench = Bench::with_files();
+    bench.compile("foreign", HOST, &["-ldl", "-Wl,--dynamic-linker=/nonexistent/ld.so"]);
+    let unknown = vec!["unknown no-rootfs".to_owned()];
+    assert_eq!(bench.verdicts(&["foreign", "good.so"]), (0, unknown.clone()));
+    assert_eq!(bench.verdicts(&["--strict", "foreign", "good.so"]), (1, unknown));
+    let allowed = bench.verdicts(&["--strict", "--allow", "no-rootfs", "foreign", "good.so"]);
+    assert_eq!(allowed, (0, vec!["ok".to_owned()]));
+}
+
+#[test]
+fn the_contract_says_how_the_host_opens_and_what_it_looks_up() {
+    let bench = Bench::with_files();
+    bench.write("now.yaml", "flags: now\n");
+    bench.write("lazy.yaml", "{loader: dlopen, abi: c, flags: lazy}\n");
+    bench.write("symbols.yaml", "symbols: [greet, part]\n");
+    bench.write(
+        "whole.yaml",
+        "version: 1\nproject: sample\ncontract: {loader: dlopen, abi: c, symbols: [part]}\n",
+    );
+    for (contract, plugin, exit, verdict, phase) in [
+        ("now.yaml", "lost.so", 1, "refuse symbol-not-found", "load"),
+        ("lazy.yaml", "lost.so", 1, "danger symbol-not-found", "call"),
+        ("symbols.yaml", "good.so", 1, "refuse contract-symbol", "symbol"),
+        ("whole.yaml", "good.so", 1, "refuse contract-symbol", "symbol"),
+        ("now.yaml", "good.so", 0, "ok", "none"),
+    ] {
+        let arguments = ["--contract", contract, "host", plugin];
+        assert_eq!(
+            bench.verdicts(&arguments),
+            (exit, vec![verdict.to_owned()]),
+            "{contract}"
+        );
+        let (_, report) = bench.check(&arguments);
+        assert_eq!(report["pairs"][0]["predicted"]["phase"], phase, "{contract}");
+    }
+}
+
+#[test]
+fn variables_and_the_working_directory_count() {
+    let bench = Bench::with_files();
+    let helper = std::fs::read(bench.path("apart/libhelper.so")).unwrap();
+    let root = put(bench.root(), "opt/libhelper.so", helper);
+    root.write(&bench.path("root"));
+    let check = |more: &[&str]| {
+        bench
+            .verdicts(&[&["--rootfs", "root"], more, &["host", "helped.so"]].concat())
+            .0
+    };
+    assert_eq!(check(&[]), 1);
+    assert_eq!(check(&["--env", "LD_LIBRARY_PATH=/opt"]), 0);
+    assert_eq!(check(&["--env", "LD_LIBRARY_PATH=."]), 1);
+    assert_eq!(check(&["--env", "LD_LIBRARY_PATH=.", "--cwd", "/opt"]), 0);
+    assert_eq!(check(&["--env", "LD_PRELOAD=/opt/libhelper.so"]), 0);
+}
+
+#[test]
+fn a_root_is_a_directory_a_tar_or_a_saved_image() {
+    let bench = Bench::with_files();
+    // Here and only here the plugin's library is: `/c` is on the image's LD_LIBRARY_PATH.
+    let helper = std::fs::read(bench.path("apart/libhelper.so")).unwrap();
+    let tree = put(bench.root(), "c/libhelper.so", helper);
+    tree.write(&bench.path("root"));
+    bench.write("root.tar", tree.tar());
+    bench.write("image.tar", tar_of(&docker_archive(&[tree.tar()])));
+    for (name, more, exit) in [
+        ("root", &[][..], 1),
+        ("root", &["--env", "LD_LIBRARY_PATH=/c"], 0),
+        ("root.tar", &["--env", "LD_LIBRARY_PATH=/c"], 0),
+        ("image.tar", &[], 0),
+        ("image.tar", &["--env", "LD_LIBRARY_PATH=/elsewhere"], 1),
+    ] {
+        let found = bench.verdicts(&[&["--rootfs", name], more, &["host", "helped.so"]].concat());
+        assert_eq!(found.0, exit, "{name} {more:?}: {found:?}");
+    }
+}
+
+#[test]
+fn files_inside_the_root_are_seen_at_their_path() {
+    let bench = Bench::with_files();
+    bench.library(
+        "beside.so",
+        NEEDS_HELPER,
+        &["-Lapart", "-lhelper", "-Wl,-rpath,$ORIGIN/lib"],
+    );
+    bench.root().write(&bench.path("root"));
+    std::fs::create_dir_all(bench.path("root/opt/app/lib")).unwrap();
+    for (from, to) in [
+        ("host", "root/opt/app/host"),
+        ("beside.so", "root/opt/app/beside.so"),
+        ("apart/libhelper.so", "root/opt/app/lib/libhelper.so"),
+    ] {
+        std::fs::copy(bench.path(from), bench.path(to)).unwrap();
+    }
+    let (exit, report) = bench.check(&["--rootfs", "root", "root/opt/app/host", "root/opt/app/beside.so"]);
+    let pair = &report["pairs"][0];
+    assert_eq!(
+        (exit, &pair["host"], &pair["plugin"]),
+        (0, &json!("/opt/app/host"), &json!("/opt/app/beside.so"))
+    );
+    let (exit, report) = bench.check(&["--rootfs", "root", "root/opt/app/host", "beside.so"]);
+    assert_eq!((exit, &report["pairs"][0]["plugin"]), (1, &json!("beside.so")));
+    // A link is opened where it is, and `$ORIGIN` is the directory of what was opened.
+    std::fs::create_dir_all(bench.path("root/plugins")).unwrap();
+    symlink("../opt/app/beside.so", bench.path("root/plugins/linked.so")).unwrap();
+    let (exit, report) = bench.check(&["--rootfs", "root", "root/opt/app/host", "root/plugins/linked.so"]);
+    assert_eq!((exit, &report["pairs"][0]["plugin"]), (1, &json!("/plugins/linked.so")));
+}
+
+#[test]
+fn names_in_files_do_not_reach_the_terminal() {
+    let bench = Bench::with_files();
+    bench.compile(
+        "apart/libred.so",
+        HELPER,
+        &["-shared", "-fPIC", "-Wl,-soname,lib\u{1b}[31mred.so"],
+    );
+    bench.library("red.so", NEEDS_HELPER, &["-Lapart", "-lred"]);
+    for arguments in [&["check", "host", "red.so"][..], &["inspect", "red.so"]] {
+        let said = text(&bench.lockstep(arguments).stdout);
+        assert!(
+            said.contains("lib\\u{1b}[31mred.so") && !said.contains('\u{1b}'),
+            "{said}"
+        );
+    }
+    let (_, report) = bench.check(&["host", "red.so"]);
+    assert_eq!(report["pairs"][0]["findings"][0]["subject"], "lib\u{1b}[31mred.so");
+}
+
+#[test]
+fn a_link_to_a_plugin_is_that_plugin() {
+    let bench = Bench::with_files();
+    symlink("good.so", bench.path("current.so")).unwrap();
+    symlink("nothing.so", bench.path("dangling.so")).unwrap();
+    let (exit, report) = bench.check(&["host", "current.so"]);
+    assert_eq!((exit, &report["pairs"][0]["plugin"]), (0, &json!("current.so")));
+    let (exit, verdicts) = bench.verdicts(&["host", "dangling.so"]);
+    assert_eq!((exit, verdicts), (1, vec!["refuse file-unreadable".to_owned()]));
+}
+
+#[test]
+fn what_is_no_library_is_refused_with_what_it_is() {
+    let bench = Bench::with_files();
+    bench.write("script.so", "INPUT(libreal.so)\n");
+    bench.write("empty.so", "");
+    let whole = std::fs::read(bench.path("good.so")).unwrap();
+    bench.write("cut.so", &whole[..whole.len() / 8]);
+    for name in ["script.so", "empty.so", "cut.so"] {
+        let (exit, report) = bench.check(&["host", name]);
+        let pair = &report["pairs"][0];
+        assert_eq!((exit, &pair["verdict"]), (1, &json!("refuse")), "{name}: {report}");
+        assert_eq!(pair["predicted"]["phase"], "load", "{name}: {report}");
+    }
+}
+
+#[test]
+fn mistakes_end_with_2() {
+    let bench = Bench::with_files();
+    bench.write("bad.yaml", "symbols: [greet]\nflags: sometimes\nscpoe: local\n");
+    for (name, arguments) in [
+        ("check-nothing", &["check"][..]),
+        ("check-no-plugin", &["check", "host"]),
+        ("check-no-file", &["check", "host", "missing.so"]),
+        (
+            "check-bad-contract",
+            &["check", "--contract", "bad.yaml", "host", "good.so"],
+        ),
+        (
+            "check-no-contract",
+            &["check", "--contract", "missing.yaml", "host", "good.so"],
+        ),
+        (
+            "check-unknown-code",
+            &["check", "--allow", "libc-famly", "host", "good.so"],
+        ),
+        ("check-bad-variable", &["check", "--env", "NAME", "host", "good.so"]),
+        ("check-no-root", &["check", "--rootfs", "./missing", "host", "good.so"]),
+        ("inspect-nothing", &["inspect"]),
+        ("inspect-no-file", &["inspect", "./missing"]),
+        ("explain-unknown", &["explain", "libc-famly"]),
+        ("explain-nonsense", &["explain", "qqqq"]),
+    ] {
+        let output = bench.lockstep(arguments);
+        assert_eq!(output.status.code(), Some(2), "{name}: {}", seen(&output));
+        assert!(output.stdout.is_empty(), "{name}: {}", seen(&output));
+        insta::assert_snapshot!(name, seen(&output));
+    }
+}
+
+#[test]
+fn an_image_needs_an_engine_and_that_ends_with_3() {
+    let bench = Bench::with_files();
+    for arguments in [
+        &["inspect", "some:image"][..],
+        &["check", "--rootfs", "some:image", "host", "good.so"],
+    ] {
+        let output = bench.lockstep(arguments);
+        assert_eq!(output.status.code(), Some(3), "{}", seen(&output));
+        let said = text(&output.stderr);
+        assert!(said.contains("some:image") && said.contains("hint: "), "{said}");
+    }
+}
+
+#[test]
+fn every_code_is_explained() {
+    let bench = Bench::new();
+    let listed = bench.lockstep(&["explain"]);
+    assert_eq!(listed.status.code(), Some(0));
+    let listed = text(&listed.stdout);
+    let codes: Vec<&str> = listed
+        .lines()
+        .filter_map(|line| line.split_whitespace().next())
+        .collect();
+    assert_eq!(codes, RULES.iter().map(|rule| rule.code).collect::<Vec<_>>());
+    for rule in RULES {
+        let output = bench.lockstep(&["explain", rule.code]);
+        let said = text(&output.stdout);
+        assert_eq!(output.status.code(), Some(0), "{}", rule.code);
+        let head = format!("{}: {}", rule.code, rule.description);
+        assert_eq!(said.lines().next(), Some(head.as_str()));
+        assert!(said.lines().count() > 2, "{said}");
+        assert!(said.lines().skip(1).all(|line| line.chars().count() <= 100), "{said}");
+    }
+}
+
+#[test]
+fn an_elf_file_says_what_it_was_built_with() {
+    let bench = Bench::with_files();
+    let source = "_Thread_local int counter; int greet(void) { return ++counter; }\n";
+    bench.library(
+        "rich.so",
+        source,
+        &[
+            "-Wl,-z,now",
+            "-Wl,-Bsymbolic",
+            "-Wl,-rpath,$ORIGIN/lib",
+            "-Wl,--build-id=0xc0ffee",
+            "-Wl,-z,execstack",
+            "-ftls-model=initial-exec",
+            "-Wl,--no-as-needed",
+            "-lm",
+        ],
+    );
+    let report = bench.inspect("rich.so");
+    assert_eq!(keys(&report), ["facts", "name", "schema_version"]);
+    assert_eq!(
+        (&report["schema_version"], &report["name"]),
+        (&json!(1), &json!("rich.so"))
+    );
+    let facts = &report["facts"];
+    for (pointer, expected) in [
+        ("/kind", json!("elf")),
+        ("/role", json!("shared-object")),
+        ("/linkage", json!("dynamic")),
+        ("/interpreter", Value::Null),
+        ("/soname", json!("rich.so")),
+        ("/runpath", json!("$ORIGIN/lib")),
+        ("/build_id", json!("c0ffee")),
+        ("/executable_stack", json!(true)),
+        ("/binding/now", json!(true)),
+        ("/binding/symbolic", json!(true)),
+        ("/binding/no_open", json!(false)),
+        ("/tls/size_bytes", json!(4)),
+        ("/tls/fixed_offset_accesses", json!(1)),
+        ("/libc/family", json!("glibc")),
+        ("/tools/0/kind", json!("gcc")),
+        ("/needed/0/name", json!("libm.so.6")),
+        ("/stripped", json!(false)),
+        ("/go", Value::Null),
+        ("/rust", Value::Null),
+        ("/cxx", Value::Null),
+        ("/problems", json!([])),
+    ] {
+        assert_eq!(facts.pointer(pointer), Some(&expected), "{pointer}: {facts:#}");
+    }
+    let names = facts["symbols"]["names"].as_array().unwrap();
+    assert!(
+        names.contains(&json!("greet")) && names.contains(&json!("counter")),
+        "{names:?}"
+    );
+
+    let said = seen(&bench.lockstep(&["inspect", "rich.so"]));
+    for words in [
+        "rich.so · shared object · ",
+        "$ORIGIN/lib",
+        "4 bytes for each thread · 1 access at a fixed offset",
+        "own definitions come first",
+        "must be executable",
+        "2 exported: counter, greet",
+        "c0ffee",
+    ] {
+        assert!(said.contains(words), "`{words}` is not in {said}");
+    }
+    assert!(said.lines().all(|line| line.chars().count() <= 100), "{said}");
+
+    let facts = &bench.inspect("host")["facts"];
+    assert_eq!(
+        (&facts["role"], &facts["linkage"]),
+        (&json!("program"), &json!("dynamic"))
+    );
+    assert!(facts["interpreter"].is_string());
+    bench.compile("alone", "int main(void) { return 0; }", &["-static"]);
+    let facts = &bench.inspect("alone")["facts"];
+    assert_eq!(
+        (&facts["role"], &facts["linkage"]),
+        (&json!("program"), &json!("static"))
+    );
+}
+
+#[test]
+fn names_of_cxx_are_seen() {
+    let bench = Bench::new();
+    bench.library(
+        "old.so",
+        "int greet(void) __asm__(\"_Z5greetRKSs\"); int greet(void) { return 1; }\n",
+        &[],
+    );
+    let facts = &bench.inspect("old.so")["facts"];
+    assert_eq!(facts["cxx"]["exported_strings"], json!({ "old": true, "new": false }));
+    let said = seen(&bench.lockstep(&["inspect", "old.so"]));
+    assert!(said.contains("exports strings of the old ABI"), "{said}");
+}
+
+#[test]
+fn what_is_no_elf_file_is_told_as_what_it_is() {
+    let bench = Bench::with_files();
+    bench.write("wrapper", "#!/bin/sh\nexec /opt/host\n");
+    bench.write("libfoo.so", "/* GNU ld script */\nINPUT(libfoo.so.1)\n");
+    for (name, form) in [("wrapper", "script"), ("libfoo.so", "linker-script")] {
+        let facts = &bench.inspect(name)["facts"];
+        assert_eq!((&facts["kind"], &facts["form"]), (&json!("file"), &json!(form)));
+        insta::assert_snapshot!(format!("inspect-{form}"), seen(&bench.lockstep(&["inspect", name])));
+    }
+    let whole = std::fs::read(bench.path("good.so")).unwrap();
+    bench.write("cut.so", &whole[..whole.len() / 8]);
+    let facts = &bench.inspect("cut.so")["facts"];
+    assert_eq!(facts["kind"], "elf");
+    assert_ne!(facts["problems"], json!([]));
+    bench.write("head.so", &whole[..20]);
+    assert_eq!(bench.inspect("head.so")["facts"]["form"], "broken-elf");
+}
+
+#[test]
+fn a_root_says_which_loader_it_has_and_where_that_looks() {
+    let bench = Bench::with_files();
+    let helper = std::fs::read(bench.path("apart/libhelper.so")).unwrap();
+    let tree = put(bench.root(), "etc/ld.so.conf", "/opt/lib\n/opt/nothing\n");
+    let tree = put(tree, "etc/ld.so.preload", "# none but\n/opt/lib/libhelper.so\n");
+    let tree = put(tree, "opt/lib/libhelper.so", helper);
+    tree.write(&bench.path("root"));
+    bench.write("root.tar", tree.tar());
+    bench.write("image.tar", tar_of(&docker_archive(&[tree.tar()])));
+    let directory = bench.inspect("root")["facts"].clone();
+    assert_eq!(
+        (&directory["kind"], &directory["system"]),
+        (&json!("root"), &json!("Sample 1"))
+    );
+    let loader = &directory["loaders"][0];
+    let version = Command::new("getconf").arg("GNU_LIBC_VERSION").output().unwrap();
+    let said = format!(
+        "{} {}",
+        loader["family"].as_str().unwrap(),
+        loader["release"].as_str().unwrap()
+    );
+    assert_eq!(said, text(&version.stdout).trim());
+    assert!(!loader["directories"].as_array().unwrap().is_empty());
+    assert_eq!(directory["not_cached"], json!(["/opt/lib"]));
+    assert_eq!(directory["preloaded"], json!(["/opt/lib/libhelper.so"]));
+    assert_eq!(
+        (&directory["cache"], &directory["variables"]),
+        (&Value::Null, &json!([]))
+    );
+    assert_eq!(bench.inspect("root.tar")["facts"], directory);
+    let image = &bench.inspect("image.tar")["facts"];
+    assert_eq!(
+        image["variables"],
+        json!([{ "name": "LD_LIBRARY_PATH", "value": "/a=b:/c" }])
+    );
+    assert_eq!(image["loaders"], directory["loaders"]);
+    // What is an archive, and not of one root, is an error that says so.
+    let mut files = docker_archive(&[tree.tar()]);
+    let mut manifest: Value = serde_json::from_slice(&files["manifest.json"]).unwrap();
+    let mut other = manifest[0].clone();
+    other["RepoTags"] = json!(["c:d"]);
+    manifest.as_array_mut().unwrap().push(other);
+    files.insert("manifest.json".to_owned(), serde_json::to_vec(&manifest).unwrap());
+    bench.write("two.tar", tar_of(&files));
+    let output = bench.lockstep(&["inspect", "two.tar"]);
+    let said = seen(&output);
+    assert!(
+        said.starts_with("exit 2\n") && said.contains("a:b") && said.contains("c:d"),
+        "{said}"
+    );
+    bench.write("notes.gz", roots::gzip(b"nothing that has files in it"));
+    assert_eq!(bench.inspect("notes.gz")["facts"]["form"], "gzip");
+}
+
+const PROJECT: &str = "version: 1
+project: sample
+environments:
+  here:  {build: {image: 'build:1'}, runtime: {image: 'runtime:1'}}
+  there: {build: {image: 'build:1'}, runtime: {image: 'runtime:1'}}
+host: {language: c, source: src/host, artifacts: [host]}
+plugins:
+  - {name: good, language: c, source: src/plugin, artifacts: [good.so]}
+  - {name: helped, language: c, source: src/plugin, artifacts: [helped.so]}
+contract: {loader: dlopen, abi: c, symbols: [greet]}
+";
+
+/// A project with a bundle for `here`, whose runtime image, which is in the user's cache, has the library of `helped.so`.
+fn project() -> Bench {
+    let bench = Bench::with_files();
+    bench.write("lockstep.yaml", PROJECT);
+    bench.write("src/host/a.c", "");
+    bench.write("src/plugin/a.c", "");
+    for file in ["host", "good.so", "helped.so"] {
+        bench.write(&format!("dist/here/{file}"), std::fs::read(bench.path(file)).unwrap());
+    }
+    bench.write("dist/here/manifest.json", "{}");
+    let helper = std::fs::read(bench.path("apart/libhelper.so")).unwrap();
+    let layer = put(bench.root(), "opt/libhelper.so", helper).tar();
+    let digest = Digest::of(&layer);
+    bench.write(&format!("cache/images/layers/{}.tar", digest.hex()), layer);
+    let image = lock::Image {
+        recipe: Digest::of(b"recipe"),
+        id: Digest::of(b"image").to_string(),
+        layers: vec![digest],
+        registry: None,
+        packages: vec![],
+    };
+    let environment = lock::Environment {
+        build: image.clone(),
+        runtime: image,
+        toolchains: BTreeMap::new(),
+        units: BTreeMap::new(),
+    };
+    let lock = Lock {
+        environments: BTreeMap::from([(EnvironmentName::new("here").unwrap(), environment)]),
+        ..Lock::default()
+    };
+    lock::write(&bench.path("lockstep.lock"), &lock).unwrap();
+    bench
+}
+
+/// The library is in the runtime image alone, where only this leads to.
+const LEAD: &str = "LD_LIBRARY_PATH=/opt";
+
+#[test]
+fn without_files_the_bundles_of_the_project_are_checked() {
+    let bench = project();
+    let (exit, report) = bench.check(&["--env", LEAD]);
+    let pairs = report["pairs"].as_array().unwrap();
+    let named: Vec<&str> = pairs.iter().map(|pair| pair["plugin"].as_str().unwrap()).collect();
+    assert_eq!((exit, named), (0, vec!["dist/here/good.so", "dist/here/helped.so"]));
+    assert_eq!(pairs[0]["host"], "dist/here/host");
+    let (exit, verdicts) = bench.verdicts(&[]);
+    assert_eq!((exit, verdicts[0].as_str()), (1, "ok"));
+    assert!(verdicts[1].starts_with("refuse library-missing"), "{verdicts:?}");
+    // The project's own contract holds, and another one if it is named.
+    std::fs::write(bench.path("lockstep.yaml"), PROJECT.replace("[greet]", "[greet, part]")).unwrap();
+    let (exit, verdicts) = bench.verdicts(&["--env", LEAD]);
+    assert_eq!((exit, verdicts), (1, vec!["refuse contract-symbol".to_owned(); 2]));
+    bench.write("loose.yaml", "loader: dlopen\n");
+    assert_eq!(bench.verdicts(&["--env", LEAD, "--contract", "loose.yaml"]).0, 0);
+    // From elsewhere, by the project's file.
+    let elsewhere = bench.path("apart");
+    let output = assert_cmd::Command::cargo_bin("lockstep")
+        .unwrap()
+        .current_dir(&elsewhere)
+        .env("DOCKER_HOST", NOWHERE)
+        .env("LOCKSTEP_CACHE_DIR", bench.path("cache"))
+        .args([
+            "check",
+            "--file",
+            "../lockstep.yaml",
+            "--allow",
+            "contract-symbol",
+            "--env",
+            LEAD,
+        ])
+        .output()
+        .unwrap();
+    assert_eq!(
+        seen(&output),
+        "exit 0\n--- stdout\nok: 2 plugins will load\n--- stderr\n"
+    );
+}
+
+#[test]
+fn what_a_bundle_lacks_is_told() {
+    let bench = project();
+    std::fs::remove_file(bench.path("dist/here/good.so")).unwrap();
+    insta::assert_snapshot!("check-bundle-lacks", seen(&bench.lockstep(&["check"])));
+    std::fs::remove_file(bench.path("dist/here/manifest.json")).unwrap();
+    insta::assert_snapshot!("check-no-bundle", seen(&bench.lockstep(&["check"])));
+    let bench = project();
+    std::fs::remove_dir_all(bench.path("cache")).unwrap();
+    let output = bench.lockstep(&["check"]);
+    assert_eq!(
+        output.status.code(),
+        Some(3),
+        "without its layers the image is asked of the engine: {}",
+        seen(&output)
+    );
+    bench.root().write(&bench.path("root"));
+    assert_eq!(bench.lockstep(&["check", "--rootfs", "root"]).status.code(), Some(1));
+    std::fs::remove_file(bench.path("lockstep.lock")).unwrap();
+    insta::assert_snapshot!("check-no-lock", seen(&bench.lockstep(&["check"])));
+}
+
+#[test]
+fn files_of_a_bundle_are_checked_as_the_project_says() {
+    let bench = project();
+    let files = ["dist/here/host", "dist/here/good.so", "dist/here/helped.so"];
+    let verdicts = |more: &[&str]| bench.verdicts(&[more, &files].concat());
+    assert_eq!(verdicts(&["--env", LEAD]), (0, vec!["ok".to_owned(); 2]));
+    // Files that lie elsewhere are checked against this machine, where `/opt` has no such library.
+    assert_eq!(bench.verdicts(&["--env", LEAD, "host", "helped.so"]).0, 1);
+    std::fs::write(bench.path("lockstep.yaml"), PROJECT.replace("[greet]", "[greet, part]")).unwrap();
+    assert_eq!(
+        verdicts(&["--env", LEAD]),
+        (1, vec!["refuse contract-symbol".to_owned(); 2])
+    );
+    // What the user says counts more than the project.
+    bench.write("loose.yaml", "loader: dlopen\n");
+    assert_eq!(verdicts(&["--env", LEAD, "--contract", "loose.yaml"]).0, 0);
+    bench.root().write(&bench.path("root"));
+    assert_eq!(verdicts(&["--env", LEAD, "--rootfs", "root"]).0, 1);
+}
+
+#[test]
+fn what_a_unit_brings_beside_its_plugin_is_there() {
+    let bench = project();
+    std::fs::copy(bench.path("apart/libhelper.so"), bench.path("dist/here/libhelper.so")).unwrap();
+    bench.library(
+        "dist/here/helped.so",
+        NEEDS_HELPER,
+        &["-Lapart", "-lhelper", "-Wl,-rpath,$ORIGIN"],
+    );
+    let files = ["dist/here/host", "dist/here/helped.so"];
+    assert_eq!(
+        bench.verdicts(&files).0,
+        1,
+        "no unit says that the library belongs to it"
+    );
+    let text = PROJECT.replace(
+        "artifacts: [helped.so]",
+        "artifacts: [helped.so, libhelper.so], command: make",
+    );
+    std::fs::write(bench.path("lockstep.yaml"), text).unwrap();
+    assert_eq!(bench.verdicts(&files), (0, vec!["ok".to_owned()]));
+    assert_eq!(bench.verdicts(&[]), (0, vec!["ok".to_owned(); 2]));
+}
