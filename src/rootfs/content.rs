@@ -14,7 +14,7 @@ use flate2::read::DeflateDecoder;
 use flate2::write::DeflateEncoder;
 use memmap2::MmapMut;
 
-use super::spare::{spare_sections, spare_segments, tables_are_kept};
+use super::spare::{has_section_names, spare_sections, spare_segments, tables_are_kept};
 
 /// What is kept of every file: enough to say what it is not.
 const HEAD_BYTES: u64 = 64;
@@ -32,6 +32,8 @@ const PLAIN_LIMIT_BYTES: u64 = 512;
 const KEPT_LIMIT_BYTES: u64 = 512 * 1024 * 1024;
 /// The piece in which content is read.
 const PIECE_BYTES: usize = 64 * 1024;
+/// How many tables of section names are looked for in what is passed over of one file. Debug information may mention them.
+const NAME_TABLES_LIMIT_COUNT: usize = 64;
 /// How an ELF file begins.
 const ELF_MAGIC: &[u8] = b"\x7fELF";
 
@@ -101,8 +103,7 @@ impl Packed {
         let mut map = MmapMut::map_anon(length(self.len)?)?;
         let mut decoder = DeflateDecoder::new(&self.deflated[..]);
         for range in &self.kept {
-            let part = map.get_mut(length(range.start)?..length(range.end)?);
-            decoder.read_exact(part.ok_or(io::ErrorKind::InvalidData)?)?;
+            decoder.read_exact(part_mut(&mut map, range)?)?;
         }
         Ok(Bytes::from_owner(map.make_read_only()?))
     }
@@ -170,23 +171,35 @@ fn pack_elf(head: &[u8], len: u64, content: &mut dyn Read) -> io::Result<Option<
     let first = len.min(ELF_HEAD_BYTES);
     content.read_exact(&mut held[length(at)?..length(first)?])?;
     at = first;
-    let spare = spare_segments(&held, first);
+    let mut spare = spare_segments(&held, first);
     let held_bytes: u64 = len - spare.iter().map(|range| range.end - range.start).sum::<u64>();
     if held_bytes > ELF_HELD_LIMIT_BYTES {
         return Ok(None);
     }
-    let mut piece = vec![0; PIECE_BYTES];
+    let (mut piece, mut last) = (vec![0; PIECE_BYTES], at..at);
+    let mut last_piece = vec![0; PIECE_BYTES];
+    let mut name_tables_count = 0;
     while at < len {
         // A piece never lies on both sides of a border.
         let borders = spare.iter().flat_map(|range| [range.start, range.end]);
         let border = borders.filter(|border| *border > at).min().unwrap_or(len);
-        let size = length((border.min(len) - at).min(PIECE_BYTES as u64))?;
+        let this = at..at + (border.min(len) - at).min(PIECE_BYTES as u64);
+        let size = length(this.end - this.start)?;
         content.read_exact(&mut piece[..size])?;
         if !spare.iter().any(|range| range.contains(&at)) {
-            let start = length(at)?;
-            held[start..start + size].copy_from_slice(&piece[..size]);
+            part_mut(&mut held, &this)?.copy_from_slice(&piece[..size]);
+        } else if name_tables_count < NAME_TABLES_LIMIT_COUNT {
+            let before = &last_piece[..length(last.end - last.start)?];
+            if has_section_names(before, &piece[..size]) {
+                name_tables_count += 1;
+                part_mut(&mut held, &last)?.copy_from_slice(before);
+                part_mut(&mut held, &this)?.copy_from_slice(&piece[..size]);
+                spare = cut(spare, &(last.start..this.end.saturating_add(PIECE_BYTES as u64)));
+            }
         }
-        at += size as u64;
+        at = this.end;
+        last = this;
+        std::mem::swap(&mut piece, &mut last_piece);
     }
     if !tables_are_kept(&held, &spare) {
         return Ok(None);
@@ -216,8 +229,25 @@ fn without(len: u64, spare: &[Range<u64>]) -> Vec<Range<u64>> {
     between.filter(|range| range.start < range.end).collect()
 }
 
+/// The ranges without what is in `kept`.
+fn cut(ranges: Vec<Range<u64>>, kept: &Range<u64>) -> Vec<Range<u64>> {
+    let sides = |range: Range<u64>| {
+        [
+            range.start..range.end.min(kept.start),
+            range.start.max(kept.end)..range.end,
+        ]
+    };
+    let parts = ranges.into_iter().flat_map(sides);
+    parts.filter(|range| range.start < range.end).collect()
+}
+
 fn part<'a>(content: &'a [u8], range: &Range<u64>) -> io::Result<&'a [u8]> {
     let part = content.get(length(range.start)?..length(range.end)?);
+    part.ok_or_else(|| io::ErrorKind::InvalidData.into())
+}
+
+fn part_mut<'a>(content: &'a mut [u8], range: &Range<u64>) -> io::Result<&'a mut [u8]> {
+    let part = content.get_mut(length(range.start)?..length(range.end)?);
     part.ok_or_else(|| io::ErrorKind::InvalidData.into())
 }
 
@@ -311,7 +341,10 @@ mod tests {
     }
 
     fn check_packed(path: &Path) -> (u64, u64) {
-        let bytes = std::fs::read(path).unwrap();
+        check_packed_bytes(std::fs::read(path).unwrap(), path)
+    }
+
+    fn check_packed_bytes(bytes: Vec<u8>, path: &Path) -> (u64, u64) {
         let content = keep("x", &bytes);
         let Content::Packed(packed) = &content else {
             assert!(!bytes.starts_with(ELF_MAGIC), "{}", path.display());
@@ -343,6 +376,46 @@ mod tests {
         }
         assert!(count > 50, "only {count} ELF files");
         assert!(kept * 3 < whole, "{kept} of {whole} bytes were kept");
+    }
+
+    /// LLD puts the names of sections before the names of symbols, which can be more than is held.
+    #[test]
+    fn names_of_sections_are_kept_wherever_they_are() {
+        const SECTION_BYTES: usize = 64;
+        let original = std::fs::read("/bin/true").unwrap();
+        let number = |at: usize, size: usize| {
+            let bytes = original[at..at + size].iter().rev();
+            bytes.fold(0, |number, byte| number << 8 | usize::from(*byte))
+        };
+        let (headers, count, names) = (number(40, 8), number(60, 2), number(62, 2));
+        let header = headers + names * SECTION_BYTES;
+        let table = &original[number(header + 24, 8)..][..number(header + 32, 8)];
+        let mut bytes = original[..headers].to_vec();
+        bytes.resize(original.len() + (20 << 20), 1);
+        let names_start = bytes.len();
+        bytes.extend_from_slice(table);
+        bytes.resize(bytes.len() + (40 << 20), 1);
+        let headers_start = bytes.len();
+        bytes.extend_from_slice(&original[headers..headers + count * SECTION_BYTES]);
+        bytes[40..48].copy_from_slice(&headers_start.to_le_bytes());
+        let at = headers_start + names * SECTION_BYTES + 24;
+        bytes[at..at + 8].copy_from_slice(&names_start.to_le_bytes());
+        let elf = Elf::read(bytes.clone().into()).unwrap();
+        assert!(elf.section(".note.gnu.build-id").is_some());
+        let (_, kept) = check_packed_bytes(bytes, Path::new("/bin/true, larger"));
+        assert!(kept < original.len() as u64, "{kept} bytes were kept");
+    }
+
+    #[test]
+    fn names_of_sections_are_seen_across_pieces() {
+        let table = b"xx\0.symtab\0.shstrtab\0.strtab\0";
+        let end = table.len() - b".strtab\0".len();
+        for at in 0..end {
+            assert!(has_section_names(&table[..at], &table[at..]), "{at}");
+            assert!(!has_section_names(&table[..at], &table[at..end - 1]), "{at}");
+        }
+        // What the part before has was seen there.
+        assert!(!has_section_names(&table[..end], &table[end..]));
     }
 
     #[test]

@@ -11,6 +11,10 @@ const HEADERS_LIMIT_COUNT: u64 = 4096;
 const MARGIN_BYTES: u64 = 256 * 1024;
 /// How many entries of a dynamic table are looked at.
 const DYNAMIC_LIMIT_COUNT: u64 = 4096;
+/// How much behind the last segment is held until the section headers say what it is.
+const TAIL_LIMIT_BYTES: u64 = 32 * 1024 * 1024;
+/// Every table of section names has its own name in it.
+const NAME_OF_NAMES: &[u8] = b"\0.shstrtab\0";
 const PT_LOAD: u64 = 1;
 const PT_DYNAMIC: u64 = 2;
 const PF_X: u64 = 1;
@@ -67,11 +71,12 @@ pub(super) fn spare_segments(bytes: &[u8], read: u64) -> Vec<Range<u64>> {
         .collect();
     let end = segments.iter().map(|segment| segment.file.end).max().unwrap_or(len);
     let end = end.saturating_add(MARGIN_BYTES);
-    spare.push(
-        end..file
-            .section_headers()
-            .map_or(end, |headers| headers.start.saturating_sub(MARGIN_BYTES)),
-    );
+    let tail = end..file
+        .section_headers()
+        .map_or(end, |headers| headers.start.saturating_sub(MARGIN_BYTES));
+    if tail.end.saturating_sub(tail.start) > TAIL_LIMIT_BYTES {
+        spare.push(tail);
+    }
     spare.retain(|range| {
         range.start < range.end
             && range.start >= read
@@ -79,6 +84,20 @@ pub(super) fn spare_segments(bytes: &[u8], read: u64) -> Vec<Range<u64>> {
             && !needed.iter().any(|other| overlap(range, other))
     });
     spare
+}
+
+/// Whether a part of a file, behind another, looks like a table of section names: it may stand anywhere behind the segments, and
+/// where is said only at the end.
+pub(super) fn has_section_names(before: &[u8], part: &[u8]) -> bool {
+    let edge = NAME_OF_NAMES.len() - 1;
+    let overlap = [
+        &before[before.len().saturating_sub(edge)..],
+        &part[..part.len().min(edge)],
+    ]
+    .concat();
+    [part, &overlap]
+        .iter()
+        .any(|bytes| memchr::memmem::find(bytes, NAME_OF_NAMES).is_some())
 }
 
 /// Whether all tables that the dynamic table names are outside of what was left out.
