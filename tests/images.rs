@@ -8,6 +8,7 @@ use std::fs;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
+use common::batch::context;
 use common::{TestResult, on_engine};
 use lockstep::context::Context;
 use lockstep::engine::job::{self, Job};
@@ -43,14 +44,8 @@ fn builtin(name: &str) -> Recipe {
 
 fn machine(cache_directory: &Path) -> Machine {
     Machine::from_context(&Context {
-        working_directory: cache_directory.to_owned(),
         cache_directory: cache_directory.to_owned(),
-        variables: std::env::vars().collect(),
-        started_at_seconds: 0,
-        run_id: "test".to_owned(),
-        machine_id: "test".to_owned(),
-        is_root: rustix::process::geteuid().is_root(),
-        processors: 1,
+        ..context()
     })
 }
 

@@ -3,6 +3,8 @@
 
 #![allow(dead_code, reason = "no test file uses all of it")]
 
+pub(crate) mod batch;
+
 use std::collections::BTreeMap;
 use std::error::Error;
 use std::future::Future;
