@@ -1,0 +1,6 @@
+// A plugin that exports nothing.
+package main
+
+import _ "example.com/dep"
+
+func main() {}
