@@ -48,6 +48,8 @@ go=$!
 mkdir /tmp/std
 cd /tmp/std
 cat > Cargo.toml <<'TOML'
+cargo-features = ["profile-rustflags"]
+
 [package]
 name = "std-for-musl"
 version = "0.0.0"
@@ -55,10 +57,16 @@ edition = "2021"
 
 [lib]
 path = "lib.rs"
+
+# This crate alone has the other panic strategy: units choose.
+[profile.release.package.panic_abort]
+rustflags = ["-Cpanic=abort"]
 TOML
 : > lib.rs
+# With bitcode, as the distribution's own library has it, so that units may use link-time optimisation.
 if ! CARGO_HOME=/tmp/cargo RUSTC_BOOTSTRAP=1 \
-  cargo build --release -Z build-std=std,panic_unwind --target "$target"; then
+  cargo build --release -Z build-std=std,panic_unwind,panic_abort --target "$target" \
+  --config "target.$target.rustflags=['-Cembed-bitcode=yes']"; then
   wait $go
   exit 1
 fi
