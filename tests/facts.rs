@@ -21,16 +21,15 @@ fn a_rust_library_tells_its_compiler_its_panics_and_its_allocator() {
         #[unsafe(no_mangle)] pub extern "C" fn greet(number: i32) -> i32 {
             if number > 3 { panic!("{number}") } else { println!("{number}"); number }
         }"#;
+    let own_allocator = include_str!("facts/allocator.rs");
     let (version, commit) = own_rustc();
     for (source, flags, panic, allocator) in [
-        (source, &[][..], Panic::Unwind, Allocator::System),
-        (source, &["-Cpanic=abort"][..], Panic::Abort, Allocator::System),
-        (
-            include_str!("facts/allocator.rs"),
-            &[][..],
-            Panic::Unwind,
-            Allocator::Custom,
-        ),
+        (source, &[][..], Panic::Unwind, Some(Allocator::System)),
+        (source, &["-Cpanic=abort"][..], Panic::Abort, Some(Allocator::System)),
+        (own_allocator, &[][..], Panic::Unwind, Some(Allocator::Custom)),
+        // Both look alike then.
+        (source, &["-Clto=fat"][..], Panic::Unwind, None),
+        (own_allocator, &["-Clto=fat"][..], Panic::Unwind, None),
     ] {
         let path = directory.path().join("lib.so");
         fs::write(directory.path().join("lib.rs"), source).unwrap();
@@ -40,8 +39,9 @@ fn a_rust_library_tells_its_compiler_its_panics_and_its_allocator() {
         let whole = rust::read(&elf).unwrap();
         assert!(whole.compilers[0].text.contains(&version), "{:?}", whole.compilers);
         assert_eq!(whole.panic, Some(panic));
-        assert_eq!(whole.allocator, Some(allocator));
-        assert!(whole.linked_std.is_some() && whole.shared_std.is_none());
+        assert_eq!(whole.allocator, allocator, "{flags:?}");
+        assert_eq!(whole.linked_std.is_some(), allocator.is_some(), "{flags:?}");
+        assert!(whole.shared_std.is_none());
         if let Some(short) = &whole.compilers[0].commit {
             assert!(commit.starts_with(short.as_str()));
         }

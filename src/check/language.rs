@@ -76,9 +76,10 @@ fn of_rust(host: (&Subject, Option<&Rust>), plugin: (&Subject, Option<&Rust>)) -
     if panic(theirs) == Some(Panic::Abort) && panic(ours) != Some(Panic::Abort) {
         findings.push(rust_panic::finding(plugin));
     }
-    let allocator = |rust: Option<&Rust>| rust.and_then(|rust| rust.allocator.clone());
-    if let (Some(ours), Some(theirs)) = (allocator(ours), allocator(theirs)) {
-        findings.extend(rust_allocator::finding((host, &ours), (plugin, &theirs)));
+    // Where no Rust is to be seen, that is said already.
+    if let (Some(ours), Some(theirs)) = (ours, theirs) {
+        let (ours, theirs) = (ours.allocator.as_ref(), theirs.allocator.as_ref());
+        findings.extend(rust_allocator::finding((host, ours), (plugin, theirs)));
     }
     findings
 }

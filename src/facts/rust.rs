@@ -158,6 +158,7 @@ struct LinkerNames {
     has_panic_unwind: bool,
     has_panic_abort: bool,
     has_rust_alloc: bool,
+    has_rust_dealloc: bool,
     has_default_alloc: bool,
     has_jemalloc: bool,
     has_mimalloc: bool,
@@ -183,26 +184,48 @@ impl LinkerNames {
             }
         } else if symbol.is_defined() {
             // The mangled form ends in the same words: `_RNvCsfLfy6EI15iL_7___rustc11___rdl_alloc`.
-            self.has_rust_alloc |= symbol.name.ends_with(b"__rust_alloc");
-            self.has_default_alloc |= symbol.name.ends_with(b"__rdl_alloc");
+            let is_one_of = |names: [&[u8]; 4]| names.iter().any(|name| symbol.name.ends_with(name));
+            self.has_rust_alloc |= is_one_of([
+                b"__rust_alloc",
+                b"__rust_realloc",
+                b"__rust_alloc_zeroed",
+                b"__rust_dealloc",
+            ]);
+            self.has_rust_dealloc |= symbol.name.ends_with(b"__rust_dealloc");
+            self.has_default_alloc |= is_one_of([
+                b"__rdl_alloc",
+                b"__rdl_realloc",
+                b"__rdl_alloc_zeroed",
+                b"__rdl_dealloc",
+            ]);
             self.has_jemalloc |=
                 [&b"je_malloc"[..], b"_rjem_malloc", b"_rjem_je_malloc_default"].contains(&symbol.name);
             self.has_mimalloc |= [&b"mi_malloc"[..], b"_mi_malloc_generic"].contains(&symbol.name);
         }
     }
 
+    /// Link-time optimisation may put the default allocator's functions into those that call it, but then the function that
+    /// frees, which does nothing else, is gone first: a file that has it, and nothing of the default, has another allocator.
     fn allocator(&self) -> Option<Allocator> {
         match self {
-            Self {
-                has_rust_alloc: false, ..
-            } => None,
             Self {
                 has_default_alloc: true,
                 ..
             } => Some(Allocator::System),
-            Self { has_jemalloc: true, .. } => Some(Allocator::Jemalloc),
-            Self { has_mimalloc: true, .. } => Some(Allocator::Mimalloc),
-            _ => Some(Allocator::Custom),
+            Self {
+                has_rust_alloc: true,
+                has_jemalloc: true,
+                ..
+            } => Some(Allocator::Jemalloc),
+            Self {
+                has_rust_alloc: true,
+                has_mimalloc: true,
+                ..
+            } => Some(Allocator::Mimalloc),
+            Self {
+                has_rust_dealloc: true, ..
+            } => Some(Allocator::Custom),
+            _ => None,
         }
     }
 }

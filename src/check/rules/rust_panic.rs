@@ -16,6 +16,6 @@ pub(super) const RULE: Rule = Rule {
 
 pub(in crate::check) fn finding(plugin: &str) -> Finding {
     let title = format!("`{plugin}` was compiled with panic = \"abort\": a panic in it ends the host");
-    Finding::new(RULE.code, Verdict::Unknown, plugin, title)
+    Finding::new(RULE.code, Verdict::Danger, plugin, title)
         .hint("compile it with panic = \"unwind\", and catch panics inside the plugin")
 }
