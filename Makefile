@@ -1,14 +1,18 @@
 # What people and machines run. `make` alone lists the targets.
 
 CARGO = cargo
+# How much `make fuzz` does, and from where on; the same numbers give the same inputs.
+INPUTS = 10000000
+SCENARIOS = 1000
+SEED = 5
 # Projects that are compiled inside build images have locks of their own, and are no members of the workspace.
 APART = $(wildcard loader/Cargo.toml host/Cargo.toml plugins/*/Cargo.toml)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup build demo test check fmt bench clean
+.PHONY: help setup build demo test check fmt fuzz corpus baselines bench clean
 
 help: ## list the targets
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-9s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 	@echo
 	@echo '  to install the program: cargo install --path .'
 
@@ -46,8 +50,20 @@ fmt: ## format the sources
 	$(CARGO) fmt
 	@set -eu; for manifest in $(APART); do $(CARGO) fmt --manifest-path "$$manifest"; done
 
+fuzz: setup ## more random inputs than the tests have: INPUTS=, SCENARIOS=, SEED=
+	LOCKSTEP_FUZZ_INPUTS=$(INPUTS) LOCKSTEP_FUZZ_SEED=$(SEED) $(CARGO) test --release --locked --test hostile
+	LOCKSTEP_FAULTS_COUNT=$(SCENARIOS) LOCKSTEP_FAULTS_SEED=$(SEED) \
+	  $(CARGO) test --locked --test faults -- random_scenarios
+
+corpus: setup ## check against what the distribution's hosts and modules really do; downloads 700 MB
+	$(CARGO) test --release --locked --test corpus -- --ignored --nocapture all_packages
+
+baselines: setup ## what ldd -r, version strings and auditwheel see of the faults that check is tested with
+	$(CARGO) test --locked --test faults -- --ignored --nocapture baselines
+
 bench: setup build ## how fast: lockstep against the same by hand, side by side
 	scripts/bench.sh
+	scripts/bench-check.sh
 
 clean: ## remove what was built here, and this project's containers, volumes and images
 	@if [ -x target/release/lockstep ]; then for project in . gateway; do \

@@ -20,10 +20,8 @@ id=bench-$$
 runtime_tag=lockstep-bench/runtime:$id
 image_tag=lockstep-bench/greeter:$id
 
-fail() {
-  printf 'error[bench]: %s\n  hint: %s\n' "$1" "$2" >&2
-  exit 1
-}
+# shellcheck source=scripts/measure.sh
+. scripts/measure.sh
 command -v docker >/dev/null || fail 'the docker client is missing' 'install docker.io (Debian) or docker-ce-cli'
 [ -x "$lockstep" ] || fail 'target/release/lockstep is missing' 'make build'
 
@@ -142,16 +140,6 @@ with_docker_build() {
   }
 }
 
-# Appends the milliseconds that a command takes to a file.
-measure() {
-  local file=$1 start=${EPOCHREALTIME/./}
-  shift
-  "$@"
-  echo $(((${EPOCHREALTIME/./} - start) / 1000)) >>"$file"
-}
-median() { sort -n "$1" | awk '{ t[NR] = $1 } END { print NR % 2 ? t[(NR + 1) / 2] : (t[NR / 2] + t[NR / 2 + 1]) / 2 }'; }
-spread() { sort -n "$1" | awk 'NR == 1 { low = $1 } { high = $1 } END { printf "%.2f .. %.2f s", low / 1000, high / 1000 }'; }
-
 # In turns, so that whatever else this machine does falls on both.
 for _ in $(seq "$COLD_RUNS"); do
   nothing_by_hand
@@ -171,9 +159,9 @@ for _ in $(seq "$NOOP_RUNS"); do
 done
 
 row() {
-  printf '%-34s %8.2f s   %s\n' "$1" "$(median "$2" | awk '{ print $1 / 1000 }')" "($(spread "$2"))"
+  printf '%-34s %8.2f s   %s\n' "$1" "$(median_seconds "$2")" "($(spread "$2"))"
 }
-ratio() { printf '%-34s %8.2f\n\n' 'ratio' "$(echo "$(median "$1") $(median "$2")" | awk '{ print $1 / $2 }')"; }
+ratio() { printf '%-34s %8.2f\n\n' 'ratio' "$(ratio_of "$1" "$2")"; }
 
 echo
 echo "cold, median of $COLD_RUNS, $(nproc) processors; all four artifacts are equal to the bit"

@@ -1,0 +1,138 @@
+#!/bin/bash
+# How fast `lockstep check` is, beside what one would use without it, on the same files in one run: one host and 1,000
+# modules of the distribution in a root filesystem that is unpacked, but not installed.
+#
+#   lockstep check    the host with all modules in one call, against the root as a directory
+#   ldd -r            each module, in the root; it knows no host, so what hosts define is missing for it
+#   ld.so             the same without the shell script around it
+#   auditwheel        each module: its tree of libraries, symbol versions and external references, by its own functions
+#
+#   scripts/bench-check.sh [RUNS]
+#
+# Prints medians, ratios and the largest resident memory. auditwheel comes from the package index into target/.
+set -euo pipefail
+
+RUNS=${1:-5}
+HOST=/usr/sbin/apache2
+
+cd "$(dirname "$0")/.."
+target=${CARGO_TARGET_DIR:-$PWD/target}
+lockstep=$target/release/lockstep
+corpus=$target/corpus/bench
+
+# shellcheck source=scripts/measure.sh
+. scripts/measure.sh
+[ -x "$lockstep" ] || fail "$lockstep is missing" 'make build'
+command -v python3 >/dev/null || fail 'python3 is missing' 'install python3 and python3-venv'
+
+work=$(mktemp -d)
+trap 'rm -rf "$work"' EXIT
+trap 'exit 130' INT TERM HUP
+
+echo "bench: the root filesystem and auditwheel first, then $RUNS runs" >&2
+cargo test --release --locked --quiet --test corpus -- --ignored the_root_of_the_benchmark >"$work/log" 2>&1 || {
+  tail -n 20 "$work/log" >&2
+  fail 'the root filesystem was not made' 'see its output above'
+}
+root=$corpus/root
+modules=$corpus/modules.txt
+count=$(wc -l <"$modules")
+python=$target/auditwheel/bin/python
+if [ ! -x "$python" ] || ! "$python" -c 'import auditwheel' 2>/dev/null; then
+  python3 -m venv "${python%/bin/python}"
+  "$python" -m pip --quiet install auditwheel >"$work/log" 2>&1 || {
+    tail -n 20 "$work/log" >&2
+    fail 'auditwheel was not installed' 'see its output above'
+  }
+fi
+
+# As auditwheel's analysis of a wheel treats each of its files, but in a root.
+cat >"$work/auditwheel.py" <<'PYTHON'
+import logging
+import sys
+from pathlib import Path
+
+from auditwheel.architecture import Architecture
+from auditwheel.elfutils import elf_find_versioned_symbols, elf_file_filter, elf_is_python_extension
+from auditwheel.lddtree import ldd, load_ld_paths
+from auditwheel.libc import Libc
+from auditwheel.policy import WheelPolicies
+
+logging.disable(logging.CRITICAL)
+root, modules = sys.argv[1], Path(sys.argv[2]).read_text().split()
+paths = load_ld_paths(root)
+policies = WheelPolicies(libc=Libc.GLIBC, arch=Architecture.detect())
+looked = 0
+for path, elf in elf_file_filter(Path(root + module) for module in modules):
+    tree = ldd(path, root=root, ldpaths=paths)
+    versions = list(elf_find_versioned_symbols(elf))
+    elf_is_python_extension(path, elf)
+    policies.lddtree_external_references(tree, path.parent)
+    looked += 1
+assert looked == len(modules), looked
+PYTHON
+
+# Runs a command in the root, with nothing but what it brings.
+as_root=()
+[ "$(id -u)" = 0 ] || as_root=(--map-root-user)
+in_root() {
+  unshare "${as_root[@]}" --mount --pid --net --fork --kill-child chroot "$root" /usr/bin/env -i "$@"
+}
+mkdir -p "$root/.bench"
+cp "$modules" "$root/.bench/modules.txt"
+loader=$(readelf -lW "$root$HOST" | sed -n 's/.*interpreter: \(.*\)\]/\1/p')
+
+with_lockstep() {
+  local status=0
+  sed "s|^|$root|" "$modules" | xargs -x -s 2000000 -n "$count" \
+    "$lockstep" check --rootfs "$root" --format json "$root$HOST" >"$work/report.json" || status=$?
+  # The findings are real: modules of other hosts, and chains of modules.
+  [ "$status" = 123 ] || [ "$status" = 0 ] || fail 'lockstep check failed' "status $status"
+}
+# shellcheck disable=SC2016
+with_ldd() { in_root /bin/bash -c 'while read -r f; do ldd -r "$f"; done </.bench/modules.txt' >"$work/ldd" 2>&1 || true; }
+# shellcheck disable=SC2016
+with_loader() {
+  in_root LD_TRACE_LOADED_OBJECTS=1 LD_WARN=yes LD_BIND_NOW=yes "$loader" /bin/true >/dev/null 2>&1 || true
+  in_root /bin/bash -c 'while read -r f; do LD_TRACE_LOADED_OBJECTS=1 LD_WARN=yes LD_BIND_NOW=yes '"$loader"' "$f"; done \
+    </.bench/modules.txt' >"$work/loader" 2>&1 || true
+}
+with_auditwheel() { "$python" "$work/auditwheel.py" "$root" "$modules"; }
+
+# In turns, so that whatever else this machine does falls on all; the first round only fills the page cache.
+with_lockstep
+for _ in $(seq "$RUNS"); do
+  measure "$work/time-lockstep" with_lockstep
+  measure "$work/time-ldd" with_ldd
+  measure "$work/time-loader" with_loader
+  # It takes longer than all others together, and varies little.
+  [ -s "$work/time-auditwheel" ] || measure "$work/time-auditwheel" with_auditwheel
+done
+rm -r "$root/.bench"
+answered=$(grep -c '=> .* (0x' "$work/ldd" || true)
+[ "$answered" -gt "$count" ] || fail 'ldd did not answer' "see $work/ldd"
+pairs=$(python3 -c 'import json,sys; print(len(json.load(open(sys.argv[1]))["pairs"]))' "$work/report.json")
+[ "$pairs" = "$count" ] || fail "lockstep answered for $pairs of $count modules" "see $work/report.json"
+resident=$(python3 - "$work" "$lockstep" "$root" "$HOST" "$modules" <<'PYTHON'
+import resource
+import subprocess
+import sys
+
+work, lockstep, root, host, modules = sys.argv[1:]
+files = [root + line.strip() for line in open(modules)]
+with open(work + "/again.json", "w") as out:
+    subprocess.run([lockstep, "check", "--rootfs", root, "--format", "json", root + host, *files], stdout=out)
+print(resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss // 1024)
+PYTHON
+)
+
+row() { printf '%-22s %8.2f s   %-24s %8.1f\n' "$1" "$(median_seconds "$2")" "($(spread "$2"))" \
+  "$(ratio_of "$2" "$work/time-lockstep")"; }
+echo
+echo "one host, $count modules, median of $RUNS (auditwheel: once), $(nproc) processors"
+printf '%-22s %10s   %-24s %8s\n' '' 'time' '' 'times lockstep'
+row '  lockstep check' "$work/time-lockstep"
+row '  ldd -r of each' "$work/time-ldd"
+row '  ld.so of each' "$work/time-loader"
+row '  auditwheel of each' "$work/time-auditwheel"
+echo "largest resident memory of lockstep check: $resident MiB"
