@@ -1,6 +1,7 @@
 //! What binds in silence, whatever the loader: definitions of another plugin, and definitions of another kind.
 
 use super::fault::{Fault, FaultKind};
+use super::likeness::{Likeness, likeness, share_code};
 use super::process::{Loaded, ObjectId, Process};
 use super::verdict::Phase;
 use crate::facts::elf::{Binding, Elf, Name, Symbol, SymbolKind};
@@ -47,18 +48,16 @@ pub(super) fn note(
         }
         return;
     }
-    let passed_over = || {
-        (provider == 0)
-            .then(|| library_passed_over(object, index, owner, &definition))
-            .flatten()
-    };
-    if let Some(own) = own_definition(process, from, (provider, &definition), symbol).or_else(passed_over) {
+    if let Some(own) = own_definition(process, from, (provider, &definition), symbol)
+        .or_else(|| library_passed_over(process, from, index, (provider, &definition)))
+    {
         faults.push(Fault {
             kind: FaultKind::Interposed {
                 symbol: symbol.text(),
                 kind: definition.kind,
                 provider: owner.name.clone(),
-                own,
+                own: own.name,
+                is_copy: own.is_copy,
             },
             object: object.name.clone(),
             phase: Phase::Call,
@@ -90,6 +89,28 @@ pub(super) fn note(
     }
 }
 
+/// An object whose definition is passed over for another one.
+struct Own {
+    name: String,
+    /// Whether the other one may be the same.
+    is_copy: bool,
+}
+
+impl Own {
+    /// None if both definitions are the same. `own` may lack what it is known to have by its name alone.
+    fn new(own: &Loaded, definition: &Symbol<'_>, owner: &Loaded, found: &Symbol<'_>) -> Option<Self> {
+        let is_copy = match likeness((&own.elf, definition), (&owner.elf, found)) {
+            Likeness::Same => return None,
+            Likeness::Perhaps => true,
+            Likeness::Other => share_code(&own.elf, &owner.elf),
+        };
+        Some(Self {
+            name: own.name.clone(),
+            is_copy,
+        })
+    }
+}
+
 /// The object whose definition would have been taken if neither the host nor an earlier plugin had one: the asking object itself or a library
 /// that was loaded with it.
 fn own_definition(
@@ -97,7 +118,7 @@ fn own_definition(
     from: ObjectId,
     (provider, found): (ObjectId, &Symbol<'_>),
     symbol: &Symbol<'_>,
-) -> Option<String> {
+) -> Option<Own> {
     let object = process.object(from);
     let owner = process.object(provider);
     // What libraries of the host export is shared on purpose; what the host itself exports may have the name by accident.
@@ -137,14 +158,20 @@ fn own_definition(
     if own.is_startup() && !matches!(definition.kind, SymbolKind::Function | SymbolKind::Ifunc) {
         return None;
     }
+    let accident = || {
+        Some(Own {
+            name: own.name.clone(),
+            is_copy: false,
+        })
+    };
     match definition.binding {
         // What a compiler may put into every object (inline functions, templates) is weak, and there is to be one of it.
-        Binding::Weak => return None,
-        Binding::Unique if is_same(&own.elf, &definition, &owner.elf, found) => return None,
-        Binding::Global if provider == 0 && is_same(&own.elf, &definition, &owner.elf, found) => return None,
-        _ => {}
+        Binding::Weak => None,
+        Binding::Unique if likeness((&own.elf, &definition), (&owner.elf, found)) == Likeness::Same => None,
+        Binding::Global if provider == 0 => Own::new(own, &definition, owner, found),
+        // Even of the same code, each plugin is to have its own: it has variables.
+        _ => accident(),
     }
-    Some(own.name.clone())
 }
 
 /// The C library, whose functions programs replace on purpose.
@@ -155,34 +182,40 @@ fn is_libc(object: &Loaded) -> bool {
 
 /// The library that a function was to come from, by the version that is asked for, if the host's own is taken instead. Functions of
 /// the C library are replaced on purpose.
-fn library_passed_over(object: &Loaded, index: u32, owner: &Loaded, definition: &Symbol<'_>) -> Option<String> {
+fn library_passed_over(
+    process: &Process<'_>,
+    from: ObjectId,
+    index: u32,
+    (provider, found): (ObjectId, &Symbol<'_>),
+) -> Option<Own> {
+    let (object, owner) = (process.object(from), process.object(provider));
     let version = object.elf.version_of(index)?.index();
     let file = object.elf.version_file(version)?;
-    let is_replaceable = [
-        "libc.",
-        "libm.",
-        "libpthread.",
-        "libdl.",
-        "librt.",
-        "ld-linux",
-        "libgcc_s.",
-    ]
-    .iter()
-    .any(|library| file.starts_with(library));
-    let is_function = matches!(definition.kind, SymbolKind::Function | SymbolKind::Ifunc);
+    let is_function = matches!(found.kind, SymbolKind::Function | SymbolKind::Ifunc);
     let is_it = owner.short() == file || owner.names.iter().any(|name| name == file);
-    (is_function && !is_it && !is_replaceable).then(|| file.to_owned())
+    let is_replaceable = REPLACEABLE.iter().any(|library| file.starts_with(library));
+    if provider != 0 || !is_function || is_it || is_replaceable {
+        return None;
+    }
+    let own = process.known_as(file).map(|id| process.object(id));
+    let definition = own.and_then(|own| {
+        let mut definitions = own.elf.find(&Name::new(found.name)).map(|(_, symbol)| symbol);
+        Some((own, definitions.find(Symbol::is_defined)?))
+    });
+    match definition {
+        Some((own, definition)) => Own::new(own, &definition, owner, found),
+        None => Some(Own {
+            name: file.to_owned(),
+            is_copy: false,
+        }),
+    }
 }
 
 /// A function that a library defines and calls itself, taken by another object of the same plugin that has one of that name.
-fn taken_within(object: &Loaded, owner: &Loaded, found: &Symbol<'_>, symbol: &Symbol<'_>) -> Option<String> {
+fn taken_within(object: &Loaded, owner: &Loaded, found: &Symbol<'_>, symbol: &Symbol<'_>) -> Option<Own> {
     let is_function = symbol.kind == SymbolKind::Function && found.kind == SymbolKind::Function;
     let is_own = symbol.is_defined() && symbol.binding == Binding::Global && found.binding == Binding::Global;
-    let differs = !is_same(&object.elf, symbol, &owner.elf, found);
-    (!object.is_startup() && is_function && is_own && differs).then(|| object.name.clone())
-}
-
-/// Whether two definitions of data begin with the same content.
-fn is_same(left: &Elf, one: &Symbol<'_>, right: &Elf, other: &Symbol<'_>) -> bool {
-    one.size == other.size && left.at(one.value, one.size) == right.at(other.value, other.size)
+    (!object.is_startup() && is_function && is_own)
+        .then(|| Own::new(object, symbol, owner, found))
+        .flatten()
 }

@@ -140,6 +140,8 @@ pub(super) enum FaultKind {
         provider: String,
         /// The object whose definition it would have been.
         own: String,
+        /// Whether the provider has, as far as can be told, a copy of what that object is made of.
+        is_copy: bool,
     },
     /// A symbol is bound to something of another kind: a function to data, data to thread-local storage.
     KindChanged {

@@ -11,6 +11,7 @@ mod finding;
 mod glibc;
 mod language;
 mod libc_names;
+mod likeness;
 mod machine;
 mod musl;
 mod pair;

@@ -191,8 +191,12 @@ fn of_fault_and(fault: &Fault, process: Option<&Process<'_>>, wants_near: bool) 
             old_symbol_version::finding(fault, &symbol.name, bound, default, provider, is_libc)
         }
         FaultKind::Interposed {
-            symbol, provider, own, ..
-        } => interposed_symbol::finding(fault, symbol, provider, own),
+            symbol,
+            provider,
+            own,
+            is_copy,
+            ..
+        } => interposed_symbol::finding(fault, symbol, provider, own, *is_copy),
         FaultKind::KindChanged {
             symbol,
             expected,

@@ -112,7 +112,7 @@ fn corpus(hosts: &Hosts, name: &str, both_flags: bool, states: &[State]) -> Tabl
             predicted.len(),
             start.elapsed().as_secs_f64()
         ));
-        table.take(state.word(), &truth, &predicted);
+        table.take(state.word(), (&root, hosts), &truth, &predicted);
         let directory = root.path.parent().unwrap();
         fs::write(directory.join("truth.jsonl"), table.lines()).unwrap();
         fs::write(directory.join("report.txt"), table.text()).unwrap();

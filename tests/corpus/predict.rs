@@ -14,7 +14,7 @@ use serde::Serialize;
 use crate::class;
 use crate::hosts::{Flags, Hosts, Pair, Scope};
 use crate::root::Root;
-use crate::truth::{Question, Seen};
+use crate::truth::{Bindings, Question, Seen};
 
 /// How many questions a thread takes at once.
 const BATCH_COUNT: usize = 64;
@@ -30,6 +30,9 @@ pub(crate) enum Agreement {
     /// It loads, and was called dangerous for symbols that are missing when functions are called; with everything bound
     /// at once, the loader says so itself.
     Proven,
+    /// It loads, and was called dangerous for symbols that it takes from where nobody meant them to come from; the loader
+    /// itself says that it does. What that comes to when they are used is for people to judge.
+    Confirmed,
     /// It loads, as was said, and the same modules that belong to different hosts were called dangerous together.
     Warned,
     /// It fails, and another failure was said.
@@ -45,7 +48,10 @@ pub(crate) enum Agreement {
 impl Agreement {
     /// Whether the prediction was wrong.
     pub(crate) const fn is_alarm(self) -> bool {
-        !matches!(self, Self::Same | Self::SameClass | Self::Proven | Self::Warned)
+        !matches!(
+            self,
+            Self::Same | Self::SameClass | Self::Proven | Self::Confirmed | Self::Warned
+        )
     }
 
     pub(crate) const fn word(self) -> &'static str {
@@ -53,6 +59,7 @@ impl Agreement {
             Self::Same => "same",
             Self::SameClass => "same-class",
             Self::Proven => "proven",
+            Self::Confirmed => "confirmed",
             Self::Warned => "warned",
             Self::OtherFailure => "other-failure",
             Self::FalseRefusal => "false-refusal",
@@ -121,6 +128,21 @@ fn one(files: &dyn RootFs, hosts: &Hosts, question: &Question) -> PairReport {
     // As in the probe: what fails first is the answer.
     let fails = |report: &PairReport| report.verdict == Verdict::Refuse && report.predicted.phase <= Phase::Load;
     reports.into_iter().find(fails).unwrap_or(last)
+}
+
+/// Whether the loader says of each danger that it binds so.
+pub(crate) fn is_confirmed(report: &PairReport, bindings: &Bindings) -> bool {
+    let mut dangers = report.findings.iter().filter(|one| one.verdict == Verdict::Danger);
+    dangers.all(|one| {
+        let parts = one
+            .title
+            .strip_prefix('`')
+            .and_then(|title| title.split_once("` uses the `"));
+        let parts = parts.and_then(|(object, rest)| Some((object, rest.rsplit_once(" of ")?.1.split_once(", ")?.0)));
+        parts.is_some_and(|(object, provider)| {
+            bindings.contains(&(object.to_owned(), provider.to_owned(), one.subject.clone()))
+        })
+    })
 }
 
 /// The same as [`compare`], with what was seen when everything was bound at once.

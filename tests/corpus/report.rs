@@ -8,11 +8,15 @@ use serde::Serialize;
 
 use crate::class;
 use crate::hosts::{Flags, Hosts, Pair};
-use crate::predict::{Agreement, compare_with};
-use crate::truth::{Question, Seen};
+use crate::predict::{Agreement, compare_with, is_confirmed};
+use crate::root::Root;
+use crate::truth::{self, Question, Seen};
 
 /// How many alarms are printed; all are in the file.
 const ALARMS_SHOWN_COUNT: usize = 200;
+
+/// Of how many the loader is asked again.
+const DOUBTFUL_LIMIT_COUNT: usize = 500;
 
 /// What was seen of all pairs.
 pub(crate) struct Table {
@@ -28,6 +32,8 @@ pub(crate) struct Table {
     codes: BTreeMap<(&'static str, &'static str), usize>,
     /// Each prediction that was wrong.
     pub(crate) alarms: Vec<String>,
+    /// Each pair that loads and is called dangerous for what the loader confirms.
+    confirmed: Vec<String>,
     lines: String,
 }
 
@@ -62,6 +68,7 @@ impl Table {
             agreements: BTreeMap::new(),
             codes: BTreeMap::new(),
             alarms: vec![],
+            confirmed: vec![],
             lines: String::new(),
         }
     }
@@ -73,19 +80,17 @@ impl Table {
     pub(crate) fn take(
         &mut self,
         state: &'static str,
+        (root, hosts): (&Root, &Hosts),
         truth: &BTreeMap<Question, Seen>,
         predictions: &BTreeMap<Question, PairReport>,
     ) {
+        let agreements = agreements(root, hosts, truth, predictions);
         for (question, seen) in truth {
             let pair = &question.pair;
             let key = (state, pair.crossed, question.flags.word(), class_of(seen));
             *self.counts.entry(key).or_default() += 1;
             let predicted = &predictions[question];
-            let at_once = Question {
-                pair: pair.clone(),
-                flags: Flags::Now,
-            };
-            let agreement = compare_with(pair, seen, truth.get(&at_once), predicted);
+            let agreement = agreements[question];
             *self.agreements.entry((pair.crossed, agreement)).or_default() += 1;
             if matches!(seen, Seen::Loaded | Seen::Constructor { .. }) {
                 let codes: BTreeSet<_> = predicted
@@ -99,6 +104,8 @@ impl Table {
             }
             if agreement.is_alarm() {
                 self.alarms.push(alarm(state, question, seen, predicted, agreement));
+            } else if agreement == Agreement::Confirmed {
+                self.confirmed.push(alarm(state, question, seen, predicted, agreement));
             }
             let line = Line {
                 state,
@@ -135,6 +142,10 @@ impl Table {
         for ((code, verdict), count) in &self.codes {
             let _ = writeln!(text, "  {verdict:8} {code:30} {count:6}");
         }
+        let _ = writeln!(text, "{} confirmed by the loader", self.confirmed.len());
+        for confirmed in &self.confirmed {
+            text.push_str(confirmed);
+        }
         let _ = writeln!(text, "{} alarms", self.alarms.len());
         for alarm in self.alarms.iter().take(ALARMS_SHOWN_COUNT) {
             text.push_str(alarm);
@@ -146,6 +157,37 @@ impl Table {
     pub(crate) fn print(&self) {
         println!("{}", self.text());
     }
+}
+
+/// How each prediction goes together with what was seen; of dangers that nothing shows the loader is asked again.
+fn agreements(
+    root: &Root,
+    hosts: &Hosts,
+    truth: &BTreeMap<Question, Seen>,
+    predictions: &BTreeMap<Question, PairReport>,
+) -> BTreeMap<Question, Agreement> {
+    let one = |(question, seen): (&Question, &Seen)| {
+        let at_once = Question {
+            pair: question.pair.clone(),
+            flags: Flags::Now,
+        };
+        let agreement = compare_with(&question.pair, seen, truth.get(&at_once), &predictions[question]);
+        (question.clone(), agreement)
+    };
+    let mut all: BTreeMap<Question, Agreement> = truth.iter().map(one).collect();
+    let doubtful = all
+        .iter()
+        .filter(|(_, agreement)| **agreement == Agreement::FalseDanger);
+    let doubtful: Vec<&Question> = doubtful
+        .map(|(question, _)| question)
+        .take(DOUBTFUL_LIMIT_COUNT)
+        .collect();
+    for (question, bindings) in truth::bindings(root, hosts, &doubtful) {
+        if is_confirmed(&predictions[&question], &bindings) {
+            all.insert(question, Agreement::Confirmed);
+        }
+    }
+    all
 }
 
 /// Both sides of a disagreement.

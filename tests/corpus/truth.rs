@@ -1,6 +1,6 @@
 //! What the real loader says of each pair: the module is opened in the host's own process, in the root.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
 use std::fs;
 use std::path::Path;
@@ -86,6 +86,53 @@ pub(crate) fn ask(root: &Root, hosts: &Hosts, pairs: &[Pair], both_flags: bool) 
     });
     fs::remove_dir_all(root.path.join(PLACE.trim_start_matches('/'))).unwrap();
     told.into_inner().unwrap()
+}
+
+/// What the loader says that it bound: object, provider and symbol.
+pub(crate) type Bindings = BTreeSet<(String, String, String)>;
+
+/// Asks the loader to tell every binding (ld.so(8), LD_DEBUG), with everything bound at once.
+pub(crate) fn bindings(root: &Root, hosts: &Hosts, questions: &[&Question]) -> BTreeMap<Question, Bindings> {
+    compile(&root.path);
+    let place = root.path.join(PLACE.trim_start_matches('/'));
+    let mut told = BTreeMap::new();
+    for question in questions {
+        let mut environment = hosts.environment(&question.pair.host).clone();
+        environment.insert("LD_DEBUG".to_owned(), "bindings".to_owned());
+        environment.insert("LD_DEBUG_OUTPUT".to_owned(), format!("{PLACE}/bindings"));
+        let at_once = Question {
+            flags: Flags::Now,
+            ..(*question).clone()
+        };
+        ask_host(root, 0, &question.pair.program, &environment, &[at_once]);
+        let mut bindings = Bindings::new();
+        for entry in fs::read_dir(&place).unwrap().map(|entry| entry.unwrap().path()) {
+            if entry.file_stem().is_some_and(|name| name == "bindings") {
+                let text = fs::read(&entry).unwrap();
+                bindings.extend(String::from_utf8_lossy(&text).lines().filter_map(binding));
+                fs::remove_file(entry).unwrap();
+            }
+        }
+        told.insert((*question).clone(), bindings);
+    }
+    fs::remove_dir_all(place).unwrap();
+    told
+}
+
+/// Reads ``  12: binding file A [0] to B [0]: normal symbol `f' [V]``.
+fn binding(line: &str) -> Option<(String, String, String)> {
+    let (object, rest) = line.split_once("binding file ")?.1.split_once(" [0] to ")?;
+    let (provider, rest) = rest.split_once(" [0]: normal symbol `")?;
+    let (symbol, _) = rest.split_once('\'')?;
+    Some((object.to_owned(), provider.to_owned(), symbol.to_owned()))
+}
+
+#[test]
+fn bindings_are_read() {
+    let line = "      7:\tbinding file /lib/a.so [0] to /app/host [0]: normal symbol `f' [V1]";
+    let expected = ["/lib/a.so", "/app/host", "f"].map(str::to_owned);
+    assert_eq!(binding(line), Some(expected.into()));
+    assert_eq!(binding("      7:\tcalling init: /lib/a.so"), None);
 }
 
 fn compile(root: &Path) {
