@@ -123,11 +123,11 @@ fn own_definition(
     let owner = process.object(provider);
     // What libraries of the host export is shared on purpose; what the host itself exports may have the name by accident.
     let is_library_of_host = owner.is_startup() && provider != 0;
-    if is_library_of_host || is_own_symbol(&symbol.text()) {
+    if is_library_of_host || is_own_symbol(&symbol.text()) || is_replaceable_operator(symbol.name) {
         return None;
     }
     if owner.brought_by == object.brought_by {
-        return taken_within(object, owner, found, symbol);
+        return taken_within(process, from, (provider, found), symbol);
     }
     let root = process.object(object.root);
     // Go's runtime brings the same C code into the host and into every plugin.
@@ -174,6 +174,13 @@ fn own_definition(
     }
 }
 
+/// `operator new` and `operator delete`, which C++ lets programs replace ([replacement.functions]).
+fn is_replaceable_operator(name: &[u8]) -> bool {
+    [&b"_Znw"[..], b"_Zna", b"_Zdl", b"_Zda"]
+        .iter()
+        .any(|start| name.starts_with(start))
+}
+
 /// The C library, whose functions programs replace on purpose.
 fn is_libc(object: &Loaded) -> bool {
     let short = object.short();
@@ -211,11 +218,55 @@ fn library_passed_over(
     }
 }
 
-/// A function that a library defines and calls itself, taken by another object of the same plugin that has one of that name.
-fn taken_within(object: &Loaded, owner: &Loaded, found: &Symbol<'_>, symbol: &Symbol<'_>) -> Option<Own> {
-    let is_function = symbol.kind == SymbolKind::Function && found.kind == SymbolKind::Function;
-    let is_own = symbol.is_defined() && symbol.binding == Binding::Global && found.binding == Binding::Global;
-    (!object.is_startup() && is_function && is_own)
-        .then(|| Own::new(object, symbol, owner, found))
+/// A function of a library, or of one that it needs, taken by another object of the same plugin that has one of that name.
+fn taken_within(
+    process: &Process<'_>,
+    from: ObjectId,
+    (provider, found): (ObjectId, &Symbol<'_>),
+    symbol: &Symbol<'_>,
+) -> Option<Own> {
+    let (object, owner) = (process.object(from), process.object(provider));
+    // What an object asks for itself comes in the order in which it was linked.
+    if object.is_startup()
+        || object.root == from
+        || found.kind != SymbolKind::Function
+        || found.binding != Binding::Global
+    {
+        return None;
+    }
+    if symbol.is_defined() {
+        let is_own = symbol.kind == SymbolKind::Function && symbol.binding == Binding::Global;
+        return is_own.then(|| Own::new(object, symbol, owner, found)).flatten();
+    }
+    if object.needed.contains(&provider) {
+        return None;
+    }
+    let linked = needed_by(process, from);
+    if linked.contains(&provider) {
+        return None;
+    }
+    let name = Name::new(symbol.name);
+    let is_global = |symbol: &Symbol<'_>| symbol.kind == SymbolKind::Function && symbol.binding == Binding::Global;
+    let (own, definition) = linked.into_iter().find_map(|id| {
+        let mut definitions = process.object(id).elf.find(&name).map(|(_, symbol)| symbol);
+        Some((process.object(id), definitions.find(Symbol::is_defined)?))
+    })?;
+    (!own.is_startup() && is_global(&definition))
+        .then(|| Own::new(own, &definition, owner, found))
         .flatten()
+}
+
+/// What an object needs, breadth first, without itself.
+fn needed_by(process: &Process<'_>, from: ObjectId) -> Vec<ObjectId> {
+    let mut list = vec![from];
+    let mut next = 0;
+    while let Some(id) = list.get(next).copied() {
+        next += 1;
+        for needed in &process.object(id).needed {
+            if !list.contains(needed) {
+                list.push(*needed);
+            }
+        }
+    }
+    list.split_off(1)
 }

@@ -3,7 +3,7 @@
 
 use std::collections::BTreeSet;
 
-use crate::facts::elf::{Binding, Elf, Name, Symbol, SymbolKind};
+use crate::facts::elf::{Binding, Elf, Name, SegmentKind, Symbol, SymbolKind};
 
 /// Shorter functions that differ in a byte may differ in just what they are for.
 const FUNCTION_MINIMUM_BYTES: u64 = 32;
@@ -32,6 +32,7 @@ pub(super) fn likeness((left, one): (&Elf, &Symbol<'_>), (right, other): (&Elf, 
     if one.size == 0 {
         return Likeness::Perhaps;
     }
+    let (one, other) = (&placed(left, one), &placed(right, other));
     let (Some(ours), Some(theirs)) = (left.at(one.value, one.size), right.at(other.value, other.size)) else {
         // Nothing in the file: zeros in both.
         return if is_data(one.kind) && is_data(other.kind) {
@@ -55,6 +56,16 @@ pub(super) fn likeness((left, one): (&Elf, &Symbol<'_>), (right, other): (&Elf, 
     // The same instructions differ in the distances to what they use; others of the same length are alike by chance alone.
     let is_same = ours == theirs || (one.size >= FUNCTION_MINIMUM_BYTES && equal_count * 2 >= ours.len());
     if is_same { Likeness::Same } else { Likeness::Other }
+}
+
+/// A definition with its value as an address: of thread-local storage it is the distance from the segment's start.
+fn placed<'a>(elf: &Elf, definition: &Symbol<'a>) -> Symbol<'a> {
+    let mut placed = *definition;
+    if placed.kind == SymbolKind::Tls {
+        let start = elf.segments.iter().find(|segment| segment.kind == SegmentKind::Tls);
+        placed.value = placed.value.saturating_add(start.map_or(0, |segment| segment.address));
+    }
+    placed
 }
 
 /// Whether two objects have another function of the same code: then one has a copy of what the other is made of.
@@ -182,5 +193,18 @@ mod tests {
         check("l", "long l = 500000;", "long l = 7;", Likeness::Other);
         check("b", "long b[4];", "long b[4];", Likeness::Same);
         check("b", "long b[4];", "long b[3];", Likeness::Other);
+        check(
+            "t",
+            "__thread int t = 3;",
+            "__thread int u = 3; __thread int t = 3;",
+            Likeness::Same,
+        );
+        check("t", "__thread int t = 3;", "__thread int t = 90;", Likeness::Other);
+        check(
+            "t",
+            "__thread int t;",
+            "__thread int u = 1; __thread int t;",
+            Likeness::Same,
+        );
     }
 }

@@ -10,7 +10,7 @@ use super::process::{Checkpoint, Loaded, ObjectId, Process};
 use super::search::Wanted;
 use super::verdict::Phase;
 use super::{glibc, machine, musl, truncation};
-use crate::facts::elf::{Elf, ObjectKind, Unreadable};
+use crate::facts::elf::{Elf, Name, ObjectKind, Unreadable};
 use crate::facts::libc;
 use crate::rootfs::{FileKind, RootFs};
 
@@ -205,8 +205,35 @@ fn share_deferred(process: &mut Process<'_>, object: Option<ObjectId>, before: &
     let scope = process.object(object).scope.iter().copied();
     let earlier = std::iter::once(0).chain(scope).filter(|id| before.has(*id));
     for id in earlier {
-        faults.extend(process.object(id).deferred.iter().cloned());
+        let deferred = process.object(id).deferred.iter();
+        faults.extend(
+            deferred
+                .filter(|fault| !is_bound_by_now(process, id, object, fault))
+                .cloned(),
+        );
     }
+}
+
+/// Whether a symbol that nobody had defined when `id` was loaded is there now: deferred references see what has become global,
+/// and in glibc the libraries of what is opened later and needs the object.
+fn is_bound_by_now(process: &Process<'_>, id: ObjectId, opened: ObjectId, fault: &Fault) -> bool {
+    let FaultKind::SymbolMissing { symbol, .. } = &fault.kind else {
+        return false;
+    };
+    let name = Name::new(symbol.name.as_bytes());
+    let is_defined = |id: &ObjectId| {
+        process
+            .object(*id)
+            .elf
+            .find(&name)
+            .any(|(_, symbol)| symbol.is_defined())
+    };
+    let later = match process.platform.family {
+        Family::Glibc => &process.object(opened).scope[..],
+        Family::Musl => &[],
+    };
+    let own = &process.object(process.object(id).root).scope;
+    process.global.iter().chain(own).chain(later).any(is_defined)
 }
 
 /// Notes with each new object what its loader passed over in silence.

@@ -101,15 +101,17 @@ impl Words {
         let Some(mut rest) = name.strip_prefix(b"_ZTS").or_else(|| name.strip_prefix(b"_Z")) else {
             return words;
         };
-        let mut is_in_std = false;
+        let (mut is_in_std, mut is_tag) = (false, false);
         while let Some((byte, tail)) = rest.split_first() {
             if byte.is_ascii_digit() {
                 let (word, after) = identifier(rest);
-                words.strings.new |= is_in_std && word == b"__cxx11";
+                // A function that returns such a string has a tag (`_ZN1D1fB5cxx11Ev`).
+                words.strings.new |= (is_in_std && word == b"__cxx11") || (is_tag && word == b"cxx11");
                 words.has_libcxx |= is_in_std && [&b"__1"[..], b"__2", b"__Cr", b"__ndk1"].contains(&word);
                 rest = after;
-                is_in_std = false;
+                (is_in_std, is_tag) = (false, false);
             } else if *byte == b'S' {
+                is_tag = false;
                 match tail.first() {
                     Some(b's' | b'b') => words.strings.old = true,
                     Some(b't') => {
@@ -122,7 +124,7 @@ impl Words {
                 is_in_std = false;
                 rest = tail.get(1..).unwrap_or_default();
             } else {
-                is_in_std = false;
+                (is_in_std, is_tag) = (false, *byte == b'B');
                 rest = tail;
             }
         }
@@ -174,6 +176,8 @@ mod tests {
                 true,
             ),
             ("_Z3apii", false, false),
+            ("_ZN1D1fB5cxx11Ev", false, true),
+            ("_ZN1B5cxx11Ev", false, false),
             // `Ss` and `__cxx11` within names mean nothing.
             ("_ZN5CSsl4initEv", false, false),
             ("_ZN7__cxx113fooEv", false, false),

@@ -823,15 +823,9 @@ fn define(text: &mut String, definition: &Definition, name: &str, value: i64) {
         Kind::Indirect => format!(" leaq {name}_chosen(%rip), %rax\n ret\n{name}_chosen: movl ${value}, %eax\n ret"),
         Kind::Data | Kind::Thread => format!(" .long {value}"),
     };
-    // A size that covers nothing else: loaders do not look at a function's.
-    let size = if matches!(definition.kind, Kind::Data | Kind::Thread) {
-        4
-    } else {
-        1
-    };
     writeln!(
         text,
-        "{section}\n.balign 16\n{scope}\n.type {name}, {kind}\n.size {name}, {size}\n{name}:\n{body}"
+        "{section}\n.balign 16\n{scope}\n.type {name}, {kind}\n{name}:\n{body}\n.size {name}, .-{name}"
     )
     .unwrap();
 }

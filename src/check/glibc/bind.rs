@@ -77,6 +77,11 @@ pub(super) fn relocate(process: &mut Process<'_>, id: ObjectId, now: bool, fault
             use_tls(process, id, Some(id), &relocation, faults);
             continue;
         }
+        // A protected definition of its own is taken in the end, whatever the lookup finds.
+        if symbol.visibility == Visibility::Protected && symbol.is_defined() && class != Class::Copy {
+            use_tls(process, id, Some(id), &relocation, faults);
+            continue;
+        }
         let key = (relocation.symbol, class == Class::Call, class == Class::Copy);
         let lookup = match bound.get(&key) {
             Some(lookup) => *lookup,
@@ -272,7 +277,7 @@ fn matching(
         .and_then(|asked| asked.file)
         .is_some_and(|file| object.names.iter().any(|name| name == file));
     // Later releases go on with the next object.
-    if was_walked_through && is_meant && !process.platform.is_since(2, 41) {
+    if was_walked_through && is_meant && !process.platform.is_since(2, 36) {
         return Match::LinkTimeReference;
     }
     Match::None
@@ -445,7 +450,10 @@ fn use_tls(
         return;
     }
     let object = process.object(id);
-    let message = format!("{}: cannot allocate memory in static TLS block", object.name);
+    let message = format!(
+        "{}: cannot allocate memory in static TLS block",
+        process.object(provider).name
+    );
     let fault = Fault {
         kind: FaultKind::StaticTlsFull {
             size: segment.memory_size,

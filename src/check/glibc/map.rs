@@ -211,7 +211,7 @@ pub(super) fn load(
             } => {
                 let words = if other_class {
                     Refusal::Class.words(process.platform.layout.class)
-                } else if has_no_defaults(process, parent) && searched.is_empty() {
+                } else if has_no_defaults(process, parent) && searched.iter().all(|it| is_known_absent(process, it)) {
                     "cannot open shared object file"
                 } else {
                     "cannot open shared object file: No such file or directory"
@@ -219,6 +219,7 @@ pub(super) fn load(
                 fail(missing(wanted, searched, skipped), format!("{}: {words}", wanted.name));
                 return None;
             }
+            Search::Stopped(..) if wanted.is_optional => return None,
             Search::Stopped(path, refusal) => {
                 let words = refusal.words(process.platform.layout.class);
                 let kind = FaultKind::NotLoadable {
@@ -231,7 +232,8 @@ pub(super) fn load(
             }
         }
     };
-    if let Some(id) = process.loaded_from(found.id) {
+    // The kernel has mapped the program, and the loader does not know of which file.
+    if let Some(id) = process.loaded_from(found.id).filter(|id| *id != 0) {
         process.also_known_as(id, wanted.key());
         return Some(id);
     }
@@ -239,7 +241,12 @@ pub(super) fn load(
     if process.objects.len() >= OBJECTS_LIMIT_COUNT {
         return None;
     }
-    map_checks(process, &elf, &path, wanted, parent, faults);
+    let mut met = vec![];
+    map_checks(process, &elf, &path, wanted, parent, &mut met);
+    if wanted.is_optional && met.iter().any(|fault| fault.stops) {
+        return None;
+    }
+    faults.append(&mut met);
     let id = process.objects.len();
     let mut names = vec![];
     remember(&mut names, wanted.key());
@@ -384,6 +391,12 @@ fn map_checks(
                 no(Rejection::Alignment),
                 "ELF load command address/offset not properly aligned",
             );
+        } else if segment.address.wrapping_sub(segment.offset) & (PAGE_BYTES - 1) != 0 {
+            push(
+                faults,
+                no(Rejection::Alignment),
+                "ELF load command address/offset not page-aligned",
+            );
         }
     }
     if loads.is_empty() {
@@ -449,6 +462,13 @@ fn map_checks(
         }
         faults.push(fault);
     }
+}
+
+/// Whether the loader knows since the host started that a directory is not there: what it does not ask again gives no reason.
+fn is_known_absent(process: &Process<'_>, directory: &str) -> bool {
+    let path = process.environment.variable("LD_LIBRARY_PATH").unwrap_or_default();
+    let is_of_start = path.split([':', ';']).any(|element| element == directory);
+    is_of_start && process.root.look(&absolute(process, directory)).is_err()
 }
 
 fn has_no_defaults(process: &Process<'_>, parent: Option<ObjectId>) -> bool {

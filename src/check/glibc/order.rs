@@ -26,17 +26,7 @@ pub(super) fn sorted(process: &Process<'_>, breadth_first: &[ObjectId]) -> Vec<O
 
 /// The objects of a list that are new, in the order in which `dlopen` relocates them.
 pub(super) fn for_relocation(process: &Process<'_>, breadth_first: &[ObjectId], first_new: ObjectId) -> Vec<ObjectId> {
-    let all = sorted(process, breadth_first);
-    let root = breadth_first.first().copied();
-    let new: Vec<ObjectId> = all.iter().copied().filter(|id| *id >= first_new).collect();
-    let direct = |id: ObjectId| -> &[ObjectId] {
-        if Some(id) == root {
-            &all
-        } else {
-            &process.object(id).needed
-        }
-    };
-    let mut order = depth_first(&new, direct);
+    let mut order = sorted(process, breadth_first);
     order.retain(|id| *id >= first_new);
     order.reverse();
     order

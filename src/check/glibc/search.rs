@@ -11,6 +11,9 @@ use crate::rootfs::{FileKind, Found};
 /// How long a chain of needing objects is followed.
 const CHAIN_LIMIT_COUNT: usize = 1024;
 
+/// Where releases before 2.37 look in each directory, first to last; names of processors before these are left out.
+const OLDER_SUBDIRECTORIES: &[&str] = &["tls/x86_64/x86_64", "tls/x86_64", "tls", "x86_64/x86_64", "x86_64"];
+
 /// What a search came to.
 pub(super) enum Search {
     /// The path by which it was found, and the file.
@@ -187,22 +190,33 @@ impl Trail<'_, '_> {
     }
 
     fn directory(&mut self, directory: &str) -> Option<Search> {
-        let path = join(directory, self.name);
-        if let Some(end) = self.try_path(&path) {
-            return Some(end);
-        }
-        self.searched.push(directory.to_owned());
-        // Which of these are looked at depends on the processor; the lowest that has the file stands for all.
-        if self.process.platform.machine == Machine::X86_64 {
-            for level in ["x86-64-v2", "x86-64-v3", "x86-64-v4"] {
-                let path = format!("{}/glibc-hwcaps/{level}/{}", directory.trim_end_matches('/'), self.name);
-                if let Some(Search::Found(path, found)) = self.try_path(&path) {
-                    self.note_processor(&path);
-                    return Some(Search::Found(path, found));
+        let start = directory.trim_end_matches('/');
+        let is_x86 = self.process.platform.machine == Machine::X86_64;
+        // Subdirectories for better processors come before the directory itself. Every processor of the last ten years is of the
+        // second level; what is of a higher one is taken only where there is nothing else.
+        let mut better = None;
+        for level in ["x86-64-v4", "x86-64-v3", "x86-64-v2"].into_iter().filter(|_| is_x86) {
+            let path = format!("{start}/glibc-hwcaps/{level}/{}", self.name);
+            if let Some(Search::Found(path, found)) = self.try_path(&path) {
+                self.note_processor(&path);
+                better = Some(Search::Found(path, found));
+                if level == "x86-64-v2" {
+                    return better;
                 }
             }
         }
-        None
+        // Releases before 2.37 have older ones as well.
+        let is_old = is_x86 && !self.process.platform.is_since(2, 37);
+        for older in OLDER_SUBDIRECTORIES.iter().filter(|_| is_old) {
+            if let Some(end) = self.try_path(&format!("{start}/{older}/{}", self.name)) {
+                return Some(end);
+            }
+        }
+        if let Some(end) = self.try_path(&join(directory, self.name)) {
+            return Some(end);
+        }
+        self.searched.push(directory.to_owned());
+        better
     }
 
     fn try_path(&mut self, path: &str) -> Option<Search> {

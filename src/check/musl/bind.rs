@@ -51,7 +51,17 @@ pub(super) fn relocate(process: &mut Process<'_>, id: ObjectId, faults: &mut Vec
                     class == RelocationClass::Copy,
                 );
                 let lookup = match bound.get(&key) {
-                    Some(lookup) => *lookup,
+                    Some(lookup) => {
+                        // What was deferred for one relocation may not be for the next.
+                        if *lookup == Lookup::Missing
+                            && let Some(fault) = missing(process, id, &symbol, &relocation, class)
+                            && fault.stops
+                            && !faults.iter().any(|other| other.stops && other.message == fault.message)
+                        {
+                            faults.push(fault);
+                        }
+                        *lookup
+                    }
                     None => {
                         let lookup = look_up(process, symbol.name, key.1, key.2);
                         bound.insert(key, lookup);

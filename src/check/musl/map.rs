@@ -10,7 +10,9 @@ use super::super::search::{Wanted, absolute, is_unreadable};
 use super::super::shadow::shadowed;
 use super::super::truncation;
 use super::super::verdict::Phase;
-use crate::facts::elf::{Class, Data, Dynamic, Elf, Layout, Machine, Name, ObjectKind, SegmentKind, Unreadable};
+use crate::facts::elf::{
+    Class, Data, Dynamic, Elf, Layout, Machine, Name, ObjectKind, Segment, SegmentKind, Unreadable,
+};
 use crate::rootfs::{FileKind, Found, LookError};
 
 /// Names that musl takes for itself when they follow `lib`; each ends at its dot.
@@ -18,6 +20,8 @@ const RESERVED: [&str; 7] = ["c.", "pthread.", "rt.", "m.", "dl.", "util.", "xne
 /// More objects than any process loads.
 const OBJECTS_LIMIT_COUNT: usize = 65_536;
 /// How long a chain of needing objects is followed.
+/// The pages of the machines that are modelled.
+const PAGE_BYTES: u64 = 4096;
 const CHAIN_LIMIT_COUNT: usize = 1024;
 /// `NAME_MAX`.
 const NAME_LIMIT_BYTES: usize = 255;
@@ -81,7 +85,8 @@ pub(super) fn load(
         (path, at, found)
     };
     let was_searched = !wanted.is_path();
-    if let Some(id) = process.loaded_from(found.id) {
+    // The list in which files are looked for begins behind the program.
+    if let Some(id) = process.loaded_from(found.id).filter(|id| *id != 0) {
         let object = process.object(id);
         if was_searched && object.names.is_empty() {
             let short = object.short().to_owned();
@@ -310,6 +315,13 @@ fn note(process: &Process<'_>, elf: &Elf, path: &str, wanted: &Wanted<'_>, fault
             Phase::Call,
             false,
         );
+    }
+    let is_shifted = |segment: &&Segment| {
+        segment.kind == SegmentKind::Load && segment.address.wrapping_sub(segment.offset) % PAGE_BYTES != 0
+    };
+    if elf.segments.iter().any(|segment| is_shifted(&segment)) {
+        let why = "a segment's address and its place in the file differ in their place in a page, and musl maps other bytes there";
+        push(faults, FaultKind::LoaderCrash { why: why.to_owned() }, phase, true);
     }
     let Some(dynamic) = &elf.dynamic else { return };
     if !dynamic.has_gnu_hash && !dynamic.has_sysv_hash {
