@@ -24,7 +24,7 @@ pub(super) struct CheckArguments {
     #[arg(value_name = "FILE")]
     files: Vec<PathBuf>,
     /// The file system in which they run: a directory, a tar, a saved image, or an image in the engine [default: this machine; for a bundle of the project its runtime image]
-    #[arg(long, value_name = "ROOT")]
+    #[arg(long, value_name = "ROOT", value_parser = clap::builder::NonEmptyStringValueParser::new())]
     pub(super) rootfs: Option<String>,
     /// What the host expects of a plugin: `lockstep.yaml`, or a file with the keys of its `contract` [default: for a bundle of the project, the project's]
     #[arg(long, value_name = "FILE")]

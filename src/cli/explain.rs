@@ -21,7 +21,12 @@ pub(super) fn explain(arguments: &ExplainArguments, world: &World) -> Result<Exi
         world.printer.data(&list_rules(RULES));
         return Ok(Exit::Ok);
     };
-    let Some(rule) = rule(code) else {
+    // As reports print it: `danger[libc-family]`.
+    let bare = code
+        .split_once('[')
+        .and_then(|(_, rest)| rest.strip_suffix(']'))
+        .unwrap_or(code);
+    let Some(rule) = rule(bare) else {
         let hint = match nearest(code, RULES.iter().map(|rule| rule.code)) {
             Some(near) => format!("did you mean `{near}`?"),
             None => "`lockstep explain` lists the codes".to_owned(),

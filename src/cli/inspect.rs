@@ -48,6 +48,15 @@ fn facts_of_file(path: &Path, name: &str, world: &World) -> Result<Facts, Stop> 
         Failure::new(Exit::Usage, "inspect", format!("failed to read {name}: {cause}"))
             .with_hint("check the permissions")
     };
+    // Opening a pipe waits for somebody to write to it.
+    if !std::fs::metadata(path).map_err(failed)?.is_file() {
+        return Err(Failure::new(
+            Exit::Usage,
+            "inspect",
+            format!("{name} is neither a directory nor a plain file"),
+        )
+        .into());
+    }
     let file = std::fs::File::open(path).map_err(failed)?;
     let size_bytes = file.metadata().map_err(failed)?.len();
     let mut head = vec![];

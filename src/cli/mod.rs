@@ -39,5 +39,7 @@ pub fn main() -> std::process::ExitCode {
     };
     let world = World::observe(&arguments.global);
     let exit = schema::dispatch(arguments, &world).unwrap_or_else(|stop| stop.report(&world.printer));
-    exit.into()
+    // What nobody could read is no success.
+    let is_lost = exit == Exit::Ok && world.printer.has_failed();
+    if is_lost { Exit::Internal } else { exit }.into()
 }

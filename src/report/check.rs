@@ -44,6 +44,9 @@ pub struct PairRecord {
     pub predicted: Predicted,
     /// The findings: each root, followed by its consequences.
     pub findings: Vec<FindingRecord>,
+    /// The codes of what was found, but is allowed, and so counts for nothing; what follows from it does not count either.
+    #[serde(skip_serializing_if = "BTreeSet::is_empty")]
+    pub allowed: BTreeSet<&'static str>,
 }
 
 /// A finding.
@@ -80,36 +83,23 @@ impl CheckReport {
 
 impl PairRecord {
     fn new(pair: PairReport, allowed: &BTreeSet<String>) -> Self {
-        let before = pair.findings.len();
-        let findings: Vec<Finding> = pair
-            .findings
-            .into_iter()
-            .filter(|finding| !allowed.contains(finding.code))
-            .collect();
-        let verdict = findings
-            .iter()
-            .map(|finding| finding.verdict)
-            .max()
-            .unwrap_or(Verdict::Ok);
-        let predicted = if findings.len() == before {
-            pair.predicted
-        } else {
-            crate::check::predict(verdict, &findings)
+        let is_allowed = |finding: &Finding| {
+            let cause = finding.because_of.as_ref().map(|cause| cause.code);
+            allowed.contains(finding.code) || cause.is_some_and(|code| allowed.contains(code))
         };
+        let (left_out, findings): (Vec<Finding>, Vec<Finding>) = pair.findings.into_iter().partition(is_allowed);
         Self {
             host: pair.host,
             plugin: pair.plugin,
-            verdict,
-            predicted,
-            findings: findings
-                .into_iter()
-                .map(FindingRecord::from)
-                .map(|finding| FindingRecord {
-                    // What is allowed is not in the report, so nothing can point to it.
-                    because_of: finding.because_of.filter(|code| !allowed.contains(*code)),
-                    ..finding
-                })
-                .collect(),
+            verdict: findings
+                .iter()
+                .map(|finding| finding.verdict)
+                .max()
+                .unwrap_or(Verdict::Ok),
+            // It happens all the same.
+            predicted: pair.predicted,
+            findings: findings.into_iter().map(FindingRecord::from).collect(),
+            allowed: left_out.iter().map(|finding| finding.code).collect(),
         }
     }
 }
@@ -134,7 +124,7 @@ pub fn render_check(report: &CheckReport) -> String {
     let mut text = String::new();
     let mut well = 0;
     for pair in &report.pairs {
-        if pair.findings.is_empty() {
+        if pair.findings.is_empty() && pair.allowed.is_empty() {
             well += 1;
             continue;
         }
@@ -152,6 +142,10 @@ pub fn render_check(report: &CheckReport) -> String {
                 "… and {} more {code}: --format json has all",
                 count - SAME_LIMIT_COUNT
             );
+        }
+        if !pair.allowed.is_empty() {
+            let codes: Vec<&str> = pair.allowed.iter().copied().collect();
+            let _ = writeln!(text, "allowed[{}]: `{}`", codes.join(", "), printable(&pair.plugin));
         }
         if let Some(message) = &pair.predicted.message {
             let _ = writeln!(
@@ -179,11 +173,17 @@ pub fn render_check(report: &CheckReport) -> String {
         let _ = writeln!(text, "{}: {} will load", style("ok").green().bold(), plugins(well));
     } else {
         let mut words: Vec<String> = vec![];
+        let is_allowed = |pair: &&PairRecord| pair.findings.is_empty() && !pair.allowed.is_empty();
         for verdict in [Verdict::Refuse, Verdict::Danger, Verdict::Unknown, Verdict::Ok] {
-            let count = report.pairs.iter().filter(|pair| pair.verdict == verdict).count();
+            let of_verdict = report.pairs.iter().filter(|pair| pair.verdict == verdict);
+            let count = of_verdict.filter(|pair| !is_allowed(pair)).count();
             if count > 0 {
                 words.push(format!("{count} {}", verdict.word()));
             }
+        }
+        let allowed = report.pairs.iter().filter(is_allowed).count();
+        if allowed > 0 {
+            words.push(format!("{allowed} allowed"));
         }
         let _ = writeln!(text, "{}: {}", plugins(report.pairs.len()), words.join(" · "));
     }

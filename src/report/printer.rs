@@ -2,6 +2,7 @@
 
 use std::fmt::Write as _;
 use std::io::{IsTerminal as _, Write as _};
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use console::style;
 use indicatif::MultiProgress;
@@ -12,6 +13,8 @@ use crate::problem::{Part, Problem};
 /// Writes to the two streams. Standard output carries only what somebody could pipe; all else goes to standard error.
 pub struct Printer {
     bars: MultiProgress,
+    /// Whether data could not be written though somebody would have read it.
+    has_failed: AtomicBool,
     is_terminal: bool,
 }
 
@@ -19,6 +22,7 @@ impl Default for Printer {
     fn default() -> Self {
         Self {
             bars: MultiProgress::new(),
+            has_failed: AtomicBool::new(false),
             is_terminal: std::io::stderr().is_terminal(),
         }
     }
@@ -38,10 +42,22 @@ impl Printer {
 
     /// Data, to standard output, as it is. Nothing reads on when the other end is closed, so that is no error.
     pub fn data(&self, text: &str) {
-        self.bars.suspend(|| {
+        let written = self.bars.suspend(|| {
             let mut stdout = std::io::stdout().lock();
-            let _ = stdout.write_all(text.as_bytes()).and_then(|()| stdout.flush());
+            stdout.write_all(text.as_bytes()).and_then(|()| stdout.flush())
         });
+        if let Err(error) = written
+            && error.kind() != std::io::ErrorKind::BrokenPipe
+        {
+            self.has_failed.store(true, Ordering::Relaxed);
+            self.warning(&format!("failed to write to standard output: {error}"), None);
+        }
+    }
+
+    /// Whether some of the data was not written, as on a full disk.
+    #[must_use]
+    pub fn has_failed(&self) -> bool {
+        self.has_failed.load(Ordering::Relaxed)
     }
 
     /// A line for people, to standard error.

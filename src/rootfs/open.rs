@@ -31,6 +31,14 @@ pub fn open_root(path: &Path, what: &str) -> Result<Box<dyn RootFs>, RootFsError
             Box::new(directory)
         });
     }
+    // Opening a pipe waits for somebody to write to it.
+    if !std::fs::metadata(path).map_err(failed)?.is_file() {
+        let cause = io::Error::new(
+            io::ErrorKind::InvalidInput,
+            "it is neither a directory nor a plain file",
+        );
+        return Err(failed(cause));
+    }
     let file = File::open(path).map_err(failed)?;
     let map = map_file(&file).map_err(failed)?;
     let root = match Form::of_bytes(&map) {

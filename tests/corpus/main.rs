@@ -26,8 +26,8 @@ use truth::{Question, Seen};
 /// With how many modules of other hosts each program is paired.
 const CROSSED_COUNT: usize = 12;
 
-/// How many modules `make bench` takes.
-const BENCH_MODULES_COUNT: usize = 1000;
+/// How many pairs of a host and a module of its own `make bench` has at least.
+const BENCH_PAIRS_COUNT: usize = 1000;
 
 /// The root is seen twice: as the packages' files are unpacked, and with what their scripts make for the loader
 /// (`ld.so.cache`, alternatives).
@@ -67,15 +67,14 @@ fn the_root_of_the_benchmark_is_made() {
     let root = Root::of(&hosts, "bench");
     root.configure(&hosts.links(&root.path));
     let pairs = hosts.pairs(&root.path, 0);
-    let modules: BTreeSet<&str> = pairs
+    let lines: BTreeSet<String> = pairs
         .iter()
-        .filter(|pair| !pair.crossed)
-        .map(|pair| pair.module.as_str())
+        .filter(|pair| !pair.crossed && pair.first.is_empty())
+        .map(|pair| format!("{}\t{}\n", pair.program, pair.module))
         .collect();
-    assert!(modules.len() >= BENCH_MODULES_COUNT, "{} modules", modules.len());
-    let list: Vec<&str> = modules.into_iter().take(BENCH_MODULES_COUNT).collect();
-    let path = root.path.with_file_name("modules.txt");
-    fs::write(path, list.join("\n") + "\n").unwrap();
+    assert!(lines.len() >= BENCH_PAIRS_COUNT, "{} pairs", lines.len());
+    let path = root.path.with_file_name("pairs.txt");
+    fs::write(path, lines.into_iter().collect::<String>()).unwrap();
 }
 
 fn corpus(hosts: &Hosts, name: &str, both_flags: bool, states: &[State]) -> Table {

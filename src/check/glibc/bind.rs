@@ -276,8 +276,8 @@ fn matching(
     let is_meant = asked
         .and_then(|asked| asked.file)
         .is_some_and(|file| object.names.iter().any(|name| name == file));
-    // Later releases go on with the next object.
-    if was_walked_through && is_meant && !process.platform.is_since(2, 36) {
+    // Since 2.30 a symbol may have moved to another library, and the search goes on with the next object.
+    if was_walked_through && is_meant && !process.platform.is_since(2, 30) {
         return Match::LinkTimeReference;
     }
     Match::None

@@ -11,8 +11,8 @@ pub(super) const RULE: Rule = Rule {
     explanation: "A program that reads a library's variable has a copy of it (a copy relocation), of the size that the \
                   variable had when the program was linked. If the library's variable is larger now, what is behind the \
                   copy's end is something else, and library and plugins, which are bound to the copy, read and write it. \
-                  glibc prints a warning when the program starts (\"has different size in shared object, consider re- \
-                  linking\"); musl says nothing.\n\n\
+                  glibc prints a warning when the program starts (\"has different size in shared object, consider \
+                  re-linking\"); musl says nothing.\n\n\
                   Link the host again.",
 };
 

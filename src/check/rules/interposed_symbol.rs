@@ -31,7 +31,7 @@ pub(super) fn finding(fault: &Fault, symbol: &str, provider: &str, own: &str, is
     };
     let title = format!("`{}` uses the `{shown}` of {provider}, {its}", fault.object);
     let mut finding = Finding::new(RULE.code, verdict, symbol, title).evidence(format!(
-        "{own} defines {symbol}, but {provider} was loaded before and its symbols are global"
+        "{own} defines {symbol}, but {provider} comes before it where symbols are looked for"
     ));
     if is_copy {
         finding = finding.evidence(format!("nothing tells that the two differ in more than how they were compiled: {provider} has other functions of {own}, or the code is not to be seen"));

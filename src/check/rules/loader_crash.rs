@@ -8,8 +8,8 @@ use crate::check::{Finding, Verdict};
 pub(super) const RULE: Rule = Rule {
     code: "loader-crash",
     description: "the loader itself crashes on the plugin",
-    explanation: "musl trusts the files that it loads. An object without any hash table, or a weak reference to thread- \
-                  local storage that nobody defines, makes it follow a null pointer: the process ends with SIGSEGV in \
+    explanation: "musl trusts the files that it loads. An object without any hash table, or a weak reference to \
+                  thread-local storage that nobody defines, makes it follow a null pointer: the process ends with SIGSEGV in \
                   dlopen, without a message.\n\n\
                   Link the plugin with a hash table (`-Wl,--hash-style=both`), and define or drop weak thread-local \
                   variables.",

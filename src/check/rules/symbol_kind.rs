@@ -10,8 +10,8 @@ pub(super) const RULE: Rule = Rule {
     code: "symbol-kind",
     description: "a symbol is bound to something of another kind",
     explanation: "The reference expects a function and gets data, or data and gets thread-local storage, or the reverse. \
-                  Loaders compare names and versions, not kinds, so it loads. Calling data crashes; an offset into thread- \
-                  local storage that is taken for an address, or the reverse, reads and writes somewhere.\n\n\
+                  Loaders compare names and versions, not kinds, so it loads. Calling data crashes; an offset into \
+                  thread-local storage that is taken for an address, or the reverse, reads and writes somewhere.\n\n\
                   It comes from a library whose declaration changed between releases, or from two things that have the \
                   same name. Build the plugin against the library that is in the image.",
 };

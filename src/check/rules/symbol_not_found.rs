@@ -8,8 +8,8 @@ use crate::check::{Finding, Verdict};
 pub(super) const RULE: Rule = Rule {
     code: "symbol-not-found",
     description: "a symbol that is needed is defined nowhere",
-    explanation: "A reference must find a definition among the host (if it exports its symbols: `-rdynamic`, or `-Wl,-- \
-                  dynamic-list`), the libraries that the host started with, plugins that were opened with RTLD_GLOBAL \
+    explanation: "A reference must find a definition among the host (if it exports its symbols: `-rdynamic`, or \
+                  `-Wl,--dynamic-list`), the libraries that the host started with, plugins that were opened with RTLD_GLOBAL \
                   before, and the plugin with its own libraries. With RTLD_NOW, with `-z now` (the default of rustc and of \
                   many distributions) and for data, all of them are looked up when the plugin is opened, and the first \
                   that is missing ends it.\n\n\

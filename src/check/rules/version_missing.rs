@@ -12,8 +12,8 @@ pub(super) const RULE: Rule = Rule {
                   records which versions it needs (DT_VERNEED). glibc's loader compares them with what the library defines \
                   (DT_VERDEF) before it binds a symbol, and stops at the first that is missing.\n\n\
                   It nearly always means that the plugin was built on a newer system than the one it runs on. Versions are \
-                  compared by name: `GLIBC_ABI_DT_RELR` is one too, and means that the plugin was linked with `-z pack- \
-                  relative-relocs` for glibc 2.36 or later. musl does not look at versions.\n\n\
+                  compared by name: `GLIBC_ABI_DT_RELR` is one too, and means that the plugin was linked with `-z \
+                  pack-relative-relocs` for glibc 2.36 or later. musl does not look at versions.\n\n\
                   Build the plugin in the image of the host, or in one with the same or an older release of the library.",
 };
 
