@@ -48,7 +48,9 @@ pub(super) fn note(
         }
         return;
     }
+    let is_meant = || is_own_symbol(&symbol.text()) || is_replaceable_operator(symbol.name);
     if let Some(own) = own_definition(process, from, (provider, &definition), symbol)
+        .filter(|_| !is_meant())
         .or_else(|| library_passed_over(process, from, index, (provider, &definition)))
     {
         faults.push(Fault {
@@ -123,7 +125,7 @@ fn own_definition(
     let owner = process.object(provider);
     // What libraries of the host export is shared on purpose; what the host itself exports may have the name by accident.
     let is_library_of_host = owner.is_startup() && provider != 0;
-    if is_library_of_host || is_own_symbol(&symbol.text()) || is_replaceable_operator(symbol.name) {
+    if is_library_of_host {
         return None;
     }
     if owner.brought_by == object.brought_by {
@@ -241,7 +243,7 @@ fn taken_within(
     if object.needed.contains(&provider) {
         return None;
     }
-    let linked = needed_by(process, from);
+    let linked = process.with_needed(from).split_off(1);
     if linked.contains(&provider) {
         return None;
     }
@@ -254,19 +256,4 @@ fn taken_within(
     (!own.is_startup() && is_global(&definition))
         .then(|| Own::new(own, &definition, owner, found))
         .flatten()
-}
-
-/// What an object needs, breadth first, without itself.
-fn needed_by(process: &Process<'_>, from: ObjectId) -> Vec<ObjectId> {
-    let mut list = vec![from];
-    let mut next = 0;
-    while let Some(id) = list.get(next).copied() {
-        next += 1;
-        for needed in &process.object(id).needed {
-            if !list.contains(needed) {
-                list.push(*needed);
-            }
-        }
-    }
-    list.split_off(1)
 }

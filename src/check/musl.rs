@@ -57,7 +57,7 @@ pub(super) fn open(
             next += 1;
         }
     }
-    let list = breadth_first(process, root);
+    let list = process.with_needed(root);
     process.objects[root].scope.clone_from(&list);
     let global_before = process.global.clone();
     for id in &list {
@@ -101,19 +101,4 @@ fn load_order(process: &Process<'_>, host: ObjectId) -> Vec<ObjectId> {
     }
     order.extend(rest);
     order
-}
-
-/// An object and what it needs, breadth first (`extend_bfs_deps`).
-fn breadth_first(process: &Process<'_>, root: ObjectId) -> Vec<ObjectId> {
-    let mut list = vec![root];
-    let mut next = 0;
-    while let Some(id) = list.get(next).copied() {
-        next += 1;
-        for needed in &process.object(id).needed {
-            if !list.contains(needed) {
-                list.push(*needed);
-            }
-        }
-    }
-    list
 }

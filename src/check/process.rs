@@ -180,6 +180,22 @@ impl Process<'_> {
         self.by_file.get(&file).copied()
     }
 
+    /// An object and what it needs, breadth first (`extend_bfs_deps` in musl).
+    #[must_use]
+    pub(super) fn with_needed(&self, root: ObjectId) -> Vec<ObjectId> {
+        let mut list = vec![root];
+        let mut next = 0;
+        while let Some(id) = list.get(next).copied() {
+            next += 1;
+            for needed in &self.object(id).needed {
+                if !list.contains(needed) {
+                    list.push(*needed);
+                }
+            }
+        }
+        list
+    }
+
     /// Remembers what is loaded.
     #[must_use]
     pub(super) fn checkpoint(&self) -> Checkpoint {

@@ -317,7 +317,7 @@ fn note(process: &Process<'_>, elf: &Elf, path: &str, wanted: &Wanted<'_>, fault
         );
     }
     let is_shifted = |segment: &&Segment| {
-        segment.kind == SegmentKind::Load && segment.address.wrapping_sub(segment.offset) % PAGE_BYTES != 0
+        segment.kind == SegmentKind::Load && segment.address.wrapping_sub(segment.offset) & (PAGE_BYTES - 1) != 0
     };
     if elf.segments.iter().any(|segment| is_shifted(&segment)) {
         let why = "a segment's address and its place in the file differ in their place in a page, and musl maps other bytes there";
