@@ -222,18 +222,19 @@ fn is_bound_by_now(process: &Process<'_>, id: ObjectId, opened: ObjectId, fault:
     };
     let name = Name::new(symbol.name.as_bytes());
     let is_defined = |id: &ObjectId| {
-        process
-            .object(*id)
-            .elf
-            .find(&name)
-            .any(|(_, symbol)| symbol.is_defined())
+        let elf = &process.object(*id).elf;
+        let is_shown = |index: u32| elf.version_of(index).is_none_or(|version| !version.is_hidden());
+        elf.find(&name)
+            .any(|(index, symbol)| symbol.is_defined() && is_shown(index))
     };
     let later = match process.platform.family {
         Family::Glibc => &process.object(opened).scope[..],
         Family::Musl => &[],
     };
+    // What came with it was looked through when it was loaded.
     let own = &process.object(process.object(id).root).scope;
-    process.global.iter().chain(own).chain(later).any(is_defined)
+    let mut new = process.global.iter().chain(later).filter(|other| !own.contains(other));
+    new.any(is_defined)
 }
 
 /// Notes with each new object what its loader passed over in silence.
