@@ -415,6 +415,8 @@ fn printed(entry: &lockstep::facts::ld_cache::LdCacheEntry<'_>) -> String {
     let kind = match entry.flags {
         0x0303 => "libc6,x86-64",
         0x0003 => "libc6",
+        // A loader, which is itself of no C library.
+        0x0001 => "ELF",
         0x0803 => "libc6,x32",
         other => panic!("an entry with the flags {other:x}"),
     };
