@@ -197,13 +197,16 @@ fn library_passed_over(
     index: u32,
     (provider, found): (ObjectId, &Symbol<'_>),
 ) -> Option<Own> {
+    if provider != 0 {
+        return None;
+    }
     let (object, owner) = (process.object(from), process.object(provider));
     let version = object.elf.version_of(index)?.index();
     let file = object.elf.version_file(version)?;
     let is_function = matches!(found.kind, SymbolKind::Function | SymbolKind::Ifunc);
     let is_it = owner.short() == file || owner.names.iter().any(|name| name == file);
     let is_replaceable = REPLACEABLE.iter().any(|library| file.starts_with(library));
-    if provider != 0 || !is_function || is_it || is_replaceable {
+    if !is_function || is_it || is_replaceable {
         return None;
     }
     let own = process.known_as(file).map(|id| process.object(id));

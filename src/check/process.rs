@@ -174,10 +174,10 @@ impl Process<'_> {
         self.by_name.get(name).copied()
     }
 
-    /// The object that a file is loaded as.
+    /// The object that a file is loaded as. Never the program: the kernel has mapped it, and neither loader knows of which file.
     #[must_use]
     pub(super) fn loaded_from(&self, file: (u64, u64)) -> Option<ObjectId> {
-        self.by_file.get(&file).copied()
+        self.by_file.get(&file).copied().filter(|id| *id != 0)
     }
 
     /// An object and what it needs, breadth first (`extend_bfs_deps` in musl).

@@ -13,6 +13,7 @@ mod predict;
 mod report;
 mod root;
 mod truth;
+mod workers;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;

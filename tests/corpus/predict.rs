@@ -2,7 +2,6 @@
 
 use std::collections::BTreeMap;
 use std::sync::Mutex;
-use std::thread;
 
 use lockstep::check::{
     BindingTime, Environment, PairReport, Phase, Predicted, Request, ScopeFlag, Subject, Verdict, check,
@@ -15,6 +14,7 @@ use crate::class;
 use crate::hosts::{Flags, Hosts, Pair, Scope};
 use crate::root::Root;
 use crate::truth::{Bindings, Question, Seen};
+use crate::workers;
 
 /// How many questions a thread takes at once.
 const BATCH_COUNT: usize = 64;
@@ -72,21 +72,11 @@ impl Agreement {
 /// Asks lockstep for every question.
 pub(crate) fn predict(root: &Root, hosts: &Hosts, questions: &[Question]) -> BTreeMap<Question, PairReport> {
     let files = DirectoryRoot::open(&root.path).unwrap();
-    let waiting = Mutex::new(questions.chunks(BATCH_COUNT));
     let told = Mutex::new(BTreeMap::new());
-    let workers = thread::available_parallelism().map_or(2, Into::into);
-    thread::scope(|scope| {
-        for _ in 0..workers {
-            scope.spawn(|| {
-                loop {
-                    let next = waiting.lock().unwrap().next();
-                    let Some(batch) = next else { break };
-                    for question in batch {
-                        let report = one(&files, hosts, question);
-                        told.lock().unwrap().insert(question.clone(), report);
-                    }
-                }
-            });
+    workers::for_each(questions.chunks(BATCH_COUNT), |batch| {
+        for question in batch {
+            let report = one(&files, hosts, question);
+            told.lock().unwrap().insert(question.clone(), report);
         }
     });
     told.into_inner().unwrap()

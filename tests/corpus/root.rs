@@ -6,7 +6,6 @@ use std::fs::{self, File};
 use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
-use std::sync::Mutex;
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -15,6 +14,7 @@ use lockstep::image::Machine;
 
 use crate::common::batch::context;
 use crate::hosts::Hosts;
+use crate::workers;
 
 /// How long apt may take: the whole corpus has some 700 MB.
 const APT_TIMEOUT: Duration = Duration::from_secs(20 * 60);
@@ -164,19 +164,7 @@ fn make(hosts: &Hosts, cache: &Path, root: &Path) -> usize {
         .map(|entry| entry.unwrap().path())
         .collect();
     let count = files.len();
-    let waiting = Mutex::new(files);
-    let workers = thread::available_parallelism().map_or(2, Into::into);
-    thread::scope(|scope| {
-        for _ in 0..workers {
-            scope.spawn(|| {
-                loop {
-                    let next = waiting.lock().unwrap().pop();
-                    let Some(file) = next else { break };
-                    unpack(&file, root);
-                }
-            });
-        }
-    });
+    workers::for_each(files.into_iter(), |file| unpack(&file, root));
     fs::remove_dir_all(cache.join("apt")).unwrap();
     count
 }

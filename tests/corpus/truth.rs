@@ -6,13 +6,13 @@ use std::fs;
 use std::path::Path;
 use std::process::Command;
 use std::sync::Mutex;
-use std::thread;
 use std::time::Duration;
 
 use serde::Serialize;
 
 use crate::hosts::{Flags, Hosts, Pair};
 use crate::root::{Root, run};
+use crate::workers;
 
 /// How long one host may take with all of its modules.
 const HOST_TIMEOUT: Duration = Duration::from_secs(300);
@@ -66,24 +66,15 @@ pub(crate) fn ask(root: &Root, hosts: &Hosts, pairs: &[Pair], both_flags: bool) 
             });
         programs.entry(key).or_default().extend(questions);
     }
-    let waiting = Mutex::new(programs.into_iter().enumerate().collect::<Vec<_>>());
     let told = Mutex::new(BTreeMap::new());
-    let workers = thread::available_parallelism().map_or(2, Into::into);
-    thread::scope(|scope| {
-        for _ in 0..workers {
-            scope.spawn(|| {
-                loop {
-                    let next = waiting.lock().unwrap().pop();
-                    let Some((number, ((host, program), questions))) = next else {
-                        break;
-                    };
-                    let environment = hosts.environment(host);
-                    let seen = ask_host(root, number, program, environment, &questions);
-                    told.lock().unwrap().extend(questions.into_iter().zip(seen));
-                }
-            });
-        }
-    });
+    workers::for_each(
+        programs.into_iter().enumerate(),
+        |(number, ((host, program), questions))| {
+            let environment = hosts.environment(host);
+            let seen = ask_host(root, number, program, environment, &questions);
+            told.lock().unwrap().extend(questions.into_iter().zip(seen));
+        },
+    );
     fs::remove_dir_all(root.path.join(PLACE.trim_start_matches('/'))).unwrap();
     told.into_inner().unwrap()
 }

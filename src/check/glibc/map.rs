@@ -232,8 +232,7 @@ pub(super) fn load(
             }
         }
     };
-    // The kernel has mapped the program, and the loader does not know of which file.
-    if let Some(id) = process.loaded_from(found.id).filter(|id| *id != 0) {
+    if let Some(id) = process.loaded_from(found.id) {
         process.also_known_as(id, wanted.key());
         return Some(id);
     }

@@ -10,9 +10,7 @@ use super::super::search::{Wanted, absolute, is_unreadable};
 use super::super::shadow::shadowed;
 use super::super::truncation;
 use super::super::verdict::Phase;
-use crate::facts::elf::{
-    Class, Data, Dynamic, Elf, Layout, Machine, Name, ObjectKind, Segment, SegmentKind, Unreadable,
-};
+use crate::facts::elf::{Class, Data, Dynamic, Elf, Layout, Machine, Name, ObjectKind, SegmentKind, Unreadable};
 use crate::rootfs::{FileKind, Found, LookError};
 
 /// Names that musl takes for itself when they follow `lib`; each ends at its dot.
@@ -85,8 +83,7 @@ pub(super) fn load(
         (path, at, found)
     };
     let was_searched = !wanted.is_path();
-    // The list in which files are looked for begins behind the program.
-    if let Some(id) = process.loaded_from(found.id).filter(|id| *id != 0) {
+    if let Some(id) = process.loaded_from(found.id) {
         let object = process.object(id);
         if was_searched && object.names.is_empty() {
             let short = object.short().to_owned();
@@ -316,10 +313,8 @@ fn note(process: &Process<'_>, elf: &Elf, path: &str, wanted: &Wanted<'_>, fault
             false,
         );
     }
-    let is_shifted = |segment: &&Segment| {
-        segment.kind == SegmentKind::Load && segment.address.wrapping_sub(segment.offset) & (PAGE_BYTES - 1) != 0
-    };
-    if elf.segments.iter().any(|segment| is_shifted(&segment)) {
+    let mut loads = elf.segments.iter().filter(|segment| segment.kind == SegmentKind::Load);
+    if loads.any(|segment| segment.address.wrapping_sub(segment.offset) & (PAGE_BYTES - 1) != 0) {
         let why = "a segment's address and its place in the file differ in their place in a page, and musl maps other bytes there";
         push(faults, FaultKind::LoaderCrash { why: why.to_owned() }, phase, true);
     }
