@@ -2,6 +2,9 @@
 
 use crate::facts::elf::Machine;
 
+/// The size of a page in bytes; all supported machines have pages of at least that.
+pub(super) const PAGE_BYTES: u64 = 4096;
+
 /// Whether the simulation knows the machine's relocations and loader.
 #[must_use]
 pub(super) fn is_modelled(machine: Machine) -> bool {

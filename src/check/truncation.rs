@@ -2,11 +2,10 @@
 //! (mmap(2)).
 
 use super::fault::{Fault, FaultKind};
+use super::machine;
 use super::verdict::Phase;
 use crate::facts::elf::{Elf, SegmentKind};
 
-/// The size of a page in bytes; all supported machines have pages of at least that.
-const PAGE_BYTES: u64 = 4096;
 /// `PF_W`.
 const WRITABLE: u32 = 2;
 
@@ -26,7 +25,7 @@ pub(super) fn cuts_program_headers(elf: &Elf) -> bool {
 #[must_use]
 pub(super) fn fault(elf: &Elf, path: &str, phase: Phase) -> Option<Fault> {
     let len = elf.bytes().len() as u64;
-    let covered = len.div_ceil(PAGE_BYTES) * PAGE_BYTES;
+    let covered = len.div_ceil(machine::PAGE_BYTES) * machine::PAGE_BYTES;
     let cut = elf
         .segments
         .iter()

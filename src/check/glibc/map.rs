@@ -16,8 +16,6 @@ use crate::rootfs::{FileKind, Found, LookError};
 
 /// More objects than any process loads.
 pub(super) const OBJECTS_LIMIT_COUNT: usize = 65_536;
-/// The size of a page in which glibc's loader rounds, in bytes.
-const PAGE_BYTES: u64 = 4096;
 
 /// Why glibc does not take a file (`open_verify`), in the order in which it looks.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -378,7 +376,7 @@ fn map_checks(
         .collect();
     for segment in &loads {
         let own = segment.align.max(1);
-        if !process.platform.is_since(2, 36) && segment.align & (PAGE_BYTES - 1) != 0 {
+        if !process.platform.is_since(2, 36) && segment.align & (machine::PAGE_BYTES - 1) != 0 {
             push(
                 faults,
                 no(Rejection::Alignment),
@@ -390,7 +388,7 @@ fn map_checks(
                 no(Rejection::Alignment),
                 "ELF load command address/offset not properly aligned",
             );
-        } else if segment.address.wrapping_sub(segment.offset) & (PAGE_BYTES - 1) != 0 {
+        } else if segment.address.wrapping_sub(segment.offset) & (machine::PAGE_BYTES - 1) != 0 {
             push(
                 faults,
                 no(Rejection::Alignment),

@@ -18,8 +18,6 @@ const RESERVED: [&str; 7] = ["c.", "pthread.", "rt.", "m.", "dl.", "util.", "xne
 /// More objects than any process loads.
 const OBJECTS_LIMIT_COUNT: usize = 65_536;
 /// How long a chain of needing objects is followed.
-/// The pages of the machines that are modelled.
-const PAGE_BYTES: u64 = 4096;
 const CHAIN_LIMIT_COUNT: usize = 1024;
 /// `NAME_MAX`.
 const NAME_LIMIT_BYTES: usize = 255;
@@ -314,7 +312,7 @@ fn note(process: &Process<'_>, elf: &Elf, path: &str, wanted: &Wanted<'_>, fault
         );
     }
     let mut loads = elf.segments.iter().filter(|segment| segment.kind == SegmentKind::Load);
-    if loads.any(|segment| segment.address.wrapping_sub(segment.offset) & (PAGE_BYTES - 1) != 0) {
+    if loads.any(|segment| segment.address.wrapping_sub(segment.offset) & (machine::PAGE_BYTES - 1) != 0) {
         let why = "a segment's address and its place in the file differ in their place in a page, and musl maps other bytes there";
         push(faults, FaultKind::LoaderCrash { why: why.to_owned() }, phase, true);
     }
