@@ -88,15 +88,18 @@ cut -f 1 "$pairs" | sort -u >"$work/hosts"
 first=$(head -n 1 "$work/hosts")
 loader=$(readelf -lW "$root$first" | sed -n 's/.*interpreter: \(.*\)\]/\1/p')
 
+# Each host's modules as a file of arguments.
+while read -r host; do
+  awk -F '\t' -v host="$host" -v root="$root" '$1 == host { print root $2 }' "$pairs" >"$work/of${host//\//-}"
+done <"$work/hosts"
 with_lockstep() {
-  local host status
+  local host status files
   while read -r host; do
     status=0
-    awk -F '\t' -v host="$host" -v root="$root" '$1 == host { print root $2 }' "$pairs" | xargs -x -s 2000000 -n "$count" \
-      "$lockstep" check --rootfs "$root" --format json "$root$host" >"$work/report.json" || status=$?
+    mapfile -t files <"$work/of${host//\//-}"
+    "$lockstep" check --rootfs "$root" --format json "$root$host" "${files[@]}" >>"$work/reports.json" || status=$?
     # Some modules need others to be opened before them.
-    [ "$status" = 123 ] || [ "$status" = 0 ] || fail 'lockstep check failed' "status $status"
-    cat "$work/report.json" >>"$work/reports.json"
+    [ "$status" = 1 ] || [ "$status" = 0 ] || fail 'lockstep check failed' "status $status"
   done <"$work/hosts"
 }
 # shellcheck disable=SC2016

@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use bytes::Bytes;
 use goblin::elf::{Elf as Other, sym};
-use lockstep::facts::elf::{Binding, Elf, Name, Symbol, SymbolKind, Table, Visibility};
+use lockstep::facts::elf::{Binding, Elf, Name, Symbol, SymbolKind, SymbolVersion, Table, Visibility};
 
 /// More files than a machine has; a link in a circle would end here.
 const FILE_LIMIT_COUNT: usize = 20_000;
@@ -140,9 +140,14 @@ fn compare_versions(place: &str, elf: &Elf, other: &Other<'_>) {
         .collect();
     assert_eq!(ours, theirs, "{place}");
     for (file, (name, hash, _, index)) in &theirs {
-        assert_eq!(elf.version(*index), Some((name.as_str(), *hash, false)), "{place}");
-        assert_eq!(elf.version_file(*index), Some(file.as_str()), "{place}");
-        assert_eq!(Name::new(name.as_bytes()).sysv, *hash, "{place}");
+        let expected = SymbolVersion {
+            name,
+            hash: *hash,
+            is_hidden: false,
+            file: Some(file),
+        };
+        assert_eq!(elf.version(*index), Some(expected), "{place}");
+        assert_eq!(Name::new(name.as_bytes()).sysv(), *hash, "{place}");
     }
     let theirs: Vec<_> = other
         .verdef

@@ -33,7 +33,9 @@ pub(super) fn note(
     }
     let object = process.object(from);
     let owner = process.object(provider);
-    let Some(definition) = owner.elf.symbol(found) else {
+    // musl finds some under another name.
+    let definition = owner.elf.symbol_called(found, symbol.name);
+    let Some(definition) = definition.or_else(|| owner.elf.symbol(found)) else {
         return;
     };
     if is_copy {
@@ -132,14 +134,6 @@ fn own_definition(
         return taken_within(process, from, (provider, found), symbol);
     }
     let root = process.object(object.root);
-    // Go's runtime brings the same C code into the host and into every plugin.
-    let is_go = |elf: &Elf| {
-        // Builds that are to be the same everywhere leave the build ID out; the runtime's list of modules is always there.
-        elf.notes.go_build_id.is_some() || elf.find(&Name::new(b"runtime.lastmoduledatap")).next().is_some()
-    };
-    if is_go(&owner.elf) && is_go(&root.elf) {
-        return None;
-    }
     // A library that both plugins need is the same library.
     if root.scope.contains(&provider) {
         return None;
@@ -156,6 +150,14 @@ fn own_definition(
         definitions.find_map(|(_, symbol)| symbol.is_defined().then_some((id, symbol)))
     })?;
     let own = process.object(own);
+    // Go's runtime brings the same C code into the host and into every plugin.
+    let is_go = |elf: &Elf| {
+        // Builds that are to be the same everywhere leave the build ID out; the runtime's list of modules is always there.
+        elf.notes.go_build_id.is_some() || elf.find(&Name::new(b"runtime.lastmoduledatap")).next().is_some()
+    };
+    if is_go(&owner.elf) && is_go(&root.elf) {
+        return None;
+    }
     // Data of a library that the host has a copy of is the same data.
     if own.is_startup() && !matches!(definition.kind, SymbolKind::Function | SymbolKind::Ifunc) {
         return None;
@@ -202,7 +204,7 @@ fn library_passed_over(
     }
     let (object, owner) = (process.object(from), process.object(provider));
     let version = object.elf.version_of(index)?.index();
-    let file = object.elf.version_file(version)?;
+    let file = object.elf.version(version)?.file?;
     let is_function = matches!(found.kind, SymbolKind::Function | SymbolKind::Ifunc);
     let is_it = owner.short() == file || owner.names.iter().any(|name| name == file);
     let is_replaceable = REPLACEABLE.iter().any(|library| file.starts_with(library));

@@ -30,8 +30,7 @@ pub(super) fn start(process: &mut Process<'_>, faults: &mut Vec<Fault>) {
         }
     }
     map::load_needed(process, &mut list, faults);
-    process.objects[0].scope.clone_from(&list);
-    process.global = list;
+    process.start_with(list);
     versions::check(process, &process.global.clone(), faults);
     let startup: Vec<ObjectId> = (0..process.objects.len()).collect();
     let segments = startup

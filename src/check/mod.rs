@@ -12,6 +12,7 @@ mod glibc;
 mod language;
 mod libc_names;
 mod likeness;
+mod lookup;
 mod machine;
 mod musl;
 mod pair;

@@ -28,8 +28,7 @@ pub(super) fn start(process: &mut Process<'_>, faults: &mut Vec<Fault>) {
         map::load_needed(process, id, faults);
         order = load_order(process, 0);
     }
-    process.objects[0].scope.clone_from(&order);
-    process.global = order;
+    process.start_with(order);
     for id in 0..process.objects.len() {
         process.objects[id].has_static_tls = true;
     }

@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
 use super::environment::Environment;
+use super::lookup::Answers;
 use super::platform::Platform;
 use super::tls::TlsBlock;
 use crate::facts::elf::Elf;
@@ -36,6 +37,8 @@ pub(super) struct Loaded {
     pub scope: Vec<ObjectId>,
     /// Whether its thread-local storage has a fixed offset from the thread pointer.
     pub has_static_tls: bool,
+    /// Whether everybody sees its symbols since the start.
+    pub is_in_startup_scope: bool,
     /// The plugin, by its place in the request, that brought it; none for what was there at the start.
     pub brought_by: Option<usize>,
     /// What its loader passed over in silence, and what shows when something in it is called.
@@ -80,6 +83,10 @@ pub(super) struct Process<'r> {
     pub objects: Vec<Loaded>,
     /// The global scope, in order.
     pub global: Vec<ObjectId>,
+    /// How much of it was there when the host had started, and stays as it is.
+    pub startup_count: usize,
+    /// What that part answered.
+    pub answers: Answers,
     /// How much of the static thread-local storage is used.
     pub tls: TlsBlock,
     /// The symbols of which there is one in a process (`STB_GNU_UNIQUE`), by name; glibc only.
@@ -90,6 +97,8 @@ pub(super) struct Process<'r> {
     pub interpreter_place: Option<usize>,
     /// Whether the root is the one in which the host runs.
     pub is_root_known: bool,
+    /// Names of which a search that everybody shares finds the object that is loaded under them.
+    pub unshadowed: HashMap<String, ObjectId>,
     /// The objects by the names that they answer to; the first that was loaded counts.
     by_name: HashMap<String, ObjectId>,
     /// The objects by their files.
@@ -129,11 +138,14 @@ impl<'r> Process<'r> {
             platform: Arc::new(platform),
             objects: vec![],
             global: vec![],
+            startup_count: 0,
+            answers: Answers::default(),
             tls: TlsBlock::default(),
             unique: BTreeMap::new(),
             interpreter: None,
             interpreter_place: None,
             is_root_known,
+            unshadowed: HashMap::new(),
             by_name: HashMap::new(),
             by_file: HashMap::new(),
             paths: Arc::new(paths),
@@ -146,6 +158,17 @@ impl Process<'_> {
     #[must_use]
     pub(super) fn object(&self, id: ObjectId) -> &Loaded {
         &self.objects[id]
+    }
+
+    /// Takes what the host starts with as the global scope.
+    pub(super) fn start_with(&mut self, scope: Vec<ObjectId>) {
+        for id in &scope {
+            self.objects[*id].is_in_startup_scope = true;
+        }
+        self.answers = Answers::of(scope.iter().map(|id| &*self.objects[*id].elf));
+        self.objects[0].scope.clone_from(&scope);
+        self.startup_count = scope.len();
+        self.global = scope;
     }
 
     /// Adds an object.
@@ -165,6 +188,8 @@ impl Process<'_> {
         if !names.iter().any(|known| known == name) {
             names.push(name.to_owned());
             self.by_name.entry(name.to_owned()).or_insert(id);
+            // What an object is called decides what is told of a version that it does not have.
+            self.answers.forget();
         }
     }
 
@@ -212,6 +237,7 @@ impl Process<'_> {
         self.objects.truncate(checkpoint.objects);
         self.by_name.retain(|_, id| *id < checkpoint.objects);
         self.by_file.retain(|_, id| *id < checkpoint.objects);
+        self.unshadowed.retain(|_, id| *id < checkpoint.objects);
         self.global = checkpoint.global;
         self.tls = checkpoint.tls;
         self.interpreter_place = checkpoint.interpreter_place;

@@ -279,6 +279,7 @@ fn loaded(name: String, path: String, file: (u64, u64), elf: Arc<Elf>, id: Objec
         root: if id == 1 { 0 } else { id },
         scope: vec![],
         has_static_tls: true,
+        is_in_startup_scope: false,
         brought_by: None,
         is_lazy: false,
         deferred: vec![],

@@ -22,7 +22,7 @@ pub use note::{AbiTag, Notes, Properties};
 pub use read::{Elf, Unreadable};
 pub use relocation::{Relocation, RelocationClass, Table};
 pub use symbol::{Binding, Name, Symbol, SymbolKind, Visibility};
-pub use version::{Definition, Need, NeededVersion, VersionIndex};
+pub use version::{Definition, Need, NeededVersion, SymbolVersion, VersionIndex};
 
 #[cfg(test)]
 mod tests;

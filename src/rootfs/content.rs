@@ -322,9 +322,7 @@ mod tests {
         ]
         .map(|name| elf.section(name))
         .into();
-        let versions: Vec<_> = (0..64)
-            .map(|index| (elf.version(index), elf.version_file(index)))
-            .collect();
+        let versions: Vec<_> = (0..64).map(|index| elf.version(index)).collect();
         format!(
             "{:?} {:?} {:?} {:?} {:?} {:?} {:?} {:?} {:?} {:?} {symbols:?} {relocations:?} {sections:?} {versions:?}",
             elf.header,

@@ -4,11 +4,11 @@ use std::collections::HashMap;
 use std::fs::File;
 use std::io::{self, Read as _};
 use std::os::fd::OwnedFd;
-use std::path::{Component, Path};
+use std::path::{Component, Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
 
 use bytes::Bytes;
-use rustix::fs::{AtFlags, Dir, FileType, Mode, OFlags, Stat};
+use rustix::fs::{AtFlags, Dir, FileType, Mode, OFlags, ResolveFlags, Stat};
 use rustix::io::Errno;
 
 use super::map::map_file;
@@ -33,6 +33,8 @@ pub struct DirectoryRoot {
     root_id: (u64, u64),
     walker: Walker,
     nodes: Mutex<HashMap<String, Result<Node, LookError>>>,
+    /// The part of a directory's path that leads to the root, of directories of this machine; none for those outside.
+    above: Mutex<HashMap<PathBuf, Option<PathBuf>>>,
     objects: Objects,
 }
 
@@ -50,6 +52,7 @@ impl DirectoryRoot {
             root_id,
             walker: Walker::default(),
             nodes: Mutex::default(),
+            above: Mutex::default(),
             objects: Objects::default(),
         })
     }
@@ -81,12 +84,31 @@ impl DirectoryRoot {
         }))
     }
 
-    /// Opens what was found, part by part without following a link, so that nobody can have led the path outside since.
+    /// Opens what was found without following a link, so that nobody can have led the path outside since.
     fn open_found(&self, found: &Found, kind: OFlags) -> Option<OwnedFd> {
-        let parts = found.path.split('/').filter(|part| !part.is_empty());
-        let mut parts: Vec<&str> = parts.collect();
         // Opening a pipe would wait for somebody who writes to it.
-        let last = kind | OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::CLOEXEC | OFlags::NONBLOCK;
+        let flags = kind | OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::CLOEXEC | OFlags::NONBLOCK;
+        let file = self.open_at_once(&found.path, flags)?;
+        (id(&rustix::fs::fstat(&file).ok()?) == found.id).then_some(file)
+    }
+
+    fn open_at_once(&self, path: &str, flags: OFlags) -> Option<OwnedFd> {
+        let relative = match path.trim_start_matches('/') {
+            "" => ".",
+            relative => relative,
+        };
+        let resolve = ResolveFlags::BENEATH | ResolveFlags::NO_SYMLINKS;
+        match rustix::fs::openat2(&self.root, relative, flags, Mode::empty(), resolve) {
+            Ok(file) => Some(file),
+            // Kernels before 5.6 do not know it, and some sandboxes forbid it.
+            Err(Errno::NOSYS | Errno::PERM) => self.open_by_parts(relative, flags),
+            Err(_) => None,
+        }
+    }
+
+    fn open_by_parts(&self, relative: &str, last: OFlags) -> Option<OwnedFd> {
+        let parts = relative.split('/').filter(|part| !part.is_empty());
+        let mut parts: Vec<&str> = parts.collect();
         let through = OFlags::PATH | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
         let name = parts.pop().unwrap_or(".");
         let mut directory: Option<OwnedFd> = None;
@@ -95,8 +117,22 @@ impl DirectoryRoot {
             directory = Some(rustix::fs::openat(base, part, through, Mode::empty()).ok()?);
         }
         let base = directory.as_ref().unwrap_or(&self.root);
-        let file = rustix::fs::openat(base, name, last, Mode::empty()).ok()?;
-        (id(&rustix::fs::fstat(&file).ok()?) == found.id).then_some(file)
+        rustix::fs::openat(base, name, last, Mode::empty()).ok()
+    }
+
+    /// The part of a directory's path that leads to the root.
+    fn above(&self, directory: &Path) -> Option<PathBuf> {
+        let mut known = self.above.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(above) = known.get(directory) {
+            return above.clone();
+        }
+        let directories: Vec<&Path> = directory.ancestors().collect();
+        let is_root = |directory: &&Path| rustix::fs::stat(*directory).is_ok_and(|stat| id(&stat) == self.root_id);
+        let above = directories.into_iter().rev().find(is_root).map(Path::to_owned);
+        if known.len() < NODES_LIMIT_COUNT {
+            known.insert(directory.to_owned(), above.clone());
+        }
+        above
     }
 
     fn file(&self, found: &Found) -> Option<File> {
@@ -168,9 +204,7 @@ impl RootFs for DirectoryRoot {
 
     fn seen_at(&self, file: &Path) -> Option<String> {
         // The part of the path that leads to the root may lead through links; what follows is seen as it is written.
-        let directories: Vec<&Path> = file.ancestors().skip(1).collect();
-        let is_root = |directory: &&Path| rustix::fs::stat(*directory).is_ok_and(|stat| id(&stat) == self.root_id);
-        let root = directories.into_iter().rev().find(is_root)?;
+        let root = self.above(file.parent()?)?;
         let mut place = String::new();
         for part in file.strip_prefix(root).ok()?.components() {
             match part {

@@ -4,7 +4,7 @@ use std::fs::File;
 use std::io;
 
 use bytes::Bytes;
-use memmap2::Mmap;
+use memmap2::MmapOptions;
 
 /// A file's bytes, which are read when they are looked at.
 ///
@@ -15,15 +15,17 @@ use memmap2::Mmap;
     reason = "mapping a file is the only way to look at a part of it as bytes"
 )]
 pub(super) fn map_file(file: &File) -> io::Result<Bytes> {
+    let len = file.metadata()?.len();
     // A map of nothing is an error of its own.
-    if file.metadata()?.len() == 0 {
+    if len == 0 {
         return Ok(Bytes::new());
     }
+    let len = usize::try_from(len).map_err(io::Error::other)?;
     // SAFETY: the map is private and only read, and nothing of lockstep writes to a file that it maps. Another process can:
     // then other bytes are seen, and everything that reads them checks each bound against the map's length, which stays.
     // If the file is made shorter meanwhile, a look behind its new end raises SIGBUS, which ends this process: no wrong
     // memory is read.
-    let map = unsafe { Mmap::map(file) }?;
+    let map = unsafe { MmapOptions::new().len(len).map(file) }?;
     Ok(Bytes::from_owner(map))
 }
 

@@ -182,11 +182,12 @@ fn use_all(elf: &Elf, len: usize, random: &mut Random) {
         count += 1;
         assert!(symbol.name.len() <= 64 * 1024 && symbol.name.len() <= len);
         if let Some(version) = elf.version_of(index)
-            && let Some((_, _, _)) = elf.version(version.index())
+            && let Some(named) = elf.version(version.index())
         {
             assert!(version.index() > 1);
             assert!(
-                elf.version_file(version.index())
+                named
+                    .file
                     .is_none_or(|file| elf.needs.iter().any(|need| need.file == file))
             );
         }

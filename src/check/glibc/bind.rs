@@ -1,13 +1,19 @@
 //! Which definition a symbol is bound to (`_dl_lookup_symbol_x`, `do_lookup_x`, `check_match` in `elf/dl-lookup.c`), and the
 //! relocations that ask (`elf/dl-reloc.c`, `sysdeps/*/dl-machine.h`).
 
-use std::collections::BTreeMap;
+use hashbrown::HashMap;
 
 use super::super::fault::{Fault, FaultKind, SymbolName};
+use super::super::lookup::Lookup;
 use super::super::machine;
 use super::super::process::{ObjectId, Process};
 use super::super::verdict::Phase;
-use crate::facts::elf::{Binding, Name, Relocation, RelocationClass, Symbol, SymbolKind, Table, Visibility};
+use crate::facts::elf::{
+    Binding, Elf, Name, Relocation, RelocationClass, Symbol, SymbolKind, SymbolVersion, Table, Visibility,
+};
+
+/// Room is made at once for so many symbols.
+const SYMBOLS_EXPECTED_COUNT: u32 = 4096;
 
 /// What kind of reference asks, which decides which definitions count (`ELF_RTYPE_CLASS_*`).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -20,43 +26,15 @@ enum Class {
     Copy,
 }
 
-/// A version that a reference asks for.
-#[derive(Debug, Clone, Copy)]
-struct Asked<'a> {
-    name: &'a str,
-    hash: u32,
-    is_hidden: bool,
-    file: Option<&'a str>,
-}
-
-/// What a lookup came to.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Lookup {
-    Found(ObjectId, u32),
-    Missing,
-    /// The library that the version was to come from does not have the symbol.
-    LinkTimeReference,
-    /// The library that the version was to come from has no versions at all, and old releases assert that it has.
-    Assertion,
-}
-
 /// Binds every reference of an object.
 pub(super) fn relocate(process: &mut Process<'_>, id: ObjectId, now: bool, faults: &mut Vec<Fault>) {
     let elf = process.object(id).elf.clone();
     let Some(dynamic) = &elf.dynamic else { return };
     let lazy = !now && !dynamic.binds_now();
     process.objects[id].is_lazy = lazy;
-    let files: BTreeMap<u16, &str> = elf
-        .needs
-        .iter()
-        .flat_map(|need| {
-            need.versions
-                .iter()
-                .map(|version| (version.index.index(), need.file.as_str()))
-        })
-        .collect();
-    let mut bound: BTreeMap<(u32, bool, bool), Lookup> = BTreeMap::new();
-    for relocation in elf.relocations() {
+    let count = elf.symbol_count().min(SYMBOLS_EXPECTED_COUNT);
+    let mut bound: HashMap<(u32, bool, bool), Option<ObjectId>> = HashMap::with_capacity(count as usize);
+    for relocation in elf.relocations_to_bind() {
         match relocation.class {
             RelocationClass::None | RelocationClass::Relative | RelocationClass::IndirectRelative => continue,
             RelocationClass::Unsupported => {
@@ -66,58 +44,74 @@ pub(super) fn relocate(process: &mut Process<'_>, id: ObjectId, now: bool, fault
             _ => {}
         }
         let class = class_of(&relocation);
-        let is_deferred = lazy && relocation.table == Table::Plt && relocation.class == RelocationClass::JumpSlot;
-        let Some(symbol) = elf.symbol(relocation.symbol) else {
-            continue;
-        };
-        let binds_locally = relocation.symbol == 0
-            || symbol.binding == Binding::Local
-            || matches!(symbol.visibility, Visibility::Hidden | Visibility::Internal);
-        if binds_locally {
-            use_tls(process, id, Some(id), &relocation, faults);
-            continue;
-        }
-        // A protected definition of its own is taken in the end, whatever the lookup finds.
-        if symbol.visibility == Visibility::Protected && symbol.is_defined() && class != Class::Copy {
-            use_tls(process, id, Some(id), &relocation, faults);
-            continue;
-        }
         let key = (relocation.symbol, class == Class::Call, class == Class::Copy);
-        let lookup = match bound.get(&key) {
-            Some(lookup) => *lookup,
+        let provider = match bound.get(&key) {
+            Some(provider) => *provider,
             None => {
-                let asked = version_asked(&elf, relocation.symbol, &files);
-                let name = Name::new(symbol.name);
-                let lookup = look_up(process, id, &name, asked, class);
-                bound.insert(key, lookup);
-                note_binding(
-                    process,
-                    id,
-                    (relocation.symbol, &symbol),
-                    (asked.is_some(), class),
-                    lookup,
-                    faults,
-                );
-                if let Some(fault) = failure(process, id, &symbol, asked, &relocation, lookup, is_deferred) {
-                    faults.push(fault);
-                }
-                lookup
+                let provider = bind(process, (id, &elf), &relocation, class, lazy, faults);
+                bound.insert(key, provider);
+                provider
             }
         };
-        let provider = match lookup {
-            Lookup::Found(provider, _) => Some(provider),
-            _ => None,
-        };
-        if provider.is_none() && symbol.binding == Binding::Weak && is_tls(relocation.class) {
-            let fault = Fault::silent(
-                FaultKind::WeakTlsUndefined { symbol: symbol.text() },
-                &process.object(id).name,
-            );
-            if !faults.contains(&fault) {
-                faults.push(fault);
-            }
+        if provider.is_none() && is_tls(relocation.class) {
+            note_weak_tls(process, (id, &elf), &relocation, faults);
         }
         use_tls(process, id, provider, &relocation, faults);
+    }
+}
+
+/// Binds the symbol of a relocation; none if nobody defines it.
+fn bind(
+    process: &mut Process<'_>,
+    (id, elf): (ObjectId, &Elf),
+    relocation: &Relocation,
+    class: Class,
+    lazy: bool,
+    faults: &mut Vec<Fault>,
+) -> Option<ObjectId> {
+    let symbol = elf.symbol(relocation.symbol)?;
+    let binds_locally = relocation.symbol == 0
+        || symbol.binding == Binding::Local
+        || matches!(symbol.visibility, Visibility::Hidden | Visibility::Internal);
+    // A protected definition of its own is taken in the end, whatever the lookup finds.
+    let is_protected = symbol.visibility == Visibility::Protected && symbol.is_defined() && class != Class::Copy;
+    if binds_locally || is_protected {
+        return Some(id);
+    }
+    let asked = version_asked(elf, relocation.symbol);
+    match look_up(process, id, &Name::new(symbol.name), asked, class) {
+        Lookup::Found(provider, found) => {
+            let binding = (asked.is_some(), class);
+            note_binding(
+                process,
+                id,
+                (relocation.symbol, &symbol),
+                binding,
+                (provider, found),
+                faults,
+            );
+            Some(provider)
+        }
+        lookup => {
+            let is_deferred = lazy && relocation.table == Table::Plt && relocation.class == RelocationClass::JumpSlot;
+            faults.extend(failure(process, id, &symbol, asked, relocation, lookup, is_deferred));
+            None
+        }
+    }
+}
+
+/// Notes a thread-local variable that nobody defines, and that may be missing.
+fn note_weak_tls(process: &Process<'_>, (id, elf): (ObjectId, &Elf), relocation: &Relocation, faults: &mut Vec<Fault>) {
+    let Some(symbol) = elf
+        .symbol(relocation.symbol)
+        .filter(|symbol| symbol.binding == Binding::Weak)
+    else {
+        return;
+    };
+    let kind = FaultKind::WeakTlsUndefined { symbol: symbol.text() };
+    let fault = Fault::silent(kind, &process.object(id).name);
+    if !faults.contains(&fault) {
+        faults.push(fault);
     }
 }
 
@@ -153,15 +147,9 @@ fn class_of(relocation: &Relocation) -> Class {
     }
 }
 
-fn version_asked<'a>(elf: &'a crate::facts::Elf, symbol: u32, files: &BTreeMap<u16, &'a str>) -> Option<Asked<'a>> {
-    let index = elf.version_of(symbol)?.index();
-    let (name, hash, is_hidden) = elf.version(index)?;
-    (hash != 0).then_some(Asked {
-        name,
-        hash,
-        is_hidden,
-        file: files.get(&index).copied(),
-    })
+fn version_asked(elf: &Elf, symbol: u32) -> Option<SymbolVersion<'_>> {
+    let version = elf.version(elf.version_of(symbol)?.index())?;
+    (version.hash != 0).then_some(version)
 }
 
 /// Looks through the scopes of an object in order.
@@ -169,7 +157,7 @@ fn look_up(
     process: &mut Process<'_>,
     from: ObjectId,
     name: &Name<'_>,
-    asked: Option<Asked<'_>>,
+    asked: Option<SymbolVersion<'_>>,
     class: Class,
 ) -> Lookup {
     let object = process.object(from);
@@ -177,35 +165,79 @@ fn look_up(
         Some(dynamic) if dynamic.is_symbolic() => &[from],
         _ => &[],
     };
-    let local = &process.object(object.root).scope;
-    let mut found = None;
-    for id in own.iter().chain(&process.global).chain(local) {
-        if class == Class::Copy && *id == 0 {
-            continue;
+    let lookup = match search(process, own, name, asked, class) {
+        Lookup::Missing => look_up_globally(process, name, asked, class),
+        lookup => lookup,
+    };
+    let lookup = match lookup {
+        Lookup::Missing => {
+            // What everybody sees has been asked.
+            let scope = &process.object(process.object(from).root).scope;
+            let rest = scope.iter().filter(|id| !process.object(**id).is_in_startup_scope);
+            search(process, rest, name, asked, class)
         }
-        match matching(process, *id, name, asked, class, 3) {
-            Match::Symbol(symbol) => {
-                found = Some((*id, symbol));
-                break;
-            }
-            Match::None => {}
-            Match::LinkTimeReference => return Lookup::LinkTimeReference,
-            Match::Assertion => return Lookup::Assertion,
-        }
-    }
-    let Some((id, symbol)) = found else {
-        return Lookup::Missing;
+        lookup => lookup,
+    };
+    let Lookup::Found(id, symbol) = lookup else {
+        return lookup;
     };
     let is_unique = process
         .object(id)
         .elf
-        .symbol(symbol)
+        .symbol_called(symbol, name.bytes)
         .is_some_and(|symbol| symbol.binding == Binding::Unique);
     if is_unique {
         let (id, symbol) = *process.unique.entry(name.bytes.to_vec()).or_insert((id, symbol));
         return Lookup::Found(id, symbol);
     }
     Lookup::Found(id, symbol)
+}
+
+/// Looks through the global scope.
+fn look_up_globally(
+    process: &mut Process<'_>,
+    name: &Name<'_>,
+    asked: Option<SymbolVersion<'_>>,
+    class: Class,
+) -> Lookup {
+    if class == Class::Copy {
+        return search(process, &process.global, name, asked, class);
+    }
+    let (startup, later) = process.global.split_at(process.startup_count);
+    // Old releases stop at a library that is meant and does not have the name.
+    let is_asked = process.answers.may_know(name) || !process.platform.is_since(2, 37);
+    let lookup = match is_asked.then(|| process.answers.get(name, asked, class == Class::Call)) {
+        None => Lookup::Missing,
+        Some(Some(lookup)) => lookup,
+        Some(None) => {
+            let lookup = search(process, startup, name, asked, class);
+            process.answers.keep(lookup);
+            lookup
+        }
+    };
+    match lookup {
+        Lookup::Missing => search(process, later, name, asked, class),
+        lookup => lookup,
+    }
+}
+
+/// The first definition in a list of objects, or what stops the search.
+fn search<'i>(
+    process: &Process<'_>,
+    objects: impl IntoIterator<Item = &'i ObjectId>,
+    name: &Name<'_>,
+    asked: Option<SymbolVersion<'_>>,
+    class: Class,
+) -> Lookup {
+    for id in objects.into_iter().filter(|id| class != Class::Copy || **id != 0) {
+        match matching(process, *id, name, asked, class, 3) {
+            Match::Symbol(symbol) => return Lookup::Found(*id, symbol),
+            Match::None => {}
+            Match::LinkTimeReference => return Lookup::LinkTimeReference,
+            Match::Assertion => return Lookup::Assertion,
+        }
+    }
+    Lookup::Missing
 }
 
 enum Match {
@@ -220,7 +252,7 @@ fn matching(
     process: &Process<'_>,
     id: ObjectId,
     name: &Name<'_>,
-    asked: Option<Asked<'_>>,
+    asked: Option<SymbolVersion<'_>>,
     class: Class,
     first_named: u16,
 ) -> Match {
@@ -247,7 +279,7 @@ fn matching(
             }
             (Some(asked), Some(version)) => {
                 let own = elf.version(version.index());
-                let (own_name, own_hash) = own.map_or(("", 0), |(name, hash, _)| (name, hash));
+                let (own_name, own_hash) = own.map_or(("", 0), |own| (own.name, own.hash));
                 let differs = own_hash != asked.hash || own_name != asked.name;
                 if differs && (asked.is_hidden || own_hash != 0 || version.is_hidden()) {
                     continue;
@@ -300,7 +332,7 @@ fn failure(
     process: &Process<'_>,
     id: ObjectId,
     symbol: &Symbol<'_>,
-    asked: Option<Asked<'_>>,
+    asked: Option<SymbolVersion<'_>>,
     relocation: &Relocation,
     lookup: Lookup,
     is_deferred: bool,
@@ -376,10 +408,9 @@ fn note_binding(
     id: ObjectId,
     (index, symbol): (u32, &Symbol<'_>),
     (is_versioned, class): (bool, Class),
-    lookup: Lookup,
+    (provider, found): (ObjectId, u32),
     faults: &mut Vec<Fault>,
 ) {
-    let Lookup::Found(provider, found) = lookup else { return };
     super::super::binding::note(
         process,
         id,
@@ -400,7 +431,7 @@ fn note_binding(
         elf.version_of(index)
             .filter(|version| !version.is_hidden() && version.index() > 1)
     });
-    let name_of = |index: u16| elf.version(index).map(|(name, ..)| name.to_owned());
+    let name_of = |index: u16| elf.version(index).map(|version| version.name.to_owned());
     if let (Some(bound), Some(default)) = (
         name_of(version.index()),
         default.and_then(|version| name_of(version.index())),

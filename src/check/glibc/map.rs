@@ -10,7 +10,7 @@ use super::super::search::{Wanted, absolute, is_unreadable};
 use super::super::shadow::shadowed;
 use super::super::truncation;
 use super::super::verdict::Phase;
-use super::search::{Search, search};
+use super::search::{Search, has_own_paths, search};
 use crate::facts::elf::{Class, Dynamic, Elf, Machine, ObjectKind, SegmentKind, Unreadable};
 use crate::rootfs::{FileKind, Found, LookError};
 
@@ -138,6 +138,27 @@ fn program_header_bytes(class: Class) -> u16 {
     }
 }
 
+/// Another file than what is loaded as `id`, which a search would have found.
+fn passed_over(
+    process: &mut Process<'_>,
+    wanted: &Wanted<'_>,
+    parent: Option<ObjectId>,
+    id: ObjectId,
+) -> Option<Fault> {
+    let is_for_everybody = !has_own_paths(process, parent);
+    if is_for_everybody && process.unshadowed.get(wanted.name) == Some(&id) {
+        return None;
+    }
+    let Search::Found(path, found) = search(process, wanted, parent, &mut vec![]) else {
+        return None;
+    };
+    let fault = shadowed(process, wanted, parent, id, (&path, &found));
+    if is_for_everybody && fault.is_none() {
+        process.unshadowed.insert(wanted.name.to_owned(), id);
+    }
+    fault
+}
+
 /// Loads one object, or finds that it is there; what it needs is not loaded yet.
 pub(super) fn load(
     process: &mut Process<'_>,
@@ -146,11 +167,8 @@ pub(super) fn load(
     faults: &mut Vec<Fault>,
 ) -> Option<ObjectId> {
     if let Some(id) = loaded_under(process, wanted.key()) {
-        if wanted.plugin.is_some()
-            && !wanted.is_path()
-            && let Search::Found(path, found) = search(process, wanted, parent, &mut vec![])
-        {
-            faults.extend(shadowed(process, wanted, parent, id, (&path, &found)));
+        if wanted.plugin.is_some() && !wanted.is_path() {
+            faults.extend(passed_over(process, wanted, parent, id));
         }
         return Some(id);
     }
@@ -269,6 +287,7 @@ pub(super) fn load(
         root,
         scope: vec![],
         has_static_tls: false,
+        is_in_startup_scope: false,
         brought_by: wanted.plugin,
         is_lazy: false,
         deferred: vec![],

@@ -65,6 +65,19 @@ pub(super) fn search(
     }
 }
 
+/// Whether a search on behalf of `parent` may look elsewhere than one on behalf of another library that has no paths of its own.
+pub(super) fn has_own_paths(process: &Process<'_>, parent: Option<ObjectId>) -> bool {
+    let dynamic = |id: ObjectId| process.object(id).elf.dynamic.as_ref();
+    let has_own = |id: ObjectId| {
+        dynamic(id).is_some_and(|dynamic| {
+            dynamic.runpath.is_some() || dynamic.rpath.is_some() || dynamic.flags_1 & Dynamic::NODEFLIB_1 != 0
+        })
+    };
+    let mut chain = std::iter::successors(parent, |id| process.object(*id).parent).take(CHAIN_LIMIT_COUNT);
+    // The program's own DT_RUNPATH counts for what it needs itself.
+    parent.is_none_or(|parent| parent == 0) || chain.any(|id| id != 0 && has_own(id))
+}
+
 impl Trail<'_, '_> {
     fn walk(&mut self, parent: Option<ObjectId>) -> Option<Search> {
         let process = self.process;

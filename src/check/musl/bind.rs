@@ -1,19 +1,13 @@
 //! Which definition a symbol is bound to (`find_sym`), and the relocations that ask (`do_relocs`).
 
-use std::collections::BTreeMap;
+use hashbrown::HashMap;
 
 use super::super::fault::{Fault, FaultKind, SymbolName};
+use super::super::lookup::Lookup;
 use super::super::process::{ObjectId, Process};
 use super::super::verdict::Phase;
 use super::lfs64;
 use crate::facts::elf::{Binding, Machine, Name, Relocation, RelocationClass, Symbol, SymbolKind, Table};
-
-/// What a lookup came to.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Lookup {
-    Found(ObjectId, u32),
-    Missing,
-}
 
 /// Binds every reference of an object.
 pub(super) fn relocate(process: &mut Process<'_>, id: ObjectId, faults: &mut Vec<Fault>) {
@@ -27,7 +21,7 @@ pub(super) fn relocate(process: &mut Process<'_>, id: ObjectId, faults: &mut Vec
     }
     let machine = process.platform.machine;
     note_versions(process, id, faults);
-    let mut bound: BTreeMap<(u32, bool, bool), Lookup> = BTreeMap::new();
+    let mut bound: HashMap<(u32, bool, bool), Lookup> = HashMap::new();
     let mut last_name: Option<String> = None;
     let (calls, rest): (Vec<Relocation>, Vec<Relocation>) =
         elf.relocations().partition(|relocation| relocation.table == Table::Plt);
@@ -83,7 +77,7 @@ pub(super) fn relocate(process: &mut Process<'_>, id: ObjectId, faults: &mut Vec
                 };
                 provider = match lookup {
                     Lookup::Found(provider, _) => Some(provider),
-                    Lookup::Missing => None,
+                    _ => None,
                 };
             }
         }
@@ -108,8 +102,8 @@ fn other_version(
     if owner.elf.definitions.is_empty() || provider == id {
         return None;
     }
-    let (asked, ..) = object.elf.version(object.elf.version_of(symbol)?.index())?;
-    let (bound, ..) = owner.elf.version(owner.elf.version_of(found)?.index())?;
+    let asked = object.elf.version(object.elf.version_of(symbol)?.index())?.name;
+    let bound = owner.elf.version(owner.elf.version_of(found)?.index())?.name;
     // That the version is not there at all has been told.
     let is_there = owner.elf.definitions.iter().any(|definition| definition.name == asked);
     (asked != bound && is_there).then(|| {
@@ -134,15 +128,16 @@ pub(in crate::check) fn find_for_dlsym(process: &Process<'_>, plugin: ObjectId, 
     find_in(process, &process.object(plugin).scope, &name, false)
 }
 
-fn look_up(process: &Process<'_>, name: &[u8], needs_definition: bool, is_copy: bool) -> Lookup {
+fn look_up(process: &mut Process<'_>, name: &[u8], needs_definition: bool, is_copy: bool) -> Lookup {
     let hashed = Name::new(name);
-    let scope = if is_copy {
-        process.global.get(1..).unwrap_or_default()
+    let found = if is_copy {
+        let scope = process.global.get(1..).unwrap_or_default();
+        search(process, scope, &hashed, needs_definition)
     } else {
-        &process.global
+        look_up_globally(process, &hashed, needs_definition)
     };
-    if let Some((id, symbol)) = find_in(process, scope, &hashed, needs_definition) {
-        return Lookup::Found(id, symbol);
+    if found != Lookup::Missing {
+        return found;
     }
     let Some(interpreter) = process.interpreter else {
         return Lookup::Missing;
@@ -151,9 +146,31 @@ fn look_up(process: &Process<'_>, name: &[u8], needs_definition: bool, is_copy: 
         return Lookup::Missing;
     }
     let list = lfs64::list(process.object(interpreter).elf.bytes());
-    lfs64::short_name(&list, name)
-        .and_then(|short| find_in(process, &[interpreter], &Name::new(&short), true))
-        .map_or(Lookup::Missing, |(id, symbol)| Lookup::Found(id, symbol))
+    lfs64::short_name(&list, name).map_or(Lookup::Missing, |short| {
+        search(process, &[interpreter], &Name::new(&short), true)
+    })
+}
+
+fn look_up_globally(process: &mut Process<'_>, name: &Name<'_>, needs_definition: bool) -> Lookup {
+    let (startup, later) = process.global.split_at(process.startup_count);
+    let is_asked = process.answers.may_know(name);
+    let lookup = match is_asked.then(|| process.answers.get(name, None, needs_definition)) {
+        None => Lookup::Missing,
+        Some(Some(lookup)) => lookup,
+        Some(None) => {
+            let lookup = search(process, startup, name, needs_definition);
+            process.answers.keep(lookup);
+            lookup
+        }
+    };
+    match lookup {
+        Lookup::Missing => search(process, later, name, needs_definition),
+        lookup => lookup,
+    }
+}
+
+fn search(process: &Process<'_>, objects: &[ObjectId], name: &Name<'_>, needs_definition: bool) -> Lookup {
+    find_in(process, objects, name, needs_definition).map_or(Lookup::Missing, |(id, symbol)| Lookup::Found(id, symbol))
 }
 
 /// The first definition in a list of objects (`find_sym2`).

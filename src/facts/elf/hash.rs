@@ -61,6 +61,16 @@ impl HashTable {
         (table, count)
     }
 
+    /// Calls `visit` with the hash of every entry that a walk can come upon, its last bit undefined. False if the table keeps no
+    /// hashes, or too many.
+    pub(super) fn each_hash(&self, image: &Image, visit: impl FnMut(u32)) -> bool {
+        match self {
+            Self::Gnu(table) => table.each_hash(image, visit),
+            Self::Sysv(_) => false,
+            Self::None => true,
+        }
+    }
+
     /// The indices of the symbols in a name's chain; of `DT_GNU_HASH` those alone whose hash is the name's.
     pub(super) fn chain<'a>(&'a self, image: &'a Image, name: &Name<'_>) -> Chain<'a> {
         match self {
@@ -75,7 +85,7 @@ impl HashTable {
             },
             Self::Sysv(table) => Chain {
                 image,
-                walk: table.start(image, name.sysv).map(|index| Walk::Sysv { table, index }),
+                walk: table.start(image, name.sysv()).map(|index| Walk::Sysv { table, index }),
                 // A chain that is longer than the table goes in a circle.
                 left: table.chain_count.min(CHAIN_LIMIT_COUNT),
             },
@@ -190,6 +200,31 @@ impl GnuHash {
         image
             .u32_at(self.buckets + bucket as usize * 4)
             .filter(|index| *index != 0)
+    }
+
+    fn each_hash(&self, image: &Image, mut visit: impl FnMut(u32)) -> bool {
+        let mut left = CHAIN_LIMIT_COUNT;
+        for bucket in 0..self.bucket_count {
+            let Some(first) = image
+                .u32_at(self.buckets + bucket as usize * 4)
+                .filter(|first| *first != 0)
+            else {
+                continue;
+            };
+            for index in first..=u32::MAX {
+                // A file can let chains overlap.
+                let Some(rest) = left.checked_sub(1) else { return false };
+                left = rest;
+                let Some(entry) = self.chain_entry(image, index) else {
+                    break;
+                };
+                visit(entry);
+                if entry & 1 != 0 {
+                    break;
+                }
+            }
+        }
+        true
     }
 
     /// The entry of a symbol in the chains: its hash, whose last bit says whether the chain ends.

@@ -1,6 +1,5 @@
 //! The bytes of a file with their layout: every access is bounded by the file, whatever a table says.
 
-use std::ffi::CStr;
 use std::fmt;
 use std::ops::Range;
 
@@ -121,7 +120,7 @@ impl Image {
         let start = table.start.checked_add(usize::try_from(offset).ok()?)?;
         let rest = self.bytes.get(start..table.end).filter(|rest| !rest.is_empty())?;
         let rest = rest.get(..NAME_LIMIT_BYTES).unwrap_or(rest);
-        Some(CStr::from_bytes_until_nul(rest).map_or(rest, CStr::to_bytes))
+        Some(memchr::memchr(0, rest).map_or(rest, |end| &rest[..end]))
     }
 
     /// The string `offset` bytes into a table if it is `name`; its end is looked for nowhere else.

@@ -15,8 +15,8 @@ use super::symbol::SymbolTable;
 use super::text::Text;
 use super::version::{VersionNames, Versions};
 use super::{
-    Class, Data, Definition, Dynamic, Header, Layout, Name, Need, Relocation, Segment, SegmentKind, Symbol, Tls,
-    VersionIndex, section,
+    Class, Data, Definition, Dynamic, Header, Layout, Name, Need, Relocation, Segment, SegmentKind, Symbol,
+    SymbolVersion, Tls, VersionIndex, section,
 };
 
 /// No path of an interpreter is longer (`PATH_MAX`).
@@ -206,6 +206,13 @@ impl Elf {
         self.symbol_table.as_ref()?.symbol(&self.image, index)
     }
 
+    /// The symbol with an index, if it has that name; the name's end is not looked for.
+    #[must_use]
+    #[inline]
+    pub fn symbol_called(&self, index: u32, name: &[u8]) -> Option<Symbol<'_>> {
+        self.symbol_table.as_ref()?.symbol_named(&self.image, index, name)
+    }
+
     /// All symbols with their indices, the empty first one left out.
     pub fn symbols(&self) -> impl Iterator<Item = (u32, Symbol<'_>)> {
         (1..self.symbol_count()).filter_map(|index| Some((index, self.symbol(index)?)))
@@ -231,26 +238,29 @@ impl Elf {
         chain.filter_map(move |index| Some((index, table?.symbol_named(&self.image, index, name.bytes)?)))
     }
 
+    /// Calls `visit` with the hash ([`Name::gnu`], but for its last bit) of every name that [`Self::find`] can come upon. False if
+    /// the file has only `DT_HASH`, which keeps none, or too many.
+    pub fn each_hash(&self, visit: impl FnMut(u32)) -> bool {
+        self.hash_table.each_hash(&self.image, visit)
+    }
+
     /// The relocations in the order in which glibc applies them: `DT_REL` or `DT_RELA`, then `DT_JMPREL`; musl takes
     /// `DT_JMPREL` first. `DT_RELR` has none with a symbol and is left out.
     pub fn relocations(&self) -> impl Iterator<Item = Relocation> {
-        self.relocation_tables.iter(&self.image, self.header.machine)
+        self.relocation_tables.iter(&self.image, self.header.machine, false)
     }
 
-    /// The version that an index stands for in this file: its name, its hash, and whether a reference to it is hidden
-    /// (`vna_other` with the mark); none for the indices 0 and 1 and those that no table has.
-    #[must_use]
-    #[inline]
-    pub fn version(&self, index: u16) -> Option<(&str, u32, bool)> {
-        let (name, hash, is_hidden, _) = self.version_names.get(index, &self.needs, &self.definitions)?;
-        Some((name, hash, is_hidden))
+    /// The same without those at the start of a table that are counted as relative (`DT_RELCOUNT`, `DT_RELACOUNT`): glibc takes them
+    /// for that whatever they are, and a large library has tens of thousands.
+    pub fn relocations_to_bind(&self) -> impl Iterator<Item = Relocation> {
+        self.relocation_tables.iter(&self.image, self.header.machine, true)
     }
 
-    /// The file of which the version that an index stands for is needed (`vn_file`); none for what this file defines.
+    /// The version that an index stands for in this file; none for the indices 0 and 1 and those that no table has.
     #[must_use]
     #[inline]
-    pub fn version_file(&self, index: u16) -> Option<&str> {
-        self.version_names.get(index, &self.needs, &self.definitions)?.3
+    pub fn version(&self, index: u16) -> Option<SymbolVersion<'_>> {
+        self.version_names.get(index, &self.needs, &self.definitions)
     }
 
     /// The symbols of the static linker (`.symtab`), local ones and names of sources included; none when the file is stripped.

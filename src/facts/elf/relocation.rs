@@ -79,6 +79,8 @@ struct RelocationTable {
     table: Table,
     has_addends: bool,
     range: Range<usize>,
+    /// How many at its start are counted as relative.
+    relative_count: usize,
     /// What is listed with another table.
     except: Range<usize>,
 }
@@ -109,11 +111,13 @@ impl RelocationTables {
         let rela = locate("DT_RELA", elf::DT_RELA, elf::DT_RELASZ, true);
         let plt = locate("DT_JMPREL", elf::DT_JMPREL, elf::DT_PLTRELSZ, is_rela);
         let mut tables = Vec::new();
-        for (range, has_addends) in [(rel, false), (rela, true)] {
+        for (range, has_addends, count) in [(rel, false, elf::DT_RELCOUNT), (rela, true, elf::DT_RELACOUNT)] {
+            let relative_count = dynamic.value(count).and_then(|count| usize::try_from(count).ok());
             tables.extend(range.map(|range| RelocationTable {
                 table: Table::Main,
                 has_addends,
                 range,
+                relative_count: relative_count.unwrap_or(0),
                 // Some linkers count the entries of DT_JMPREL with DT_RELA too.
                 except: plt.clone().filter(|_| has_addends == is_rela).unwrap_or_default(),
             }));
@@ -122,18 +126,25 @@ impl RelocationTables {
             table: Table::Plt,
             has_addends: is_rela,
             range,
+            relative_count: 0,
             except: Range::default(),
         }));
         Self(tables)
     }
 
-    /// The relocations of all tables, in order.
-    pub(super) fn iter<'a>(&'a self, image: &'a Image, machine: Machine) -> impl Iterator<Item = Relocation> + 'a {
+    /// The relocations of all tables, in order, maybe without what is counted as relative.
+    pub(super) fn iter<'a>(
+        &'a self,
+        image: &'a Image,
+        machine: Machine,
+        skips_relative: bool,
+    ) -> impl Iterator<Item = Relocation> + 'a {
         self.0.iter().flat_map(move |table| {
             table
                 .range
                 .clone()
                 .step_by(entry_bytes(image, table.has_addends))
+                .skip(if skips_relative { table.relative_count } else { 0 })
                 .filter(|offset| !table.except.contains(offset))
                 .filter_map(move |offset| table.read(image, machine, offset))
         })

@@ -9,15 +9,13 @@ use super::Dynamic;
 use super::address::AddressMap;
 use super::image::{Image, Narrow, Wide};
 
-/// A name with the hashes by which loaders look it up.
+/// A name with the hash by which loaders look it up in most files.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Name<'a> {
     /// The bytes, without the null.
     pub bytes: &'a [u8],
     /// The hash of `DT_GNU_HASH`.
     pub gnu: u32,
-    /// The hash of `DT_HASH`.
-    pub sysv: u32,
 }
 
 impl<'a> Name<'a> {
@@ -27,12 +25,17 @@ impl<'a> Name<'a> {
         let gnu = bytes.iter().fold(5381_u32, |hash, byte| {
             hash.wrapping_mul(33).wrapping_add(u32::from(*byte))
         });
-        let sysv = bytes.iter().fold(0_u32, |hash, byte| {
+        Self { bytes, gnu }
+    }
+
+    /// The hash of `DT_HASH`, and of versions.
+    #[must_use]
+    pub fn sysv(&self) -> u32 {
+        self.bytes.iter().fold(0_u32, |hash, byte| {
             let hash = (hash << 4).wrapping_add(u32::from(*byte));
             let high = hash & 0xf000_0000;
             (hash ^ (high >> 24)) & !high
-        });
-        Self { bytes, gnu, sysv }
+        })
     }
 
     /// The name as text.

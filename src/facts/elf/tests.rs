@@ -129,7 +129,7 @@ fn check_versions(elf: &Elf) {
         [("libmade.so.7", 1, 1), ("MADE_1", 0, 2), ("MADE_2", 0, 3)]
     );
     let names: Vec<_> = (0..9)
-        .map(|index| elf.version(index).map(|(name, _, _)| name))
+        .map(|index| elf.version(index).map(|version| version.name))
         .collect();
     let expected = [
         None,
@@ -142,9 +142,9 @@ fn check_versions(elf: &Elf) {
     ];
     assert_eq!(names[..7], expected);
     assert_eq!(names[7..], [None, None]);
-    assert_eq!(elf.version(4).unwrap().1, Name::new(b"FIRST_1.0").sysv);
-    assert_eq!(elf.version_file(6), Some("libsecond.so"));
-    assert_eq!(elf.version_file(2), None);
+    assert_eq!(elf.version(4).unwrap().hash, Name::new(b"FIRST_1.0").sysv());
+    assert_eq!(elf.version(6).unwrap().file, Some("libsecond.so"));
+    assert_eq!(elf.version(2).unwrap().file, None);
 }
 
 fn check_relocations(builder: &Builder, elf: &Elf) {
@@ -532,12 +532,12 @@ fn the_own_program_is_read() {
     assert_eq!(elf.stack_flags, Some(6));
     let (index, write) = elf.symbols().find(|(_, symbol)| symbol.name == b"write").unwrap();
     assert!(!write.is_defined());
-    let (name, _, is_hidden) = elf.version(elf.version_of(index).unwrap().index()).unwrap();
-    assert!(name.starts_with("GLIBC_2.") && !is_hidden, "{name}");
-    assert_eq!(
-        elf.version_file(elf.version_of(index).unwrap().index()),
-        Some("libc.so.6")
+    let version = elf.version(elf.version_of(index).unwrap().index()).unwrap();
+    assert!(
+        version.name.starts_with("GLIBC_2.") && !version.is_hidden,
+        "{version:?}"
     );
+    assert_eq!(version.file, Some("libc.so.6"));
     assert!(elf.relocations().any(|relocation| relocation.symbol == index));
     assert!(
         elf.relocations()
@@ -571,7 +571,7 @@ fn a_libc_is_read() {
         let versions: Vec<_> = found
             .iter()
             .map(|(index, _)| elf.version_of(*index).unwrap())
-            .map(|version| (elf.version(version.index()).unwrap().0, version.is_hidden()))
+            .map(|version| (elf.version(version.index()).unwrap().name, version.is_hidden()))
             .collect();
         assert_eq!(versions.len(), 2);
         assert!(versions.contains(&("GLIBC_2.14", false)) && versions.contains(&("GLIBC_2.2.5", true)));

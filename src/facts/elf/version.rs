@@ -77,6 +77,19 @@ pub struct Definition {
     pub index: u16,
 }
 
+/// What an entry of `DT_VERSYM` stands for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct SymbolVersion<'a> {
+    /// The version's name.
+    pub name: &'a str,
+    /// `vna_hash` or `vd_hash`.
+    pub hash: u32,
+    /// Whether a reference means it though it is no default (`vna_other` with the mark).
+    pub is_hidden: bool,
+    /// The file of which it is needed (`vn_file`); none for what the file defines itself.
+    pub file: Option<&'a str>,
+}
+
 /// What `DT_VERNEED` and `DT_VERDEF` say, and which version an index stands for.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Versions {
@@ -151,24 +164,34 @@ impl VersionNames {
         Self(names)
     }
 
-    /// The name of a version, its hash, whether it is hidden, and of which file it is needed.
+    /// The version that an index stands for.
     #[inline]
     pub(super) fn get<'a>(
         &self,
         index: u16,
         needs: &'a [Need],
         definitions: &'a [Definition],
-    ) -> Option<(&'a str, u32, bool, Option<&'a str>)> {
+    ) -> Option<SymbolVersion<'a>> {
         let found = self.0.binary_search_by_key(&index, |(index, _)| *index).ok()?;
         match self.0.get(found)?.1 {
             Place::Need { file, version } => {
                 let need = needs.get(usize::from(file))?;
                 let version = need.versions.get(usize::from(version))?;
-                Some((&version.name, version.hash, version.index.is_hidden(), Some(&need.file)))
+                Some(SymbolVersion {
+                    name: &version.name,
+                    hash: version.hash,
+                    is_hidden: version.index.is_hidden(),
+                    file: Some(&need.file),
+                })
             }
             Place::Definition(place) => {
                 let definition = definitions.get(usize::from(place))?;
-                Some((&definition.name, definition.hash, false, None))
+                Some(SymbolVersion {
+                    name: &definition.name,
+                    hash: definition.hash,
+                    is_hidden: false,
+                    file: None,
+                })
             }
         }
     }
