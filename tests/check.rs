@@ -6,7 +6,7 @@
 mod roots;
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::os::unix::fs::symlink;
+use std::os::unix::fs::{PermissionsExt, symlink};
 use std::path::PathBuf;
 use std::process::{Command, Output};
 
@@ -457,6 +457,56 @@ fn files_inside_the_root_are_seen_at_their_path() {
     symlink("../opt/app/beside.so", bench.path("root/plugins/linked.so")).unwrap();
     let (exit, report) = bench.check(&["--rootfs", "root", "root/opt/app/host", "root/plugins/linked.so"]);
     assert_eq!((exit, &report["pairs"][0]["plugin"]), (1, &json!("/plugins/linked.so")));
+}
+
+/// What the distribution ships together runs together, so that a library's function that the host's replaces is no danger for
+/// certain; in a plugin from elsewhere, which may call it, it is.
+#[test]
+fn what_packages_ship_together_is_unknown_and_not_dangerous() {
+    const HOST_WITH_NAME: &str =
+        "int step(int a, int b, int c) { return a * b * c; }\nint main(void) { return step(1, 2, 3); }\n";
+    const LIBRARY: &str = "int step(int a) { return a + 1; }\nint walk(int a) { return step(a) + step(a + 1); }\n";
+    const PLUGIN: &str = "int walk(int); int greet(void) { return walk(1); }\n";
+    let bench = Bench::new();
+    bench.compile("host", HOST_WITH_NAME, &["-rdynamic", "-ldl"]);
+    bench.library("libwalk.so", LIBRARY, &[]);
+    bench.library("plugin.so", PLUGIN, &["-L.", "-lwalk", "-Wl,-rpath,/usr/lib/host"]);
+    let mut tree = bench.root();
+    for (from, to) in [
+        ("host", "usr/bin/host"),
+        ("libwalk.so", "usr/lib/host/libwalk.so"),
+        ("plugin.so", "usr/lib/host/plugin.so"),
+    ] {
+        tree = put(tree, to, std::fs::read(bench.path(from)).unwrap());
+    }
+    let check = |tree: &Tree, plugin: &str, expected: (i32, &str)| {
+        let _ = std::fs::remove_dir_all(bench.path("root"));
+        tree.write(&bench.path("root"));
+        std::fs::set_permissions(bench.path("root/usr/bin/host"), PermissionsExt::from_mode(0o755)).unwrap();
+        bench.write("image.tar", tar_of(&docker_archive(&[tree.tar()])));
+        let inside = ["--rootfs", "root", "root/usr/bin/host", plugin];
+        let (exit, verdicts) = bench.verdicts(&inside);
+        assert_eq!((exit, verdicts[0].as_str()), expected, "{plugin}");
+        // Of an image the same is known; its files are not on this machine.
+        if plugin == "plugin.so" {
+            let (exit, verdicts) = bench.verdicts(&["--rootfs", "image.tar", "host", plugin]);
+            assert_eq!((exit, verdicts[0].as_str()), expected, "image");
+        }
+    };
+    let (danger, unknown) = ((1, "danger interposed-symbol"), (0, "unknown interposed-symbol"));
+    check(&tree, "root/usr/lib/host/plugin.so", danger);
+    let dpkg = "/.\n/usr/bin/host\n/usr/lib/host/libwalk.so\n/usr/lib/host/plugin.so\n";
+    let apk = "P:host\nF:usr/bin\nR:host\nF:usr/lib/host\nR:libwalk.so\nR:plugin.so\n\n";
+    for (path, list) in [("var/lib/dpkg/info/host.list", dpkg), ("lib/apk/db/installed", apk)] {
+        check(&put(tree.clone(), path, list), "root/usr/lib/host/plugin.so", unknown);
+        check(&put(tree.clone(), path, list), "plugin.so", danger);
+        let without_library = list.replace("libwalk", "libother");
+        check(
+            &put(tree.clone(), path, without_library),
+            "root/usr/lib/host/plugin.so",
+            danger,
+        );
+    }
 }
 
 #[test]

@@ -1,8 +1,9 @@
 //! What binds in silence, whatever the loader: definitions of another plugin, and definitions of another kind.
 
-use super::fault::{Fault, FaultKind};
+use super::fault::{Excuse, Fault, FaultKind};
 use super::likeness::{Likeness, likeness, share_code};
 use super::process::{Loaded, ObjectId, Process};
+use super::search::absolute;
 use super::verdict::Phase;
 use crate::facts::elf::{Binding, Elf, Name, Symbol, SymbolKind};
 use crate::facts::go::is_own_symbol;
@@ -55,13 +56,17 @@ pub(super) fn note(
         .filter(|_| !is_meant())
         .or_else(|| library_passed_over(process, from, index, (provider, &definition)))
     {
+        let excuse = match own.is_copy {
+            true => Some(Excuse::Copy),
+            false => are_shipped_together(process, from, provider).then_some(Excuse::Packaged),
+        };
         faults.push(Fault {
             kind: FaultKind::Interposed {
                 symbol: symbol.text(),
                 kind: definition.kind,
                 provider: owner.name.clone(),
                 own: own.name,
-                is_copy: own.is_copy,
+                excuse,
             },
             object: object.name.clone(),
             phase: Phase::Call,
@@ -113,6 +118,15 @@ impl Own {
             is_copy,
         })
     }
+}
+
+/// Whether the distribution's packages brought everybody who takes part: the object that asks, the one that it gets, and the plugin or
+/// program for which it was loaded.
+fn are_shipped_together(process: &Process<'_>, from: ObjectId, provider: ObjectId) -> bool {
+    [from, provider, process.object(from).root].into_iter().all(|id| {
+        let path = absolute(process, &process.object(id).path);
+        process.packaged.has(process.root, &path)
+    })
 }
 
 /// The object whose definition would have been taken if neither the host nor an earlier plugin had one: the asking object itself or a library

@@ -45,6 +45,15 @@ impl Fault {
     }
 }
 
+/// Why a symbol that is bound to another object's definition may be as it should.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Excuse {
+    /// The other object has, as far as can be told, a copy of what its own is made of.
+    Copy,
+    /// The host, the plugin and the library that asks are all of the distribution's packages.
+    Packaged,
+}
+
 /// A symbol as a message names it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct SymbolName {
@@ -140,8 +149,8 @@ pub(super) enum FaultKind {
         provider: String,
         /// The object whose definition it would have been.
         own: String,
-        /// Whether the provider has, as far as can be told, a copy of what that object is made of.
-        is_copy: bool,
+        /// Why it may be as it should.
+        excuse: Option<Excuse>,
     },
     /// A symbol is bound to something of another kind: a function to data, data to thread-local storage.
     KindChanged {

@@ -15,6 +15,7 @@ mod likeness;
 mod lookup;
 mod machine;
 mod musl;
+mod packaged;
 mod pair;
 mod paths;
 mod platform;

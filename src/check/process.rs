@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use super::environment::Environment;
 use super::lookup::Answers;
+use super::packaged::PackagedFiles;
 use super::platform::Platform;
 use super::tls::TlsBlock;
 use crate::facts::elf::Elf;
@@ -97,6 +98,8 @@ pub(super) struct Process<'r> {
     pub interpreter_place: Option<usize>,
     /// Whether the root is the one in which the host runs.
     pub is_root_known: bool,
+    /// What the distribution's packages brought.
+    pub packaged: PackagedFiles,
     /// Names of which a search that everybody shares finds the object that is loaded under them.
     pub unshadowed: HashMap<String, ObjectId>,
     /// The objects by the names that they answer to; the first that was loaded counts.
@@ -145,6 +148,7 @@ impl<'r> Process<'r> {
             interpreter: None,
             interpreter_place: None,
             is_root_known,
+            packaged: PackagedFiles::default(),
             unshadowed: HashMap::new(),
             by_name: HashMap::new(),
             by_file: HashMap::new(),

@@ -194,9 +194,9 @@ fn of_fault_and(fault: &Fault, process: Option<&Process<'_>>, wants_near: bool) 
             symbol,
             provider,
             own,
-            is_copy,
+            excuse,
             ..
-        } => interposed_symbol::finding(fault, symbol, provider, own, *is_copy),
+        } => interposed_symbol::finding(fault, symbol, provider, own, *excuse),
         FaultKind::KindChanged {
             symbol,
             expected,

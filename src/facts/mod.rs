@@ -10,6 +10,7 @@ pub mod ld_cache;
 pub mod ld_conf;
 pub mod libc;
 pub mod musl_path;
+pub mod package_files;
 pub mod rust;
 
 pub use elf::Elf;

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Mutex;
 
 use lockstep::check::{
-    BindingTime, Environment, PairReport, Phase, Predicted, Request, ScopeFlag, Subject, Verdict, check,
+    BindingTime, Environment, Finding, PairReport, Phase, Predicted, Request, ScopeFlag, Subject, Verdict, check,
 };
 use lockstep::config::{CheckContract, Loader};
 use lockstep::rootfs::{DirectoryRoot, RootFs};
@@ -30,8 +30,8 @@ pub(crate) enum Agreement {
     /// It loads, and was called dangerous for symbols that are missing when functions are called; with everything bound
     /// at once, the loader says so itself.
     Proven,
-    /// It loads, and was called dangerous for symbols that it takes from where nobody meant them to come from; the loader
-    /// itself says that it does. What that comes to when they are used is for people to judge.
+    /// It loads, as was said, with symbols that it takes from where nobody meant them to come from; the loader itself says that it
+    /// does. Whether anything calls them there is not known.
     Confirmed,
     /// It loads, as was said, and the same modules that belong to different hosts were called dangerous together.
     Warned,
@@ -41,6 +41,8 @@ pub(crate) enum Agreement {
     FalseRefusal,
     /// A host's own module loads, and was called dangerous.
     FalseDanger,
+    /// It loads, and takes symbols from elsewhere than was said.
+    OtherBinding,
     /// It fails, and was not refused.
     Missed,
 }
@@ -64,6 +66,7 @@ impl Agreement {
             Self::OtherFailure => "other-failure",
             Self::FalseRefusal => "false-refusal",
             Self::FalseDanger => "false-danger",
+            Self::OtherBinding => "other-binding",
             Self::Missed => "missed",
         }
     }
@@ -120,10 +123,20 @@ fn one(files: &dyn RootFs, hosts: &Hosts, question: &Question) -> PairReport {
     reports.into_iter().find(fails).unwrap_or(last)
 }
 
-/// Whether the loader says of each danger that it binds so.
+/// What is said of symbols that are bound to what nobody meant.
+fn interposed(report: &PairReport) -> impl Iterator<Item = &Finding> {
+    let is_told = |one: &&Finding| one.code == "interposed-symbol" && one.title.contains(", not its own");
+    report.findings.iter().filter(is_told)
+}
+
+/// Whether something is said of bindings that only the loader can confirm.
+pub(crate) fn has_interposed(report: &PairReport) -> bool {
+    interposed(report).next().is_some()
+}
+
+/// Whether the loader says of each of them that it binds so.
 pub(crate) fn is_confirmed(report: &PairReport, bindings: &Bindings) -> bool {
-    let mut dangers = report.findings.iter().filter(|one| one.verdict == Verdict::Danger);
-    dangers.all(|one| {
+    interposed(report).all(|one| {
         let parts = one
             .title
             .strip_prefix('`')

@@ -8,7 +8,7 @@ use serde::Serialize;
 
 use crate::class;
 use crate::hosts::{Flags, Hosts, Pair};
-use crate::predict::{Agreement, compare_with, is_confirmed};
+use crate::predict::{Agreement, compare_with, has_interposed, is_confirmed};
 use crate::root::Root;
 use crate::truth::{self, Question, Seen};
 
@@ -32,7 +32,7 @@ pub(crate) struct Table {
     codes: BTreeMap<(&'static str, &'static str), usize>,
     /// Each prediction that was wrong.
     pub(crate) alarms: Vec<String>,
-    /// Each pair that loads and is called dangerous for what the loader confirms.
+    /// Each pair that loads with symbols that nobody meant, which the loader confirms.
     confirmed: Vec<String>,
     lines: String,
 }
@@ -159,7 +159,7 @@ impl Table {
     }
 }
 
-/// How each prediction goes together with what was seen; of dangers that nothing shows the loader is asked again.
+/// How each prediction goes together with what was seen; of bindings that nothing shows the loader is asked again.
 fn agreements(
     root: &Root,
     hosts: &Hosts,
@@ -175,17 +175,18 @@ fn agreements(
         (question.clone(), agreement)
     };
     let mut all: BTreeMap<Question, Agreement> = truth.iter().map(one).collect();
-    let doubtful = all
-        .iter()
-        .filter(|(_, agreement)| **agreement == Agreement::FalseDanger);
-    let doubtful: Vec<&Question> = doubtful
-        .map(|(question, _)| question)
-        .take(DOUBTFUL_LIMIT_COUNT)
-        .collect();
+    let is_doubtful = |question: &&Question| {
+        let is_as_said = all[*question] == Agreement::Same && matches!(truth[*question], Seen::Loaded);
+        !question.pair.crossed && is_as_said && has_interposed(&predictions[*question])
+    };
+    let doubtful: Vec<&Question> = truth.keys().filter(is_doubtful).take(DOUBTFUL_LIMIT_COUNT).collect();
     for (question, bindings) in truth::bindings(root, hosts, &doubtful) {
-        if is_confirmed(&predictions[&question], &bindings) {
-            all.insert(question, Agreement::Confirmed);
-        }
+        let agreement = if is_confirmed(&predictions[&question], &bindings) {
+            Agreement::Confirmed
+        } else {
+            Agreement::OtherBinding
+        };
+        all.insert(question, agreement);
     }
     all
 }
@@ -208,7 +209,7 @@ fn alarm(state: &str, question: &Question, seen: &Seen, predicted: &PairReport, 
     for finding in predicted
         .findings
         .iter()
-        .filter(|one| one.verdict > Verdict::Unknown)
+        .filter(|one| one.verdict > Verdict::Unknown || one.code == "interposed-symbol")
         .take(3)
     {
         let _ = writeln!(

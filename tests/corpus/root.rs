@@ -25,7 +25,7 @@ const LEFT_OUT: &[&str] = &["./usr/share/[!r]*", "./usr/include", "./usr/libexec
 /// The directories that packages share, and the links that lead to them.
 const MERGED: &[&str] = &["bin", "sbin", "lib", "lib64"];
 /// Another form of a root is made anew.
-const FORM: &str = "2";
+const FORM: &str = "3";
 
 /// A root, and what it was made of.
 pub(crate) struct Root {
@@ -164,7 +164,11 @@ fn make(hosts: &Hosts, cache: &Path, root: &Path) -> usize {
         .map(|entry| entry.unwrap().path())
         .collect();
     let count = files.len();
-    workers::for_each(files.into_iter(), |file| unpack(&file, root));
+    fs::create_dir_all(root.join("var/lib/dpkg/info")).unwrap();
+    workers::for_each(files.into_iter(), |file| {
+        unpack(&file, root);
+        list(&file, root);
+    });
     fs::remove_dir_all(cache.join("apt")).unwrap();
     count
 }
@@ -183,6 +187,24 @@ fn unpack(package: &Path, root: &Path) {
         "{}: {said}",
         package.display()
     );
+}
+
+/// Writes which files a package has, as dpkg does when it unpacks one.
+fn list(package: &Path, root: &Path) {
+    let mut command = Command::new("sh");
+    command
+        .args(["-c", "set -eu; dpkg-deb --fsys-tarfile \"$1\" | tar -t", "sh"])
+        .arg(package);
+    let output = run(command, UNPACK_TIMEOUT);
+    assert!(output.status.success(), "{}", package.display());
+    let paths = String::from_utf8_lossy(&output.stdout);
+    let lines: String = paths
+        .lines()
+        .map(|path| format!("{}\n", path.trim_start_matches('.').trim_end_matches('/')))
+        .collect();
+    let file = package.file_name().unwrap().to_string_lossy();
+    let name = file.split('_').next().unwrap();
+    fs::write(root.join(format!("var/lib/dpkg/info/{name}.list")), lines).unwrap();
 }
 
 /// apt for another release than the machine's, in a directory of its own: its mirrors and its way to them are the

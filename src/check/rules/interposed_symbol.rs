@@ -1,7 +1,7 @@
 //! A symbol of another plugin.
 
 use crate::check::Rule;
-use crate::check::fault::Fault;
+use crate::check::fault::{Excuse, Fault};
 use crate::check::{Finding, Verdict};
 
 /// The rule.
@@ -17,24 +17,33 @@ pub(super) const RULE: Rule = Rule {
                   inline functions and templates: there is one of them in a process, in whichever plugin came first.\n\n\
                   What the host or a library has from the same source is no fault: functions of the same length whose bytes \
                   are the same but for addresses. Where only other functions of the two are the same, this one may be \
-                  of another version, and that is unknown.\n\n\
+                  of another version, and that is unknown. So it is where the host, the plugin and the library whose \
+                  function is replaced all came with the distribution's packages (dpkg, apk): they are run together as they \
+                  are, and what would be wrong may never be called.\n\n\
                   Compile plugins with `-fvisibility=hidden` and export only what the contract names, or link with \
                   `-Wl,-Bsymbolic` or a version script. A hidden symbol cannot be taken over.",
 };
 
-pub(super) fn finding(fault: &Fault, symbol: &str, provider: &str, own: &str, is_copy: bool) -> Finding {
+pub(super) fn finding(fault: &Fault, symbol: &str, provider: &str, own: &str, excuse: Option<Excuse>) -> Finding {
     let shown = super::symbol_not_found::readable(symbol).unwrap_or_else(|| symbol.to_owned());
-    let (verdict, its) = if is_copy {
-        (Verdict::Unknown, "which may be another version")
-    } else {
-        (Verdict::Danger, "not its own")
+    let (verdict, its) = match excuse {
+        Some(Excuse::Copy) => (Verdict::Unknown, "which may be another version"),
+        Some(Excuse::Packaged) => (Verdict::Unknown, "not its own, as the distribution ships them"),
+        None => (Verdict::Danger, "not its own"),
     };
     let title = format!("`{}` uses the `{shown}` of {provider}, {its}", fault.object);
-    let mut finding = Finding::new(RULE.code, verdict, symbol, title).evidence(format!(
+    let finding = Finding::new(RULE.code, verdict, symbol, title).evidence(format!(
         "{own} defines {symbol}, but {provider} comes before it where symbols are looked for"
     ));
-    if is_copy {
-        finding = finding.evidence(format!("nothing tells that the two differ in more than how they were compiled: {provider} has other functions of {own}, or the code is not to be seen"));
-    }
+    let finding = match excuse {
+        Some(Excuse::Copy) => finding.evidence(format!(
+            "nothing tells that the two differ in more than how they were compiled: {provider} has other functions of {own}, or \
+             the code is not to be seen"
+        )),
+        Some(Excuse::Packaged) => finding.evidence(
+            "host, plugin and library are all of the distribution's packages; whether anything calls it there is not in the files",
+        ),
+        None => finding,
+    };
     finding.hint("compile plugins with -fvisibility=hidden, or link them with -Wl,-Bsymbolic; RTLD_LOCAL in the host helps where it can be chosen")
 }

@@ -1,0 +1,70 @@
+//! Which files the packages of a distribution brought: dpkg's lists and apk's database.
+//!
+//! Source: dpkg-query(1), `--listfiles`; apk-package(5), the fields `F` and `R` of the installed database.
+
+use memchr::memmem;
+
+/// Where dpkg keeps its lists, one a package.
+pub const DPKG_LISTS_DIRECTORY: &str = "/var/lib/dpkg/info";
+/// How a list's name ends.
+pub const DPKG_LIST_END: &str = ".list";
+/// Where apk keeps its database; releases since 3.22 may have it below `/usr`.
+pub const APK_DATABASES: [&str; 2] = ["/lib/apk/db/installed", "/usr/lib/apk/db/installed"];
+
+/// Whether one of dpkg's lists has an absolute path, which is one of its lines.
+#[must_use]
+pub fn dpkg_lists(list: &[u8], path: &str) -> bool {
+    memmem::find_iter(list, path).any(|start| {
+        let end = start + path.len();
+        let is_end = |byte: Option<&u8>| byte.is_none_or(|byte| *byte == b'\n');
+        is_end(list.get(end)) && is_end(start.checked_sub(1).and_then(|before| list.get(before)))
+    })
+}
+
+/// Whether apk's database has an absolute path: `F:` names a directory without the first slash, and each `R:` that follows a file
+/// in it.
+#[must_use]
+pub fn apk_lists(database: &[u8], path: &str) -> bool {
+    let Some((directory, name)) = path
+        .strip_prefix('/')
+        .map(|path| path.rsplit_once('/').unwrap_or(("", path)))
+    else {
+        return false;
+    };
+    let mut is_in_directory = false;
+    for line in database.split(|byte| *byte == b'\n') {
+        if let Some(named) = line.strip_prefix(b"F:") {
+            is_in_directory = named == directory.as_bytes();
+        } else if is_in_directory && line.strip_prefix(b"R:") == Some(name.as_bytes()) {
+            return true;
+        }
+    }
+    false
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_list_of_dpkg_has_whole_lines() {
+        let list = b"/.\n/usr\n/usr/lib/libone.so.1.2\n/usr/lib/libone.so.1\n/opt/a";
+        for path in ["/usr/lib/libone.so.1", "/usr/lib/libone.so.1.2", "/.", "/opt/a"] {
+            assert!(dpkg_lists(list, path), "{path}");
+        }
+        for path in ["/usr/lib/libone.so", "/lib/libone.so.1", "/opt", "usr"] {
+            assert!(!dpkg_lists(list, path), "{path}");
+        }
+    }
+
+    #[test]
+    fn a_database_of_apk_has_files_in_directories() {
+        let database = b"P:musl\nF:lib\nR:ld-musl-x86_64.so.1\na:0:0:755\nF:usr/lib\nR:libone.so\n\nP:b\nF:\nR:top\n";
+        for path in ["/lib/ld-musl-x86_64.so.1", "/usr/lib/libone.so", "/top"] {
+            assert!(apk_lists(database, path), "{path}");
+        }
+        for path in ["/lib/libone.so", "/usr/lib/top", "/usr/lib", "libone.so"] {
+            assert!(!apk_lists(database, path), "{path}");
+        }
+    }
+}
