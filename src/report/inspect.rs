@@ -321,7 +321,13 @@ fn cxx_items(cxx: &Cxx) -> Vec<String> {
 
 fn root(page: &mut Page, name: &str, facts: &RootFacts) {
     let system = facts.system.clone().unwrap_or_else(|| "no os-release".to_owned());
-    page.title(name, &["root file system".to_owned(), system]);
+    let is_one = facts.system.is_some() || !facts.loaders.is_empty();
+    let what = if is_one {
+        "root file system"
+    } else {
+        "hardly a root file system"
+    };
+    page.title(name, &[what.to_owned(), system]);
     if facts.loaders.is_empty() {
         page.row("libc", Some("no loader: only static programs run in it".to_owned()));
     }

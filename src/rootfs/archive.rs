@@ -151,7 +151,7 @@ pub(super) fn read_streamed(what: &str, reader: impl Read) -> Result<IndexedRoot
         },
         cause => RootFsError::NoTar {
             what: what.to_owned(),
-            cause,
+            cause: Some(cause),
         },
     })?;
     read_image(what, &mut parts)

@@ -16,12 +16,12 @@ pub enum RootFsError {
         cause: io::Error,
     },
     /// A file is no tar.
-    #[error("{what} is no directory, no tar and no saved image: {cause}")]
+    #[error("{what} is no directory, no tar and no saved image{}", because(cause.as_ref()))]
     NoTar {
         /// The path, as it was given.
         what: String,
-        /// What is wrong with it.
-        cause: LayerError,
+        /// What is wrong with it; none if nothing in it is of a tar.
+        cause: Option<LayerError>,
     },
     /// It is compressed in a way that is not read here.
     #[error("{what} is compressed with {how}, which cannot be read")]
@@ -69,13 +69,30 @@ pub enum RootFsError {
     },
 }
 
+fn because(cause: Option<&LayerError>) -> String {
+    cause.map_or_else(String::new, |cause| format!(": {cause}"))
+}
+
 impl RootFsError {
+    /// What cannot be taken, as it was given.
+    #[must_use]
+    pub fn what(&self) -> &str {
+        match self {
+            Self::Read { what, .. }
+            | Self::NoTar { what, .. }
+            | Self::Compressed { what, .. }
+            | Self::Layer { what, .. }
+            | Self::Missing { what, .. }
+            | Self::Malformed { what, .. }
+            | Self::Several { what, .. } => what,
+        }
+    }
+
     /// What to do about it.
     #[must_use]
     pub fn hint(&self) -> Option<String> {
         Some(match self {
-            Self::Read { .. } => return None,
-            Self::NoTar { .. } => {
+            Self::Read { .. } | Self::NoTar { .. } => {
                 "give a directory, a tar, an image that was saved, or an image of the engine".to_owned()
             }
             Self::Compressed { how, .. } => {

@@ -56,7 +56,7 @@ pub fn open_root(path: &Path, what: &str) -> Result<Box<dyn RootFs>, RootFsError
 pub fn open_file(map: &Bytes, what: &str) -> Result<IndexedRoot, RootFsError> {
     let no_tar = |cause: LayerError| RootFsError::NoTar {
         what: what.to_owned(),
-        cause,
+        cause: matches!(Form::of_bytes(map), Form::Gzip | Form::Tar).then_some(cause),
     };
     if map.is_empty() {
         return Err(no_tar(LayerError::Read(io::ErrorKind::UnexpectedEof.into())));
@@ -88,7 +88,7 @@ pub fn open_file(map: &Bytes, what: &str) -> Result<IndexedRoot, RootFsError> {
 pub fn open_layers(layers: &[PathBuf], what: &str) -> Result<IndexedRoot, RootFsError> {
     let no_tar = |cause: LayerError| RootFsError::NoTar {
         what: what.to_owned(),
-        cause,
+        cause: Some(cause),
     };
     let mut reader = LayerReader::of_layers();
     let mut index = Index::default();
@@ -136,7 +136,7 @@ fn open_compressed(reader: impl Read, what: &str) -> Result<IndexedRoot, RootFsE
     });
     let no_tar = |cause: LayerError| RootFsError::NoTar {
         what: what.to_owned(),
-        cause,
+        cause: Some(cause),
     };
     read.map_err(no_tar)?;
     match reading {

@@ -10,6 +10,9 @@ use crate::report::Failure;
 use crate::rootfs::{IndexedRoot, RootFs, RootFsError, open_root, read_image_stream};
 use crate::stream;
 
+/// No reference of an image is longer: 255 characters of a name, 128 of a tag, and a digest.
+const REFERENCE_LIMIT_BYTES: usize = 512;
+
 /// Why there is no root file system.
 #[derive(Debug, thiserror::Error)]
 pub enum OpenRootError {
@@ -60,6 +63,10 @@ impl OpenRootError {
             Self::Stream { .. } => (Exit::Engine, None),
         };
         let failure = Failure::new(exit, "rootfs", message);
+        let failure = match self {
+            Self::Root(error) => failure.at(error.what()),
+            _ => failure,
+        };
         match hint {
             Some(hint) => failure.with_hint(hint),
             None => failure,
@@ -115,9 +122,15 @@ pub(super) async fn stream_image(engine: &dyn Engine, name: &str) -> Result<Inde
     }
 }
 
-/// Whether a name can be no image's.
+/// Whether a name can be no image's: images have a host, a path, a tag and a digest at most.
 fn is_path(name: &str) -> bool {
-    name.is_empty() || name == "." || name == ".." || ["/", "./", "../"].iter().any(|start| name.starts_with(start))
+    let is_of_reference = |byte: u8| byte.is_ascii_alphanumeric() || b"._-/:@".contains(&byte);
+    name.is_empty()
+        || name == "."
+        || name == ".."
+        || name.len() > REFERENCE_LIMIT_BYTES
+        || ["/", "./", "../"].iter().any(|start| name.starts_with(start))
+        || !name.bytes().all(is_of_reference)
 }
 
 #[cfg(test)]
