@@ -15,7 +15,7 @@ use lockstep::digest::Digest;
 use lockstep::facts::Elf;
 use lockstep::lock::{self, Lock};
 use lockstep::name::EnvironmentName;
-use roots::{Tree, docker_archive, tar_of};
+use roots::{Part, Tree, docker_archive, tar_of};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
@@ -184,6 +184,10 @@ fn seen(output: &Output) -> String {
     format!("exit {code}\n--- stdout\n{stdout}--- stderr\n{stderr}")
 }
 
+fn text_of(value: &Value) -> String {
+    value.as_str().unwrap_or_default().to_owned()
+}
+
 fn keys(value: &Value) -> Vec<&str> {
     value.as_object().unwrap().keys().map(String::as_str).collect()
 }
@@ -323,7 +327,7 @@ fn plugins_are_opened_in_their_order_in_one_process() {
 #[test]
 fn what_is_allowed_is_no_reason_to_fail() {
     let bench = Bench::with_files();
-    let allow = ["--allow", "library-missing", "--allow", "symbol-not-found"];
+    let allow = ["--allow", "library-missing,symbol-not-found"];
     let (exit, report) = bench.check(&[&allow[..], &["host", "helped.so"]].concat());
     assert_eq!((exit, &report["verdict"]), (0, &json!("ok")));
     let pair = &report["pairs"][0];
@@ -547,12 +551,155 @@ fn what_is_no_library_is_refused_with_what_it_is() {
     bench.write("empty.so", "");
     let whole = std::fs::read(bench.path("good.so")).unwrap();
     bench.write("cut.so", &whole[..whole.len() / 8]);
-    for name in ["script.so", "empty.so", "cut.so"] {
+    bench.write(
+        "packed.so",
+        b"\x1f\x8b\x08\0 and so on, as gzip writes it, and long enough for a header of an ELF file",
+    );
+    bench.write(
+        "objects.so",
+        "!<arch>\n and so on, as ar writes it, and long enough for a header of an ELF file",
+    );
+    for (name, hint) in [
+        ("script.so", "linker script"),
+        ("empty.so", "build it or copy it again"),
+        ("cut.so", "compare its digest"),
+        ("packed.so", "gunzip"),
+        ("objects.so", "--whole-archive"),
+    ] {
         let (exit, report) = bench.check(&["host", name]);
         let pair = &report["pairs"][0];
         assert_eq!((exit, &pair["verdict"]), (1, &json!("refuse")), "{name}: {report}");
         assert_eq!(pair["predicted"]["phase"], "load", "{name}: {report}");
+        assert!(text_of(&pair["findings"][0]["hint"]).contains(hint), "{name}: {report}");
     }
+}
+
+/// What is behind the end of a file follows from that, and is no cause of its own.
+#[test]
+fn what_a_file_that_was_cut_off_lacks_follows_from_that() {
+    let bench = Bench::with_files();
+    bench.write("contract.yaml", "symbols: [greet]\n");
+    let whole = std::fs::read(bench.path("good.so")).unwrap();
+    let elf = Elf::read(whole.clone().into()).unwrap();
+    let end = elf.loaded_end();
+    // To the middle of what is loaded.
+    bench.write("cut.so", &whole[..usize::try_from(end / 2).unwrap()]);
+    let (_, report) = bench.check(&["--contract", "contract.yaml", "host", "cut.so"]);
+    let findings = report["pairs"][0]["findings"].as_array().unwrap();
+    assert_eq!(findings[0]["code"], "truncated", "{report}");
+    assert!(
+        text_of(&findings[0]["title"]).ends_with(&format!("reach to {end}")),
+        "{report}"
+    );
+    for finding in &findings[1..] {
+        assert_eq!(finding["because_of"], "truncated", "{report}");
+    }
+}
+
+#[test]
+fn quiet_says_nothing_of_what_is_well() {
+    let bench = Bench::with_files();
+    let well = bench.lockstep(&["--quiet", "check", "host", "good.so"]);
+    assert_eq!(seen(&well), "exit 0\n--- stdout\n--- stderr\n");
+    let lost = bench.lockstep(&["--quiet", "check", "host", "lost.so"]);
+    assert!(text(&lost.stdout).contains("nobody"), "{}", seen(&lost));
+}
+
+/// A host that does not start is what is wrong, once, whatever it would have opened.
+#[test]
+fn what_is_wrong_with_the_host_is_said_once_and_of_the_host() {
+    let bench = Bench::with_files();
+    bench.write("start", "#!/bin/sh\nexec ./host \"$@\"\n");
+    std::fs::set_permissions(bench.path("start"), PermissionsExt::from_mode(0o755)).unwrap();
+    bench.library("libhost.so", GOOD, &[]);
+    for (host, title, hint) in [
+        ("start", "it is a script", "not the script that starts it"),
+        (
+            "libhost.so",
+            "it is a library",
+            "name the program that opens the plugins first",
+        ),
+    ] {
+        let output = bench.lockstep(&["check", host, "good.so", "helped.so"]);
+        let said = text(&output.stdout);
+        assert_eq!(output.status.code(), Some(1), "{said}");
+        let head = format!("`{host}` is no program that can be started: {title}\n  --> {host}\n");
+        assert_eq!(said.matches(&head).count(), 1, "{said}");
+        assert!(said.contains(hint) && said.ends_with("2 plugins: 2 refuse\n"), "{said}");
+        let (_, report) = bench.check(&[host, "good.so"]);
+        assert_eq!(report["pairs"][0]["predicted"]["phase"], "exec", "{report}");
+    }
+    // In a root its mode says who may start it.
+    bench.root().write(&bench.path("root"));
+    for name in ["host", "good.so"] {
+        std::fs::copy(bench.path(name), bench.path("root").join(name)).unwrap();
+    }
+    let set = |name: &str, mode: u32| {
+        std::fs::set_permissions(bench.path("root").join(name), PermissionsExt::from_mode(mode)).unwrap();
+    };
+    let hint = |place: usize| {
+        let (_, report) = bench.check(&["--rootfs", "root", "root/host", "root/good.so"]);
+        text_of(&report["pairs"][0]["findings"][place]["hint"])
+    };
+    set("host", 0o644);
+    assert_eq!(hint(0), "make it executable: chmod a+x");
+    set("host", 0o755);
+    if rustix::process::geteuid().is_root() {
+        set("good.so", 0);
+        assert_eq!(hint(0), "let the host's user read it: chmod a+r");
+    }
+}
+
+#[test]
+fn what_is_preloaded_in_vain_is_unknown() {
+    let bench = Bench::with_files();
+    let check = |variable: &str, expected: (i32, &[&str])| {
+        let (exit, verdicts) = bench.verdicts(&["--env", variable, "host", "good.so"]);
+        let expected = (
+            expected.0,
+            expected.1.iter().map(|verdict| (*verdict).to_owned()).collect(),
+        );
+        assert_eq!((exit, verdicts), expected, "{variable}");
+    };
+    let apart = bench.path("apart/libhelper.so");
+    check(&format!("LD_PRELOAD={}", apart.display()), (0, &["ok"]));
+    check("LD_PRELOAD=libnone.so", (0, &["unknown preload-ignored"]));
+    check("LD_AUDIT=libnone.so", (0, &["unknown not-modelled"]));
+    check("GLIBC_TUNABLES=glibc.malloc.check=3", (0, &["ok"]));
+    check(
+        "GLIBC_TUNABLES=glibc.malloc.check=3:glibc.rtld.nns=1",
+        (0, &["unknown not-modelled"]),
+    );
+}
+
+/// What is not on this machine is named as a process in the root calls it.
+#[test]
+fn files_in_an_archive_are_named_by_their_path_there() {
+    let bench = Bench::with_files();
+    let mut tree = bench.root();
+    for (from, to) in [("host", "opt/sample/host"), ("good.so", "opt/sample/good.so")] {
+        tree = tree.directory("opt/sample");
+        tree.0.push(Part::File(
+            to.to_owned(),
+            std::fs::read(bench.path(from)).unwrap(),
+            0o755,
+        ));
+    }
+    bench.write("root.tar", tree.tar());
+    let rootfs = ["--rootfs", "root.tar"];
+    let named = ["/opt/sample/host", "/opt/sample/good.so"];
+    let (exit, report) = bench.check(&[&rootfs[..], &named].concat());
+    let pair = &report["pairs"][0];
+    assert_eq!(
+        (exit, &pair["host"], &pair["plugin"]),
+        (0, &json!(named[0]), &json!(named[1])),
+        "{report}"
+    );
+    let (exit, report) = bench.check(&[&rootfs[..], &["host", named[1]]].concat());
+    assert_eq!((exit, &report["pairs"][0]["plugin"]), (0, &json!(named[1])), "{report}");
+    let output = bench.lockstep(&["check", "--rootfs", "root.tar", "host", "/opt/sample/none.so"]);
+    assert_eq!(output.status.code(), Some(2), "{}", seen(&output));
+    assert!(text(&output.stderr).contains("a file inside root.tar is named by its path there"));
 }
 
 #[test]
@@ -577,6 +724,15 @@ fn mistakes_end_with_2() {
         ),
         ("check-bad-variable", &["check", "--env", "NAME", "host", "good.so"]),
         ("check-no-root", &["check", "--rootfs", "./missing", "host", "good.so"]),
+        ("check-bad-directory", &["check", "--cwd", "opt", "host", "good.so"]),
+        (
+            "check-mistyped-variable",
+            &["check", "--env", "LD_LIBRARY_PTAH=/opt", "host", "good.so"],
+        ),
+        (
+            "check-no-archive",
+            &["check", "--rootfs", "bad.yaml", "host", "good.so"],
+        ),
         ("inspect-nothing", &["inspect"]),
         ("inspect-no-file", &["inspect", "./missing"]),
         ("explain-unknown", &["explain", "libc-famly"]),
@@ -928,6 +1084,9 @@ fn files_of_a_bundle_are_checked_as_the_project_says() {
         verdicts(&["--env", LEAD]),
         (1, vec!["refuse contract-symbol".to_owned(); 2])
     );
+    // The contract holds for what lies elsewhere in the project, too.
+    let elsewhere = bench.verdicts(&["host", "good.so"]);
+    assert_eq!(elsewhere, (1, vec!["refuse contract-symbol".to_owned()]));
     // What the user says counts more than the project.
     bench.write("loose.yaml", "loader: dlopen\n");
     assert_eq!(verdicts(&["--env", LEAD, "--contract", "loose.yaml"]).0, 0);

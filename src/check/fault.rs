@@ -33,6 +33,14 @@ impl Fault {
         )
     }
 
+    /// What concerns no symbol and stops nothing.
+    pub(super) fn aside(kind: FaultKind, object: &str) -> Self {
+        Self {
+            phase: Phase::None,
+            ..Self::silent(kind, object)
+        }
+    }
+
     /// What a loader passes over in silence, and what may show when something is called.
     pub(super) fn silent(kind: FaultKind, object: &str) -> Self {
         Self {
@@ -80,8 +88,15 @@ pub(super) enum FaultKind {
         /// Its path.
         interpreter: String,
     },
+    /// The host is not what the kernel starts.
+    NotStartable {
+        /// Why, for people.
+        why: Rejection,
+    },
     /// The file that was to be opened is not there, or no file.
     CannotOpen,
+    /// The file that was to be opened may not be read.
+    Denied,
     /// The file is not what the loader loads.
     NotLoadable {
         /// Why, for people.
@@ -89,7 +104,7 @@ pub(super) enum FaultKind {
     },
     /// The file is shorter than its segments say.
     Truncated {
-        /// Where the first segment that is cut off should end, in bytes.
+        /// Where its last segment should end, in bytes.
         end: u64,
         /// The length of the file in bytes.
         len: u64,
@@ -258,6 +273,11 @@ pub(super) enum FaultKind {
     },
     /// Packed relative relocations without the mark that glibc asks for.
     RelativeRelocationsUnmarked,
+    /// A library that was to be preloaded, and is not.
+    PreloadIgnored {
+        /// Its name or path, as it was given.
+        library: String,
+    },
     /// A feature that is not modelled: the answer is not known.
     NotModelled {
         /// What.
@@ -286,6 +306,10 @@ pub(super) enum Rejection {
     Machine(String),
     /// Neither a shared object nor a program.
     Kind,
+    /// A library where a program is started.
+    Library,
+    /// Nobody may execute it.
+    NotExecutable,
     /// A program.
     Program,
     /// `DF_1_NOOPEN`.

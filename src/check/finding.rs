@@ -21,6 +21,9 @@ pub struct Finding {
     pub hint: Option<String>,
     /// What will happen because of it; none if it adds nothing to what the loader does.
     pub predicted: Option<Predicted>,
+    /// Whether it is the host that is wrong, whatever is opened.
+    #[serde(skip)]
+    pub is_of_host: bool,
     /// Where among the findings of its pair the loader meets it.
     #[serde(skip)]
     pub order: usize,
@@ -49,6 +52,7 @@ impl Finding {
             evidence: vec![],
             hint: None,
             predicted: None,
+            is_of_host: false,
             order: 0,
             because_of: None,
         }
@@ -58,6 +62,13 @@ impl Finding {
     #[must_use]
     pub fn evidence(mut self, line: impl Into<String>) -> Self {
         self.evidence.push(line.into());
+        self
+    }
+
+    /// Says that it is the host that is wrong.
+    #[must_use]
+    pub fn of_host(mut self) -> Self {
+        self.is_of_host = true;
         self
     }
 

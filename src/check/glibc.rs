@@ -22,11 +22,12 @@ const RSEQ_BYTES: u64 = 32;
 /// Loads everything that the host needs at the start. The host and the interpreter are the first two objects already.
 pub(super) fn start(process: &mut Process<'_>, faults: &mut Vec<Fault>) {
     let mut list = vec![0];
+    faults.extend(search::variables_not_modelled(process));
     for preloaded in super::search::preloads(process) {
-        if let Some(id) = map::load(process, &Wanted::preload(&preloaded), Some(0), faults)
-            && !list.contains(&id)
-        {
-            list.push(id);
+        match map::load(process, &Wanted::preload(&preloaded), Some(0), faults) {
+            Some(id) if !list.contains(&id) => list.push(id),
+            Some(_) => {}
+            None => faults.push(super::search::preload_ignored(process, preloaded)),
         }
     }
     map::load_needed(process, &mut list, faults);

@@ -19,7 +19,9 @@ pub(super) use bind::find_for_dlsym;
 pub(super) fn start(process: &mut Process<'_>, faults: &mut Vec<Fault>) {
     process.global = vec![0];
     for preloaded in super::search::preloads(process) {
-        map::load(process, &Wanted::preload(&preloaded), Some(0), faults);
+        if map::load(process, &Wanted::preload(&preloaded), Some(0), faults).is_none() {
+            faults.push(super::search::preload_ignored(process, preloaded));
+        }
     }
     let mut next = 0;
     let mut order = load_order(process, 0);

@@ -86,11 +86,11 @@ fn check_in_turn(request: &Request<'_>) -> Vec<PairReport> {
     let mut simulation = Simulation::start(request.root, &request.host, request.environment, request.is_root_known);
     let is_running = simulation.is_running();
     let linkage = simulation.linkage;
-    let unseen = (!request.is_root_known).then(|| rules::no_rootfs(&request.host));
+    let unseen = (!request.is_root_known).then(|| rules::no_rootfs(&request.host).of_host());
     let start: Vec<Finding> = simulation
         .start
         .iter()
-        .map(|fault| rules::of_fault(fault, simulation.process.as_ref()))
+        .map(|fault| rules::of_fault(fault, simulation.process.as_ref()).of_host())
         .collect();
     let files = Files::read(request, simulation.process.as_ref());
     let loader = request.contract.loader.unwrap_or(files.loader());
@@ -222,18 +222,18 @@ impl<'a> Host<'a> {
         if self.loader == Loader::Dlopen
             && let Some(finding) = rules::static_host(self.linkage, &request.host)
         {
-            return vec![finding];
+            return vec![finding.of_host()];
         }
         if self.loader == Loader::Go
             && let (Some(go), Some(side)) = (self.go.as_ref(), go_side.as_ref())
             && let Some(finding) = go.unable(side)
         {
-            return vec![finding];
+            return vec![finding.of_host()];
         }
         if let (Loader::Go, Some(host), Some(side)) = (self.loader, &self.go_side, &go_side)
             && let Some(finding) = rules::go_host_cannot_load(host, side)
         {
-            return vec![finding];
+            return vec![finding.of_host()];
         }
         let opened = open(process, plugin, place, self.mode);
         let brought: Vec<ObjectId> = (0..process.objects.len())
@@ -295,7 +295,7 @@ impl<'a> Host<'a> {
     }
 }
 
-/// Says which findings follow from which, and puts each behind its cause.
+/// Says which findings follow from which, and puts each cause before what follows from it, and what is unknown last.
 fn fold(process: &Process<'_>, findings: &mut Vec<Finding>) {
     let cause = |code: &str| {
         findings
@@ -309,12 +309,18 @@ fn fold(process: &Process<'_>, findings: &mut Vec<Finding>) {
     let family = cause("libc-family");
     let missing = cause("library-missing");
     let machine = cause("wrong-machine");
+    let truncated = cause("truncated");
     for finding in findings.iter_mut() {
-        let is_of_libc = libc_names::belongs_to_other_family(process.platform.family, &finding.subject);
+        let short = finding.subject.rsplit('/').next().unwrap_or_default();
+        let is_of_libc = libc_names::belongs_to_other_family(process.platform.family, short);
         finding.because_of = match finding.code {
-            "library-missing" | "symbol-not-found" | "version-missing" if is_of_libc && family.is_some() => {
+            "library-missing" | "symbol-not-found" | "version-missing" | "elf-invalid"
+                if is_of_libc && family.is_some() =>
+            {
                 family.clone()
             }
+            // What is behind the end of the file is not there.
+            "symbol-not-found" | "contract-symbol" if truncated.is_some() => truncated.clone(),
             // What was linked against musl has no versions.
             "relocation-unsupported" | "old-symbol-version" if family.is_some() && machine.is_none() => family.clone(),
             "relocation-unsupported" | "symbol-not-found" | "static-tls-opened" if machine.is_some() => machine.clone(),
@@ -323,9 +329,11 @@ fn fold(process: &Process<'_>, findings: &mut Vec<Finding>) {
         };
     }
     let mut ordered: Vec<Finding> = Vec::with_capacity(findings.len());
-    let (roots, consequences): (Vec<_>, Vec<_>) = std::mem::take(findings)
+    let (mut roots, consequences): (Vec<_>, Vec<_>) = std::mem::take(findings)
         .into_iter()
         .partition(|finding| finding.because_of.is_none());
+    // What decides comes first, in the order of the loader.
+    roots.sort_by_key(|finding| finding.verdict <= Verdict::Unknown);
     let follows = |finding: &Finding, root: &Finding| {
         let cause = finding.because_of.as_ref();
         cause.is_some_and(|cause| cause.code == root.code && cause.subject == root.subject)

@@ -30,6 +30,7 @@ mod no_open_flag;
 mod no_rootfs;
 mod not_modelled;
 mod old_symbol_version;
+mod preload_ignored;
 mod processor_dependent_library;
 mod processor_level;
 mod program_as_plugin;
@@ -95,6 +96,7 @@ pub const RULES: &[Rule] = &[
     no_rootfs::RULE,
     not_modelled::RULE,
     old_symbol_version::RULE,
+    preload_ignored::RULE,
     processor_dependent_library::RULE,
     processor_level::RULE,
     program_as_plugin::RULE,
@@ -149,6 +151,12 @@ fn of_fault_and(fault: &Fault, process: Option<&Process<'_>>, wants_near: bool) 
     let finding = match &fault.kind {
         FaultKind::InterpreterMissing { interpreter } => interpreter_missing::finding(fault, interpreter),
         FaultKind::CannotOpen => file_unreadable::finding(fault),
+        FaultKind::Denied => file_unreadable::denied(fault),
+        FaultKind::NotStartable { why } => match why {
+            Rejection::Machine(other) => wrong_machine::finding(fault, &format!("for {other}"), &machine),
+            Rejection::NotExecutable => file_unreadable::not_executable(fault),
+            why => elf_invalid::of_program(fault, why),
+        },
         FaultKind::NotLoadable { why } => match why {
             Rejection::Class => wrong_machine::finding(fault, "of another class (32 or 64 bits)", &machine),
             Rejection::Data => wrong_machine::finding(fault, "of another order of bytes", &machine),
@@ -232,6 +240,7 @@ fn of_fault_and(fault: &Fault, process: Option<&Process<'_>>, wants_near: bool) 
         FaultKind::HeaderIgnored { what } => wrong_machine::finding(fault, what, &machine),
         FaultKind::NoOpenIgnored => no_open_flag::finding(fault),
         FaultKind::RelativeRelocationsUnmarked => relative_relocations::finding(fault),
+        FaultKind::PreloadIgnored { library } => preload_ignored::finding(fault, library),
         FaultKind::NotModelled { what } => not_modelled::finding(fault, what),
     };
     let says_something = fault.stops || fault.message.is_some() || fault.phase == Phase::Call;

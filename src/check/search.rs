@@ -1,7 +1,9 @@
 //! What both loaders' searches share: what is wanted, and how paths are put together.
 
+use super::fault::{Fault, FaultKind, Rejection};
 use super::platform::Family;
 use super::process::Process;
+use crate::facts::elf::Unreadable;
 use crate::rootfs::Found;
 
 /// How much of `/etc/ld.so.preload` is read.
@@ -92,6 +94,19 @@ pub(super) fn preloads(process: &Process<'_>) -> Vec<String> {
         .filter(|name| !name.is_empty())
         .map(str::to_owned)
         .collect()
+}
+
+/// The fault of a library that was to be preloaded, and is not.
+pub(super) fn preload_ignored(process: &Process<'_>, library: String) -> Fault {
+    Fault::aside(FaultKind::PreloadIgnored { library }, &process.object(0).name)
+}
+
+/// Why a file is not taken, for people: that it is no ELF file says more than what the loader came upon first.
+pub(super) fn why_rejected(process: &Process<'_>, found: &Found, why: Rejection) -> Rejection {
+    match process.root.object(found) {
+        Some(Err(Unreadable::Magic { head })) => Rejection::Magic(head),
+        _ => why,
+    }
 }
 
 /// Whether nobody but root may read a file.

@@ -10,7 +10,7 @@ use super::process::{Checkpoint, Loaded, ObjectId, Process};
 use super::search::Wanted;
 use super::verdict::Phase;
 use super::{glibc, machine, musl, truncation};
-use crate::facts::elf::{Elf, Name, ObjectKind, Unreadable};
+use crate::facts::elf::{Dynamic, Elf, Name, ObjectKind, Unreadable};
 use crate::facts::libc;
 use crate::rootfs::{FileKind, RootFs};
 
@@ -115,7 +115,7 @@ impl<'r> Simulation<'r> {
             };
             if object.header.machine != platform.machine {
                 start.push(Fault {
-                    kind: FaultKind::NotLoadable {
+                    kind: FaultKind::NotStartable {
                         why: Rejection::Machine(machine::name(platform.machine)),
                     },
                     object: host.shown.clone(),
@@ -159,15 +159,8 @@ impl<'r> Simulation<'r> {
         keep_deferred(&mut process, &start, &Checkpoint::default());
         start.retain(|fault| fault.stops || !fault.is_of_a_call());
         if !machine::is_modelled(process.platform.machine) {
-            start.push(Fault {
-                kind: FaultKind::NotModelled {
-                    what: format!("the loader of {}", machine::name(process.platform.machine)),
-                },
-                object: host.shown.clone(),
-                phase: Phase::None,
-                message: None,
-                stops: false,
-            });
+            let what = format!("the loader of {}", machine::name(process.platform.machine));
+            start.push(Fault::aside(FaultKind::NotModelled { what }, &host.shown));
         }
         Self {
             process: Some(process),
@@ -251,7 +244,10 @@ fn drop_unseen(process: &Process<'_>, faults: &mut Vec<Fault>) {
     let is_of_libraries = |kind: &FaultKind| {
         matches!(
             kind,
-            FaultKind::LibraryMissing { .. } | FaultKind::SymbolMissing { .. } | FaultKind::VersionMissing { .. }
+            FaultKind::LibraryMissing { .. }
+                | FaultKind::SymbolMissing { .. }
+                | FaultKind::VersionMissing { .. }
+                | FaultKind::PreloadIgnored { .. }
         )
     };
     faults.retain(|fault| process.is_root_known || !is_of_libraries(&fault.kind));
@@ -303,26 +299,37 @@ fn read_host(root: &dyn RootFs, host: &Subject) -> Result<HostFile, Box<Fault>> 
             stops: true,
         })
     };
-    let not = |why: Rejection| fault(FaultKind::NotLoadable { why }, "Exec format error");
+    let not = |why: Rejection| fault(FaultKind::NotStartable { why }, "Exec format error");
     let found = root
         .look(&host.path)
         .map_err(|_| fault(FaultKind::CannotOpen, "No such file or directory"))?;
     if found.kind == FileKind::Directory {
         return Err(fault(
-            FaultKind::NotLoadable {
+            FaultKind::NotStartable {
                 why: Rejection::Directory,
             },
             "Permission denied",
         ));
     }
     if found.mode & 0o111 == 0 {
-        return Err(fault(FaultKind::CannotOpen, "Permission denied"));
+        let why = Rejection::NotExecutable;
+        return Err(fault(FaultKind::NotStartable { why }, "Permission denied"));
     }
     match root.object(&found) {
         Some(Ok(elf)) if !matches!(elf.header.kind, ObjectKind::Shared | ObjectKind::Executable) => {
             Err(not(Rejection::Kind))
         }
         Some(Ok(elf)) if truncation::cuts_program_headers(&elf) => Err(not(Rejection::ProgramHeaders)),
+        Some(Ok(elf)) if is_library(&elf) => {
+            let mut fault = fault(
+                FaultKind::NotStartable {
+                    why: Rejection::Library,
+                },
+                "",
+            );
+            fault.message = None;
+            Err(fault)
+        }
         // The kernel says where a program is with all links resolved.
         Some(Ok(elf)) => Ok(HostFile {
             id: found.id,
@@ -346,6 +353,15 @@ fn interpreter_missing(host: &Subject, interpreter: &str) -> Fault {
         message: Some("No such file or directory".to_owned()),
         stops: true,
     }
+}
+
+/// Whether a file is a library that the kernel starts all the same: where a program begins, it has nothing.
+fn is_library(elf: &Elf) -> bool {
+    let is_program = |dynamic: &Dynamic| dynamic.flags_1 & Dynamic::PIE_1 != 0;
+    elf.header.kind == ObjectKind::Shared
+        && elf.header.entry == 0
+        && elf.interpreter.is_none()
+        && elf.dynamic.as_ref().is_some_and(|dynamic| !is_program(dynamic))
 }
 
 /// How a host is linked: with an interpreter, or with which C library inside it.

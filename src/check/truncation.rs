@@ -39,7 +39,7 @@ pub(super) fn fault(elf: &Elf, path: &str, phase: Phase) -> Option<Fault> {
             )
         })
         .collect();
-    let (end, _) = ends.first().copied()?;
+    let (end, _) = ends.iter().copied().max()?;
     let touched = ends.iter().any(|(_, writable)| *writable) || elf.is_truncated();
     Some(Fault {
         kind: FaultKind::Truncated { end, len },

@@ -5,8 +5,10 @@ use std::mem::ManuallyDrop;
 use std::path::{Path, PathBuf};
 
 use clap::Args;
+use rustix::fs::Access;
+use rustix::io::Errno;
 
-use super::check_project::Home;
+use super::check_project::{Home, contract_around};
 use super::schema::Format;
 use super::stop::Stop;
 use super::{World, runtime};
@@ -15,13 +17,37 @@ use crate::config::{CheckContract, load_contract};
 use crate::engine::docker::Docker;
 use crate::exit::Exit;
 use crate::nearest::nearest;
-use crate::report::{CheckReport, Failure, render_check};
+use crate::report::{CheckReport, Failure, Progress, fit, render_check};
 use crate::rootfs::{DirectoryRoot, OverlayRoot, RootFs};
 use crate::run::open_rootfs;
 
+/// The variables of glibc's loader (ld.so(8)); musl's knows the first two.
+const LOADER_VARIABLES: &[&str] = &[
+    "LD_LIBRARY_PATH",
+    "LD_PRELOAD",
+    "LD_ASSUME_KERNEL",
+    "LD_AUDIT",
+    "LD_BIND_NOT",
+    "LD_BIND_NOW",
+    "LD_DEBUG",
+    "LD_DEBUG_OUTPUT",
+    "LD_DYNAMIC_WEAK",
+    "LD_HWCAP_MASK",
+    "LD_ORIGIN_PATH",
+    "LD_POINTER_GUARD",
+    "LD_PREFER_MAP_32BIT_EXEC",
+    "LD_PROFILE",
+    "LD_PROFILE_OUTPUT",
+    "LD_SHOW_AUXV",
+    "LD_TRACE_LOADED_OBJECTS",
+    "LD_USE_LOAD_BIAS",
+    "LD_VERBOSE",
+    "LD_WARN",
+];
+
 #[derive(Debug, Args)]
 pub(super) struct CheckArguments {
-    /// The host program, then the plugins in the order in which it opens them [default: the bundles of the project]
+    /// The host program, then the plugins in the order in which it opens them; what is not on this machine is named by its path in the root [default: the bundles of the project]
     #[arg(value_name = "FILE")]
     files: Vec<PathBuf>,
     /// The file system in which they run: a directory, a tar, a saved image, or an image in the engine [default: this machine; for a bundle of the project its runtime image]
@@ -34,10 +60,10 @@ pub(super) struct CheckArguments {
     #[arg(long = "env", value_name = "NAME=VALUE", value_parser = variable)]
     pub(super) variables: Vec<(String, String)>,
     /// The host's working directory, in the root
-    #[arg(long, value_name = "DIRECTORY", default_value = "/")]
+    #[arg(long, value_name = "DIRECTORY", default_value = "/", value_parser = directory)]
     pub(super) cwd: String,
-    /// A code whose findings are no reason to fail
-    #[arg(long, value_name = "CODE", value_parser = code)]
+    /// A code whose findings are no reason to fail; several with commas or one by one
+    #[arg(long, value_name = "CODE", value_delimiter = ',', value_parser = code)]
     allow: Vec<String>,
     /// Fail for what is unknown, too
     #[arg(long)]
@@ -61,7 +87,7 @@ pub(super) fn check(arguments: &CheckArguments, world: &World) -> Result<Exit, S
     let contract = match (&arguments.contract, &home) {
         (Some(path), _) => contract_at(path, world)?,
         (None, Some(home)) => home.contract(),
-        (None, None) => CheckContract::default(),
+        (None, None) => contract_around(host, world)?.unwrap_or_default(),
     };
     let (root, is_root_known) = root(arguments, host, home.as_ref(), world)?;
     // The process ends soon: giving back the maps of thousands of files one by one would take longer.
@@ -70,8 +96,25 @@ pub(super) fn check(arguments: &CheckArguments, world: &World) -> Result<Exit, S
         let absolute = world.context.working_directory.join(path);
         let shown = path.display().to_string();
         if std::fs::symlink_metadata(&absolute).is_err() {
-            let failure = usage(format!("there is no file `{shown}`"), "check the path");
-            return Err(failure.at(shown));
+            // What is not on this machine may be named as a process in the root calls it.
+            if arguments.rootfs.is_some() && path.is_absolute() && root.look(&shown).is_ok() {
+                return Ok(Subject {
+                    path: shown.clone(),
+                    shown,
+                });
+            }
+            let hint = match &arguments.rootfs {
+                Some(name) => format!("check the path; a file inside {name} is named by its path there"),
+                None => "check the path".to_owned(),
+            };
+            return Err(usage(format!("there is no file `{shown}`"), hint).at(shown));
+        }
+        if rustix::fs::access(&absolute, Access::READ_OK) == Err(Errno::ACCESS) {
+            return Err(usage(
+                format!("failed to read `{shown}`: permission denied"),
+                "check the permissions",
+            )
+            .at(shown));
         }
         let path = root.put(&absolute);
         for other in home.iter().flat_map(|home| home.beside(&absolute, world)) {
@@ -109,7 +152,14 @@ pub(super) fn check(arguments: &CheckArguments, world: &World) -> Result<Exit, S
 pub(super) fn show(report: &CheckReport, arguments: &CheckArguments, world: &World) -> Result<Exit, Stop> {
     match arguments.format {
         Format::Json => world.print_json(report)?,
-        Format::Text => world.printer.data(&render_check(report)),
+        Format::Text if world.progress == Progress::Quiet && report.verdict == Verdict::Ok => {}
+        Format::Text => {
+            let text = render_check(report);
+            let columns = world.printer.columns();
+            world
+                .printer
+                .data(&columns.map_or_else(|| text.clone(), |columns| fit(&text, columns)));
+        }
     }
     let limit = if arguments.strict {
         Verdict::Unknown
@@ -185,9 +235,24 @@ pub(super) fn usage(message: impl Into<String>, hint: impl Into<String>) -> Fail
     Failure::new(Exit::Usage, "check", message).with_hint(hint)
 }
 
-fn variable(text: &str) -> Result<(String, String), String> {
-    match text.split_once('=') {
-        Some((name, value)) if !name.is_empty() => Ok((name.to_owned(), value.to_owned())),
-        _ => Err("write it as NAME=VALUE".to_owned()),
+fn directory(text: &str) -> Result<String, String> {
+    if text.starts_with('/') {
+        Ok(text.to_owned())
+    } else {
+        Err("it is a directory in the root, so it begins with a slash".to_owned())
     }
+}
+
+fn variable(text: &str) -> Result<(String, String), String> {
+    let (name, value) = text
+        .split_once('=')
+        .filter(|(name, _)| !name.is_empty())
+        .ok_or("write it as NAME=VALUE")?;
+    if name.starts_with("LD_")
+        && !LOADER_VARIABLES.contains(&name)
+        && let Some(near) = nearest(name, LOADER_VARIABLES.iter().copied())
+    {
+        return Err(format!("no loader reads {name}; did you mean `{near}`?"));
+    }
+    Ok((name.to_owned(), value.to_owned()))
 }

@@ -120,6 +120,18 @@ fn named_root(name: &str, world: &World) -> Result<Arc<dyn RootFs>, Stop> {
     })
 }
 
+/// The contract of the project that is found from here, for a host in its directory that is in no bundle.
+pub(super) fn contract_around(host: &Path, world: &World) -> Result<Option<CheckContract>, Stop> {
+    let above = world.file.parent().and_then(|above| above.canonicalize().ok());
+    let is_inside = directory_of(host, world)
+        .zip(above)
+        .is_some_and(|(directory, above)| directory.starts_with(above));
+    if !is_inside || !world.file.is_file() {
+        return Ok(None);
+    }
+    Ok(Some(CheckContract::from(&world.project()?.contract)))
+}
+
 /// What a project knows of a host that lies in one of its bundles.
 pub(super) struct Home {
     project: Project,

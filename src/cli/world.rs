@@ -26,7 +26,7 @@ pub struct World {
     pub file: PathBuf,
     /// How the user called this program.
     pub program: String,
-    progress: Progress,
+    pub(super) progress: Progress,
 }
 
 impl World {

@@ -66,6 +66,9 @@ pub struct FindingRecord {
     pub hint: Option<String>,
     /// The code of the finding of which this is a consequence.
     pub because_of: Option<&'static str>,
+    /// Whether it is the host that is wrong, whatever is opened.
+    #[serde(skip)]
+    pub is_of_host: bool,
 }
 
 impl CheckReport {
@@ -114,6 +117,7 @@ impl From<Finding> for FindingRecord {
             evidence: finding.evidence,
             hint: finding.hint,
             because_of: finding.because_of.map(|cause| cause.code),
+            is_of_host: finding.is_of_host,
         }
     }
 }
@@ -123,11 +127,17 @@ impl From<Finding> for FindingRecord {
 pub fn render_check(report: &CheckReport) -> String {
     let mut text = String::new();
     let mut well = 0;
+    let mut last: Option<&PairRecord> = None;
     for pair in &report.pairs {
         if pair.findings.is_empty() && pair.allowed.is_empty() {
             well += 1;
             continue;
         }
+        // What is wrong with the host is said once, not of each plugin.
+        if last.is_some_and(|last| is_the_same_of_host(last, pair)) {
+            continue;
+        }
+        last = Some(pair);
         let mut shown: BTreeMap<&str, usize> = BTreeMap::new();
         for group in groups(&pair.findings) {
             let count = shown.entry(group.roots[0].code).or_default();
@@ -190,6 +200,15 @@ pub fn render_check(report: &CheckReport) -> String {
     text
 }
 
+/// Whether two pairs have the same to say, and it is about their host alone.
+fn is_the_same_of_host(one: &PairRecord, other: &PairRecord) -> bool {
+    let is_of_host = one.findings.iter().all(|finding| finding.is_of_host);
+    is_of_host
+        && one.allowed.is_empty()
+        && (&one.host, &one.findings, &one.predicted, &one.allowed)
+            == (&other.host, &other.findings, &other.predicted, &other.allowed)
+}
+
 /// A root cause, or several of which the same is said but for the subject, and what follows from them.
 struct Group<'a> {
     roots: Vec<&'a FindingRecord>,
@@ -227,7 +246,8 @@ fn finding(text: &mut String, pair: &PairRecord, group: &Group<'_>) {
     let root = group.roots[0];
     let head = paint(root.verdict, &format!("{}[{}]", root.verdict.word(), root.code));
     let _ = writeln!(text, "{head}: {}", printable(&root.title));
-    let _ = writeln!(text, "  --> {}", printable(&pair.plugin));
+    let place = if root.is_of_host { &pair.host } else { &pair.plugin };
+    let _ = writeln!(text, "  --> {}", printable(place));
     for line in root.evidence.iter().take(EVIDENCE_LIMIT_LINES) {
         let _ = writeln!(text, "   |  {}", printable(line));
     }

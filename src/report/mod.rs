@@ -2,6 +2,7 @@
 
 mod check;
 mod failure;
+mod fit;
 mod human;
 mod inspect;
 mod jsonl;
@@ -13,6 +14,7 @@ use std::sync::Arc;
 
 pub use check::{CheckReport, FindingRecord, PairRecord, explain_rule, list_rules, render_check};
 pub use failure::Failure;
+pub use fit::fit;
 pub use inspect::render_inspection;
 pub use printer::Printer;
 pub use time::elapsed;

@@ -40,6 +40,14 @@ impl Printer {
         &self.bars
     }
 
+    /// How wide standard output is; none if it is no terminal.
+    #[must_use]
+    pub fn columns(&self) -> Option<usize> {
+        let stdout = console::Term::stdout();
+        let size = stdout.is_term().then(|| stdout.size_checked()).flatten();
+        size.map(|(_, columns)| usize::from(columns))
+    }
+
     /// Data, to standard output, as it is. Nothing reads on when the other end is closed, so that is no error.
     pub fn data(&self, text: &str) {
         let written = self.bars.suspend(|| {

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use super::super::fault::{Fault, FaultKind, Rejection};
 use super::super::machine;
 use super::super::process::{Loaded, ObjectId, Process};
-use super::super::search::{Wanted, absolute, is_unreadable};
+use super::super::search::{Wanted, absolute, is_unreadable, why_rejected};
 use super::super::shadow::shadowed;
 use super::super::truncation;
 use super::super::verdict::Phase;
@@ -187,16 +187,15 @@ pub(super) fn load(
         match process.root.look(&at) {
             Ok(found) if is_unreadable(&found) => {
                 let message = format!("{path}: cannot open shared object file: Permission denied");
-                fail(FaultKind::CannotOpen, message);
+                fail(FaultKind::Denied, message);
                 return None;
             }
             Ok(found) => match verify(process, &found) {
                 Ok(_) => (path, found),
                 Err(refusal) => {
                     let words = refusal.words(process.platform.layout.class);
-                    let kind = FaultKind::NotLoadable {
-                        why: refusal.rejection(),
-                    };
+                    let why = why_rejected(process, &found, refusal.rejection());
+                    let kind = FaultKind::NotLoadable { why };
                     fail(kind, format!("{path}: {words}"));
                     return None;
                 }

@@ -3,7 +3,6 @@
 use super::super::fault::{Fault, FaultKind, Skipped};
 use super::super::process::{ObjectId, Process};
 use super::super::search::{Wanted, absolute, is_unreadable};
-use super::super::verdict::Phase;
 use super::map::{self, Refusal};
 use crate::facts::elf::{Dynamic, Machine};
 use crate::rootfs::{FileKind, Found};
@@ -36,6 +35,24 @@ struct Trail<'p, 'r> {
     skipped: Vec<Skipped>,
     other_class: bool,
     faults: Vec<Fault>,
+}
+
+/// Variables with which the loader does something else than what is simulated.
+pub(super) fn variables_not_modelled(process: &Process<'_>) -> Vec<Fault> {
+    let value = |name: &str| process.environment.variable(name).unwrap_or_default();
+    let is_of_loader = |tunable: &str| tunable.starts_with("glibc.rtld.") || tunable.starts_with("glibc.cpu.");
+    let mut told = vec![];
+    if !value("LD_AUDIT").is_empty() {
+        told.push("LD_AUDIT, by which a library may change what the loader does");
+    }
+    if value("GLIBC_TUNABLES").split(':').any(is_of_loader) {
+        told.push("GLIBC_TUNABLES, which change what the loader looks for");
+    }
+    let fault = |what: &str| {
+        let kind = FaultKind::NotModelled { what: what.to_owned() };
+        Fault::aside(kind, &process.object(0).name)
+    };
+    told.into_iter().map(fault).collect()
 }
 
 /// Looks for a name without a slash, on behalf of `parent`.
@@ -154,16 +171,11 @@ impl Trail<'_, '_> {
 
     /// Notes that the library is found only on some processors.
     fn note_processor(&mut self, path: &str) {
-        self.faults.push(Fault {
-            kind: FaultKind::ProcessorDependent {
-                library: self.name.to_owned(),
-                path: path.to_owned(),
-            },
-            object: self.name.to_owned(),
-            phase: Phase::None,
-            message: None,
-            stops: false,
-        });
+        let kind = FaultKind::ProcessorDependent {
+            library: self.name.to_owned(),
+            path: path.to_owned(),
+        };
+        self.faults.push(Fault::aside(kind, self.name));
     }
 
     /// The directories of a search path; empty ones are the working directory.
@@ -192,13 +204,8 @@ impl Trail<'_, '_> {
     fn expand(&mut self, element: &str, of: ObjectId) -> Option<String> {
         let origin = self.process.object(of).origin().to_owned();
         map::expand_tokens(element, &origin, &self.process.paths.lib, |what| {
-            self.faults.push(Fault {
-                kind: FaultKind::NotModelled { what: what.to_owned() },
-                object: self.process.object(of).name.clone(),
-                phase: Phase::None,
-                message: None,
-                stops: false,
-            });
+            let kind = FaultKind::NotModelled { what: what.to_owned() };
+            self.faults.push(Fault::aside(kind, &self.process.object(of).name));
         })
     }
 

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use super::super::fault::{Fault, FaultKind, Rejection};
 use super::super::machine;
 use super::super::process::{Loaded, ObjectId, Process};
-use super::super::search::{Wanted, absolute, is_unreadable};
+use super::super::search::{Wanted, absolute, is_unreadable, why_rejected};
 use super::super::shadow::shadowed;
 use super::super::truncation;
 use super::super::verdict::Phase;
@@ -92,6 +92,7 @@ pub(super) fn load(
     let elf = match take(process, &found) {
         Ok(elf) => elf,
         Err((why, errno)) => {
+            let why = why_rejected(process, &found, why);
             let mut fault = refused(process, wanted, parent, why, errno);
             if was_searched {
                 fault.object = path;
@@ -377,7 +378,9 @@ fn not_found(
     if wanted.is_optional {
         return None;
     }
-    let kind = if wanted.is_opened {
+    let kind = if wanted.is_opened && errno == "Permission denied" {
+        FaultKind::Denied
+    } else if wanted.is_opened {
         FaultKind::CannotOpen
     } else {
         FaultKind::LibraryMissing {

@@ -23,6 +23,28 @@ pub(super) fn finding(fault: &Fault, why: &Rejection) -> Finding {
     Finding::new(RULE.code, Verdict::Refuse, &fault.object, title).hint(hint)
 }
 
+/// A host that the kernel does not start.
+pub(super) fn of_program(fault: &Fault, why: &Rejection) -> Finding {
+    let (what, hint) = match why {
+        Rejection::Library => (
+            "it is a library".to_owned(),
+            "name the program that opens the plugins first, then the plugins",
+        ),
+        Rejection::Magic([b'#', b'!', ..]) => (
+            "it is a script".to_owned(),
+            "name the program that opens the plugins, not the script that starts it",
+        ),
+        Rejection::Magic(head) => (magic(*head).0, "build it for Linux"),
+        Rejection::Kind => (
+            "it is neither ET_DYN nor ET_EXEC".to_owned(),
+            "link it: an object file (.o) or a core dump is no program",
+        ),
+        why => describe(why),
+    };
+    let title = format!("`{}` is no program that can be started: {what}", fault.object);
+    Finding::new(RULE.code, Verdict::Refuse, &fault.object, title).hint(hint)
+}
+
 fn describe(why: &Rejection) -> (String, &'static str) {
     match why {
         Rejection::TooShort => (
@@ -30,7 +52,7 @@ fn describe(why: &Rejection) -> (String, &'static str) {
             "the file is empty or was cut off: build it or copy it again",
         ),
         Rejection::Directory => ("it is a directory".to_owned(), "name the file in it"),
-        Rejection::Magic(head) => (magic(*head), "build the plugin for Linux as a shared object"),
+        Rejection::Magic(head) => magic(*head),
         Rejection::Version => (
             "its ELF version is unknown".to_owned(),
             "the file is damaged: build it or copy it again",
@@ -63,31 +85,51 @@ fn describe(why: &Rejection) -> (String, &'static str) {
             "it has fixed addresses, and they are taken".to_owned(),
             "link it as a shared object (cc -shared -fPIC)",
         ),
-        Rejection::Class | Rejection::Data | Rejection::Machine(_) | Rejection::Program | Rejection::NoOpen => (
+        Rejection::Class
+        | Rejection::Data
+        | Rejection::Machine(_)
+        | Rejection::Program
+        | Rejection::NoOpen
+        | Rejection::Library
+        | Rejection::NotExecutable => (
             "the loader does not take it".to_owned(),
             "build it for the host's machine",
         ),
     }
 }
 
-/// What a file is that does not begin as an ELF file does.
-fn magic(head: [u8; 4]) -> String {
-    match head {
-        [0xcf | 0xce, 0xfa, 0xed, 0xfe] | [0xca, 0xfe, 0xba, 0xbe] => "it is a Mach-O file, of macOS".to_owned(),
-        [b'M', b'Z', ..] => "it is a PE file, of Windows".to_owned(),
-        [b'!', b'<', b'a', b'r'] => "it is an archive of object files (.a)".to_owned(),
-        [0, b'a', b's', b'm'] => "it is a WebAssembly module".to_owned(),
-        [b'#', b'!', ..] => "it is a script".to_owned(),
-        [0x1f, 0x8b, ..] => "it is compressed with gzip".to_owned(),
+/// What a file is that does not begin as an ELF file does, and what to do about it.
+fn magic(head: [u8; 4]) -> (String, &'static str) {
+    let for_linux = "build the plugin for Linux as a shared object";
+    let (what, hint) = match head {
+        [0xcf | 0xce, 0xfa, 0xed, 0xfe] | [0xca, 0xfe, 0xba, 0xbe] => ("it is a Mach-O file, of macOS", for_linux),
+        [b'M', b'Z', ..] => ("it is a PE file, of Windows", for_linux),
+        [b'!', b'<', b'a', b'r'] => (
+            "it is an archive of object files (.a)",
+            "link it: cc -shared -Wl,--whole-archive libname.a; Rust: crate-type = [\"cdylib\"], not staticlib",
+        ),
+        [0, b'a', b's', b'm'] => ("it is a WebAssembly module", for_linux),
+        [b'#', b'!', ..] => ("it is a script", "name the library itself"),
+        [0x1f, 0x8b, ..] => ("it is compressed with gzip", "unpack it first: gunzip, or tar -x"),
+        [0x28, 0xb5, 0x2f, 0xfd] => ("it is compressed with zstd", "unpack it first: unzstd, or tar -x"),
+        [0xfd, b'7', b'z', b'X'] => ("it is compressed with xz", "unpack it first: unxz, or tar -x"),
+        [b'P', b'K', ..] => ("it is a zip archive", "unpack it first: unzip"),
         _ if head
             .iter()
             .all(|byte| byte.is_ascii_graphic() || byte.is_ascii_whitespace()) =>
         {
-            "it is a text, perhaps a linker script".to_owned()
+            (
+                "it is a text, perhaps a linker script",
+                "look into it: a linker script names the library that is meant, and Git LFS leaves a text where a file was not fetched",
+            )
         }
-        _ => format!(
-            "it begins with {:02x} {:02x} {:02x} {:02x}",
-            head[0], head[1], head[2], head[3]
-        ),
-    }
+        _ => {
+            let what = format!(
+                "it begins with {:02x} {:02x} {:02x} {:02x}",
+                head[0], head[1], head[2], head[3]
+            );
+            return (what, for_linux);
+        }
+    };
+    (what.to_owned(), hint)
 }
