@@ -8,7 +8,7 @@ use clap::Args;
 use rustix::fs::Access;
 use rustix::io::Errno;
 
-use super::check_project::{Home, contract_around};
+use super::check_project::{Home, contract_of_its_host};
 use super::schema::Format;
 use super::stop::Stop;
 use super::{World, runtime};
@@ -87,7 +87,7 @@ pub(super) fn check(arguments: &CheckArguments, world: &World) -> Result<Exit, S
     let contract = match (&arguments.contract, &home) {
         (Some(path), _) => contract_at(path, world)?,
         (None, Some(home)) => home.contract(),
-        (None, None) => contract_around(host, world)?.unwrap_or_default(),
+        (None, None) => contract_of_its_host(host, world)?.unwrap_or_default(),
     };
     let (root, is_root_known) = root(arguments, host, home.as_ref(), world)?;
     // The process ends soon: giving back the maps of thousands of files one by one would take longer.

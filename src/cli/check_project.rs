@@ -120,16 +120,25 @@ fn named_root(name: &str, world: &World) -> Result<Arc<dyn RootFs>, Stop> {
     })
 }
 
-/// The contract of the project that is found from here, for a host in its directory that is in no bundle.
-pub(super) fn contract_around(host: &Path, world: &World) -> Result<Option<CheckContract>, Stop> {
+/// The contract of the project that is found from here, for its host where it lies in no bundle: a file in the project's
+/// directory that is called like the host's artifact.
+pub(super) fn contract_of_its_host(host: &Path, world: &World) -> Result<Option<CheckContract>, Stop> {
     let above = world.file.parent().and_then(|above| above.canonicalize().ok());
-    let is_inside = directory_of(host, world)
+    let directory = directory_of(host, world);
+    let is_inside = directory
         .zip(above)
         .is_some_and(|(directory, above)| directory.starts_with(above));
     if !is_inside || !world.file.is_file() {
         return Ok(None);
     }
-    Ok(Some(CheckContract::from(&world.project()?.contract)))
+    let project = world.project()?;
+    let name = host.file_name().unwrap_or_default();
+    let is_host = project
+        .host
+        .artifacts
+        .first()
+        .is_some_and(|first| first.as_str() == name);
+    Ok(is_host.then(|| CheckContract::from(&project.contract)))
 }
 
 /// What a project knows of a host that lies in one of its bundles.
