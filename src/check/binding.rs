@@ -262,15 +262,15 @@ fn taken_within(
     if object.needed.contains(&provider) {
         return None;
     }
-    let linked = process.with_needed(from).split_off(1);
+    let linked = process.linked(from);
     if linked.contains(&provider) {
         return None;
     }
     let name = Name::new(symbol.name);
     let is_global = |symbol: &Symbol<'_>| symbol.kind == SymbolKind::Function && symbol.binding == Binding::Global;
-    let (own, definition) = linked.into_iter().find_map(|id| {
-        let mut definitions = process.object(id).elf.find(&name).map(|(_, symbol)| symbol);
-        Some((process.object(id), definitions.find(Symbol::is_defined)?))
+    let (own, definition) = linked.iter().find_map(|id| {
+        let mut definitions = process.object(*id).elf.find(&name).map(|(_, symbol)| symbol);
+        Some((process.object(*id), definitions.find(Symbol::is_defined)?))
     })?;
     (!own.is_startup() && is_global(&definition))
         .then(|| Own::new(own, &definition, owner, found))

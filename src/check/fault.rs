@@ -273,6 +273,11 @@ pub(super) enum FaultKind {
     },
     /// Packed relative relocations without the mark that glibc asks for.
     RelativeRelocationsUnmarked,
+    /// Packed relative relocations that the loader does not know and does not apply.
+    RelativeRelocationsIgnored {
+        /// The C library with its release.
+        by: String,
+    },
     /// A library that was to be preloaded, and is not.
     PreloadIgnored {
         /// Its name or path, as it was given.

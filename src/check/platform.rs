@@ -2,15 +2,15 @@
 
 use crate::facts::elf::{Layout, Machine};
 pub use crate::facts::libc::Family;
+use crate::facts::libc::Release;
 
 /// The loader and the machine.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Platform {
     /// The family of the C library.
     pub family: Family,
-    /// The release of the C library, major and minor (glibc 2.41 is `(2, 41)`, musl 1.2.5 `(1, 2)`); none where its bytes do
-    /// not tell.
-    pub release: Option<(u32, u32)>,
+    /// The release of the C library (glibc 2.41 is `(2, 41, 0)`, musl 1.2.5 `(1, 2, 5)`); none where its bytes do not tell.
+    pub release: Option<Release>,
     /// The machine of the host.
     pub machine: Machine,
     /// The layout of the host.
@@ -24,6 +24,16 @@ impl Platform {
     /// any change that is asked for.
     #[must_use]
     pub(super) fn is_since(&self, major: u32, minor: u32) -> bool {
-        self.release.is_none_or(|release| release >= (major, minor))
+        self.release.is_none_or(|release| release >= (major, minor, 0))
+    }
+
+    /// Whether the loader applies packed relative relocations (`DT_RELR`); older ones do not know the tag, and pass over it.
+    #[must_use]
+    pub(super) fn applies_relative_table(&self) -> bool {
+        let first = match self.family {
+            Family::Glibc => (2, 36, 0),
+            Family::Musl => (1, 2, 4),
+        };
+        self.release.is_none_or(|release| release >= first)
     }
 }

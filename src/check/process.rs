@@ -1,13 +1,16 @@
 //! A process as its loader sees it: what is loaded, under which names, and who sees whose symbols.
 
+use std::cell::OnceCell;
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
 use super::environment::Environment;
+use super::fault::{Fault, FaultKind};
 use super::lookup::Answers;
 use super::packaged::PackagedFiles;
-use super::platform::Platform;
+use super::platform::{Family, Platform};
 use super::tls::TlsBlock;
+use super::verdict::Phase;
 use crate::facts::elf::Elf;
 use crate::rootfs::RootFs;
 
@@ -32,6 +35,8 @@ pub(super) struct Loaded {
     pub parent: Option<ObjectId>,
     /// What it needs itself, in the order of `DT_NEEDED`.
     pub needed: Vec<ObjectId>,
+    /// What it needs itself and what that needs, once somebody has asked when all of it was loaded.
+    pub linked: OnceCell<Vec<ObjectId>>,
     /// The object with whose local scope it was loaded: the host or a plugin, which may be itself.
     pub root: ObjectId,
     /// That scope: the root and what it needs, breadth first. Only roots have one.
@@ -43,7 +48,7 @@ pub(super) struct Loaded {
     /// The plugin, by its place in the request, that brought it; none for what was there at the start.
     pub brought_by: Option<usize>,
     /// What its loader passed over in silence, and what shows when something in it is called.
-    pub deferred: Vec<super::fault::Fault>,
+    pub deferred: Vec<Fault>,
     /// Whether its function references may stay unbound until they are called.
     pub is_lazy: bool,
 }
@@ -209,6 +214,38 @@ impl Process<'_> {
         self.by_file.get(&file).copied().filter(|id| *id != 0)
     }
 
+    /// The fault of an object whose packed relative relocations nobody applies.
+    #[must_use]
+    pub(super) fn relative_table_ignored(&self, id: ObjectId) -> Option<Fault> {
+        let object = self.object(id);
+        let dynamic = object
+            .elf
+            .dynamic
+            .as_ref()
+            .filter(|dynamic| dynamic.has_relative_table)?;
+        if self.platform.applies_relative_table() {
+            return None;
+        }
+        let (major, minor, patch) = self.platform.release?;
+        let by = match self.platform.family {
+            Family::Glibc => format!("glibc {major}.{minor}"),
+            Family::Musl => format!("musl {major}.{minor}.{patch}"),
+        };
+        // The pointers to what is called first are among those that are wrong.
+        let stops = dynamic.has_initialiser_array;
+        Some(Fault {
+            kind: FaultKind::RelativeRelocationsIgnored { by },
+            object: object.name.clone(),
+            phase: match (stops, object.is_startup()) {
+                (false, _) => Phase::Call,
+                (true, true) => Phase::Exec,
+                (true, false) => Phase::Load,
+            },
+            message: None,
+            stops,
+        })
+    }
+
     /// An object and what it needs, breadth first (`extend_bfs_deps` in musl).
     #[must_use]
     pub(super) fn with_needed(&self, root: ObjectId) -> Vec<ObjectId> {
@@ -223,6 +260,12 @@ impl Process<'_> {
             }
         }
         list
+    }
+
+    /// What an object needs, directly and through others; only of one that is loaded with all of that.
+    pub(super) fn linked(&self, id: ObjectId) -> &[ObjectId] {
+        let linked = || self.with_needed(id).split_off(1);
+        self.object(id).linked.get_or_init(linked)
     }
 
     /// Remembers what is loaded.

@@ -240,6 +240,7 @@ fn of_fault_and(fault: &Fault, process: Option<&Process<'_>>, wants_near: bool) 
         FaultKind::HeaderIgnored { what } => wrong_machine::finding(fault, what, &machine),
         FaultKind::NoOpenIgnored => no_open_flag::finding(fault),
         FaultKind::RelativeRelocationsUnmarked => relative_relocations::finding(fault),
+        FaultKind::RelativeRelocationsIgnored { by } => relative_relocations::ignored(fault, by),
         FaultKind::PreloadIgnored { library } => preload_ignored::finding(fault, library),
         FaultKind::NotModelled { what } => not_modelled::finding(fault, what),
     };

@@ -1,5 +1,6 @@
 //! One process from its start to the last plugin.
 
+use std::cell::OnceCell;
 use std::sync::Arc;
 
 use super::environment::{Environment, OpenMode};
@@ -279,6 +280,7 @@ fn loaded(name: String, path: String, file: (u64, u64), elf: Arc<Elf>, id: Objec
         brought_by: None,
         is_lazy: false,
         deferred: vec![],
+        linked: OnceCell::new(),
     }
 }
 

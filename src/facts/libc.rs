@@ -42,9 +42,12 @@ const NUMBER_LIMIT_BYTES: usize = 64;
 /// No release has more digits.
 const RELEASE_LIMIT_BYTES: usize = 16;
 
-/// The release of a loader or a C library, major and minor; see [`version_of`].
+/// A release: major, minor and patch, which is 0 where there is none.
+pub type Release = (u32, u32, u32);
+
+/// The release of a loader or a C library; see [`version_of`].
 #[must_use]
-pub fn release_of(elf: &Elf) -> Option<(u32, u32)> {
+pub fn release_of(elf: &Elf) -> Option<Release> {
     parse(version_of(elf)?.as_bytes())
 }
 
@@ -164,7 +167,7 @@ fn number(text: &[u8]) -> Option<String> {
     Some(text.to_owned())
 }
 
-fn parse(text: &[u8]) -> Option<(u32, u32)> {
+fn parse(text: &[u8]) -> Option<Release> {
     let text = &text[..text.len().min(NUMBER_LIMIT_BYTES)];
     let end = text
         .iter()
@@ -172,7 +175,8 @@ fn parse(text: &[u8]) -> Option<(u32, u32)> {
         .unwrap_or(text.len());
     let text = std::str::from_utf8(&text[..end]).ok()?;
     let mut numbers = text.split('.').map(str::parse);
-    Some((numbers.next()?.ok()?, numbers.next()?.ok()?))
+    let (major, minor) = (numbers.next()?.ok()?, numbers.next()?.ok()?);
+    Some((major, minor, numbers.next().and_then(Result::ok).unwrap_or(0)))
 }
 
 fn position(bytes: &[u8], part: &[u8]) -> Option<usize> {
@@ -184,9 +188,9 @@ mod tests {
     use super::*;
 
     #[test]
-    fn releases_are_read_as_two_numbers() {
-        assert_eq!(parse(b"2.41.\nCopyright"), Some((2, 41)));
-        assert_eq!(parse(b"1.2.5\0"), Some((1, 2)));
+    fn releases_are_read_as_numbers() {
+        assert_eq!(parse(b"2.41.\nCopyright"), Some((2, 41, 0)));
+        assert_eq!(parse(b"1.2.5\0"), Some((1, 2, 5)));
         assert_eq!(parse(b"x"), None);
         assert_eq!(number(b"2.41.\nCopyright").as_deref(), Some("2.41"));
         assert_eq!(

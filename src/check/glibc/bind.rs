@@ -32,6 +32,7 @@ pub(super) fn relocate(process: &mut Process<'_>, id: ObjectId, now: bool, fault
     let Some(dynamic) = &elf.dynamic else { return };
     let lazy = !now && !dynamic.binds_now();
     process.objects[id].is_lazy = lazy;
+    faults.extend(process.relative_table_ignored(id));
     let count = elf.symbol_count().min(SYMBOLS_EXPECTED_COUNT);
     let mut bound: HashMap<(u32, bool, bool), Option<ObjectId>> = HashMap::with_capacity(count as usize);
     for relocation in elf.relocations_to_bind() {

@@ -1,6 +1,7 @@
 //! What glibc takes for a library, and loading one with all that it needs (`open_verify`, `_dl_map_object_from_fd`,
 //! `_dl_map_object_deps`).
 
+use std::cell::OnceCell;
 use std::sync::Arc;
 
 use super::super::fault::{Fault, FaultKind, Rejection};
@@ -290,6 +291,7 @@ pub(super) fn load(
         brought_by: wanted.plugin,
         is_lazy: false,
         deferred: vec![],
+        linked: OnceCell::new(),
     }))
 }
 

@@ -21,6 +21,7 @@ pub(super) fn relocate(process: &mut Process<'_>, id: ObjectId, faults: &mut Vec
     }
     let machine = process.platform.machine;
     note_versions(process, id, faults);
+    faults.extend(process.relative_table_ignored(id));
     let mut bound: HashMap<(u32, bool, bool), Lookup> = HashMap::new();
     let mut last_name: Option<String> = None;
     let (calls, rest): (Vec<Relocation>, Vec<Relocation>) =

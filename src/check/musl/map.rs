@@ -1,6 +1,7 @@
 //! What musl takes for a library, where it looks for one, and loading what an object needs (`load_library`, `map_library`,
 //! `path_open`, `fixup_rpath`).
 
+use std::cell::OnceCell;
 use std::sync::Arc;
 
 use super::super::fault::{Fault, FaultKind, Rejection};
@@ -129,6 +130,7 @@ pub(super) fn load(
         brought_by: wanted.plugin,
         is_lazy: false,
         deferred: vec![],
+        linked: OnceCell::new(),
     }))
 }
 

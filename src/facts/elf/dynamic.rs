@@ -42,8 +42,8 @@ pub struct Dynamic {
     pub has_version_definitions: bool,
     /// Whether there is a `DT_RELR`.
     pub has_relative_table: bool,
-    /// Whether there is a `DT_INIT` or a `DT_INIT_ARRAY` that is not empty.
-    pub has_initialisers: bool,
+    /// Whether there is a `DT_INIT_ARRAY` that is not empty: functions that are called when it is loaded, by pointers in it.
+    pub has_initialiser_array: bool,
     /// Every entry, in order: tag and value.
     pub entries: Vec<(i64, u64)>,
 }
@@ -140,7 +140,6 @@ impl Dynamic {
             }
             found
         };
-        let mut has_initialiser = false;
         for (tag, value) in &self.entries {
             match elf::DynamicTag(*tag) {
                 elf::DT_NEEDED => self.needed.extend(string(*value)),
@@ -159,12 +158,10 @@ impl Dynamic {
                 elf::DT_VERSYM => self.has_versions = true,
                 elf::DT_VERDEF => self.has_version_definitions = true,
                 elf::DT_RELR => self.has_relative_table = true,
-                elf::DT_INIT => has_initialiser = true,
-                elf::DT_INIT_ARRAYSZ => has_initialiser |= *value > 0,
+                elf::DT_INIT_ARRAYSZ => self.has_initialiser_array = *value > 0,
                 _ => {}
             }
         }
-        self.has_initialisers = has_initialiser;
         if let Some(offset) = first_unreadable {
             problems.push(format!(
                 "a name in the dynamic section, {offset} bytes into the strings, cannot be read"

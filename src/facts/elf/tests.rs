@@ -313,7 +313,7 @@ fn flags_are_folded() {
     let elf = read(builder.build());
     let dynamic = elf.dynamic.unwrap();
     assert_eq!(dynamic.flags_1, 0x0800_0001);
-    assert!(dynamic.has_relative_table && dynamic.has_initialisers && dynamic.binds_now());
+    assert!(dynamic.has_relative_table && dynamic.has_initialiser_array && dynamic.binds_now());
     assert_eq!((dynamic.filters.len(), dynamic.auxiliaries.len()), (1, 1));
     assert_eq!(elf.header.machine, Machine::Other(8));
 }
