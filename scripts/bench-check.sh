@@ -83,49 +83,58 @@ in_root() {
   unshare "${as_root[@]}" --mount --pid --net --fork --kill-child chroot "$root" /usr/bin/env -i "$@"
 }
 mkdir -p "$root/.bench"
-cp "$modules" "$root/.bench/modules.txt"
 cut -f 1 "$pairs" | sort -u >"$work/hosts"
-first=$(head -n 1 "$work/hosts")
-loader=$(readelf -lW "$root$first" | sed -n 's/.*interpreter: \(.*\)\]/\1/p')
+mapfile -t hosts <"$work/hosts"
+loader=$(readelf -lW "$root${hosts[0]}" | sed -n 's/.*interpreter: \(.*\)\]/\1/p')
 
-# Each host's modules as a file of arguments.
-while read -r host; do
-  awk -F '\t' -v host="$host" -v root="$root" '$1 == host { print root $2 }' "$pairs" >"$work/of${host//\//-}"
-done <"$work/hosts"
+# Each host's modules, by its number: as arguments, and as what is in the root.
+for number in "${!hosts[@]}"; do
+  awk -F '\t' -v host="${hosts[number]}" '$1 == host { print $2 }' "$pairs" >"$root/.bench/$number"
+  sed "s|^|$root|" "$root/.bench/$number" >"$work/arguments-$number"
+done
 with_lockstep() {
-  local host status files
-  while read -r host; do
-    status=0
-    mapfile -t files <"$work/of${host//\//-}"
-    "$lockstep" check --rootfs "$root" --format json "$root$host" "${files[@]}" >>"$work/reports.json" || status=$?
-    # Some modules need others to be opened before them.
-    [ "$status" = 1 ] || [ "$status" = 0 ] || fail 'lockstep check failed' "status $status"
-  done <"$work/hosts"
+  local status=0 files
+  mapfile -t files <"$work/arguments-$1"
+  "$lockstep" check --rootfs "$root" --format json "$root${hosts[$1]}" "${files[@]}" >>"$work/reports.json" || status=$?
+  # Some modules need others to be opened before them.
+  [ "$status" = 1 ] || [ "$status" = 0 ] || fail 'lockstep check failed' "status $status"
 }
 # shellcheck disable=SC2016
-with_ldd() { in_root /bin/bash -c 'while read -r f; do ldd -r "$f"; done </.bench/modules.txt' >"$work/ldd" 2>&1 || true; }
+with_ldd() {
+  in_root /bin/bash -c 'while read -r f; do ldd -r "$f"; done </.bench/'"$1" >>"$work/ldd" 2>&1 || true
+}
 # shellcheck disable=SC2016
 with_loader() {
-  in_root LD_TRACE_LOADED_OBJECTS=1 LD_WARN=yes LD_BIND_NOW=yes "$loader" /bin/true >/dev/null 2>&1 || true
   in_root /bin/bash -c 'while read -r f; do LD_TRACE_LOADED_OBJECTS=1 LD_WARN=yes LD_BIND_NOW=yes '"$loader"' "$f"; done \
-    </.bench/modules.txt' >"$work/loader" 2>&1 || true
+    </.bench/'"$1" >>"$work/loader" 2>&1 || true
 }
 with_auditwheel() { "$python" "$work/analysis.py" "$root" "$modules"; }
 
 # In turns, so that whatever else this machine does falls on all; the first round only fills the page cache.
-with_lockstep
+for number in "${!hosts[@]}"; do
+  with_lockstep "$number"
+done
 for _ in $(seq "$RUNS"); do
-  measure "$work/time-lockstep" with_lockstep
-  measure "$work/time-ldd" with_ldd
-  measure "$work/time-loader" with_loader
+  for number in "${!hosts[@]}"; do
+    measure "$work/time-lockstep-$number" with_lockstep "$number"
+    : >"$work/ldd"
+    measure "$work/time-ldd-$number" with_ldd "$number"
+    answered=$(grep -c '=> .* (0x' "$work/ldd" || true)
+    [ "$answered" -gt 0 ] || fail "ldd did not answer for ${hosts[number]}" "see $work/ldd"
+    measure "$work/time-loader-$number" with_loader "$number"
+  done
   # It takes longer than all others together, and varies little.
   [ -s "$work/time-auditwheel" ] || measure "$work/time-auditwheel" with_auditwheel
 done
-rm -r "$root/.bench"
-answered=$(grep -c '=> .* (0x' "$work/ldd" || true)
-[ "$answered" -gt "$count" ] || fail 'ldd did not answer' "see $work/ldd"
+# All hosts of a run together.
+for what in lockstep ldd loader; do
+  paste -d + "$work/time-$what"-* | awk -F + '{ sum = 0; for (i = 1; i <= NF; i++) sum += $i; print sum }' >"$work/time-$what"
+done
 rm "$work/reports.json"
-with_lockstep
+for number in "${!hosts[@]}"; do
+  with_lockstep "$number"
+done
+rm -r "$root/.bench"
 told=$(grep -c '^ *"plugin": ' "$work/reports.json" || true)
 [ "$told" = "$count" ] || fail "lockstep answered for $told of $count modules" "see $work/reports.json"
 largest=$(cut -f 1 "$pairs" | sort | uniq -c | sort -n | awk 'END { print $2 }')
@@ -142,13 +151,22 @@ print(resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss // 1024)
 PYTHON
 )
 
-row() { printf '%-22s %8.2f s   %-24s %8.1f\n' "$1" "$(median_seconds "$2")" "($(spread "$2"))" \
-  "$(ratio_of "$2" "$work/time-lockstep")"; }
+row() {
+  printf '%-24s %8.2f s   %-24s %8.1f\n' "$1" "$(median_seconds "$2")" "($(spread "$2"))" "$(ratio_of "$2" "$work/time-lockstep")"
+}
 echo
-echo "$(wc -l <"$work/hosts") hosts, $count modules of their own, median of $RUNS (auditwheel: once), $(nproc) processors"
-printf '%-22s %10s   %-24s %8s\n' '' 'time' '' 'times lockstep'
+echo "${#hosts[@]} hosts, $count modules of their own, median of $RUNS (auditwheel: once), $(nproc) processors"
+printf '%-24s %10s   %-24s %8s\n' '' 'time' '' 'times lockstep'
 row '  lockstep check' "$work/time-lockstep"
 row '  ldd -r of each' "$work/time-ldd"
 row '  ld.so of each' "$work/time-loader"
 row '  auditwheel of each' "$work/time-auditwheel"
+echo
+printf '%-24s %8s %12s %10s %8s\n' 'host by host' 'modules' 'lockstep' 'ldd -r' 'times'
+for number in "${!hosts[@]}"; do
+  printf '  %-22s %8d %10.3f s %8.2f s %8.1f\n' "${hosts[number]##*/}" "$(wc -l <"$work/arguments-$number")" \
+    "$(median_seconds "$work/time-lockstep-$number")" "$(median_seconds "$work/time-ldd-$number")" \
+    "$(ratio_of "$work/time-ldd-$number" "$work/time-lockstep-$number")"
+done
+echo
 echo "resident memory of lockstep check with ${largest##*/}, which has most modules: $resident MiB"

@@ -8,10 +8,11 @@ fail() {
 
 # Appends the milliseconds that a command takes to a file.
 measure() {
-  local file=$1 start=${EPOCHREALTIME/./}
+  local file=$1 start=${EPOCHREALTIME/./} took
   shift
   "$@"
-  echo $(((${EPOCHREALTIME/./} - start) / 1000)) >>"$file"
+  took=$((${EPOCHREALTIME/./} - start))
+  printf '%d.%03d\n' $((took / 1000)) $((took % 1000)) >>"$file"
 }
 median() { sort -n "$1" | awk '{ t[NR] = $1 } END { print NR % 2 ? t[(NR + 1) / 2] : (t[NR / 2] + t[NR / 2 + 1]) / 2 }'; }
 median_seconds() { median "$1" | awk '{ print $1 / 1000 }'; }
