@@ -349,6 +349,12 @@ fn what_is_allowed_is_no_reason_to_fail() {
         said.contains("cannot open shared object file") && said.ends_with("1 plugin: 1 allowed\n"),
         "{said}"
     );
+    // A refusal that follows from a danger is not allowed with it: nothing of musl is there, and glibc's loader says so.
+    let needs_musl = ["-nostdlib", "-Lapart", "-l:libc.musl-x86_64.so.1"];
+    bench.library("apart/libc.musl-x86_64.so.1", HELPER, &[]);
+    bench.library("musl.so", NEEDS_HELPER, &needs_musl);
+    let (exit, report) = bench.check(&["--allow", "libc-family", "host", "musl.so"]);
+    assert_eq!((exit, &report["verdict"]), (1, &json!("refuse")), "{report}");
     let (exit, verdicts) = bench.verdicts(&["--allow", "truncated", "host", "helped.so"]);
     assert_eq!(exit, 1, "{verdicts:?}");
 }
@@ -666,6 +672,7 @@ fn what_is_preloaded_in_vain_is_unknown() {
     check("LD_PRELOAD=libnone.so", (0, &["unknown preload-ignored"]));
     check("LD_AUDIT=libnone.so", (0, &["unknown not-modelled"]));
     check("GLIBC_TUNABLES=glibc.malloc.check=3", (0, &["ok"]));
+    check("GLIBC_TUNABLES=glibc.rtld.optional_static_tls=0x400", (0, &["ok"]));
     check(
         "GLIBC_TUNABLES=glibc.malloc.check=3:glibc.rtld.nns=1",
         (0, &["unknown not-modelled"]),
@@ -704,6 +711,73 @@ fn an_old_loader_does_not_apply_packed_relocations() {
     assert_eq!(verdicts("older"), (1, expected.to_vec()));
 }
 
+/// A library that the host is linked with comes before a plugin and what it brings, as the host itself does.
+#[test]
+fn a_library_of_the_host_takes_the_place_of_a_plugins_own_function() {
+    const OF_LIBRARY: &str = "int step(int a) { return a + 1; }\n";
+    const OWN: &str =
+        "int step(int a, int b, int c) { return a * b * c + 7; }\nint greet(void) { return step(1, 2, 3); }\n";
+    let bench = Bench::with_files();
+    bench.library("libstep.so", OF_LIBRARY, &[]);
+    let rpath = "-Wl,-rpath,$ORIGIN";
+    bench.compile(
+        "stepping",
+        HOST,
+        &["-Wl,--no-as-needed", "-L.", "-lstep", "-ldl", rpath],
+    );
+    bench.library("own.so", OWN, &[]);
+    bench.library(
+        "linked.so",
+        "int step(int); int greet(void) { return step(1); }\n",
+        &["-L.", "-lstep", rpath],
+    );
+    bench.library("symbolic.so", OWN, &["-Wl,-Bsymbolic"]);
+    let (exit, verdicts) = bench.verdicts(&["stepping", "own.so", "linked.so", "symbolic.so"]);
+    assert_eq!(
+        (exit, verdicts),
+        (1, ["danger interposed-symbol", "ok", "ok"].map(str::to_owned).to_vec())
+    );
+}
+
+/// Thread-local storage at a fixed offset has the room that a tunable says.
+#[test]
+fn the_tunable_for_thread_local_storage_counts() {
+    let bench = Bench::with_files();
+    let source =
+        "__attribute__((tls_model(\"initial-exec\"))) __thread char room[4000]; int greet(void) { return room[0]; }\n";
+    bench.library("tls.so", source, &[]);
+    let verdicts = |value: &str| {
+        let variable = format!("GLIBC_TUNABLES=glibc.rtld.optional_static_tls={value}");
+        bench.verdicts(&["--env", &variable, "host", "tls.so"])
+    };
+    assert_eq!(verdicts("512"), (1, vec!["refuse static-tls-full".to_owned()]));
+    assert_eq!(verdicts("8192"), (0, vec!["ok".to_owned()]));
+    for (value, words) in [
+        ("512", "cannot allocate memory in static TLS block"),
+        ("8192", "loaded"),
+    ] {
+        let output = Command::new(bench.path("host"))
+            .current_dir(bench.directory.path())
+            .env("GLIBC_TUNABLES", format!("glibc.rtld.optional_static_tls={value}"))
+            .arg("./tls.so")
+            .output()
+            .unwrap();
+        assert!(
+            text(&output.stdout).contains(words),
+            "{value}: {}",
+            text(&output.stdout)
+        );
+    }
+}
+
+#[test]
+fn a_host_that_changes_its_user_is_not_simulated() {
+    let bench = Bench::with_files();
+    std::fs::set_permissions(bench.path("host"), PermissionsExt::from_mode(0o4755)).unwrap();
+    let (exit, verdicts) = bench.verdicts(&["host", "good.so"]);
+    assert_eq!((exit, verdicts), (0, vec!["unknown not-modelled".to_owned()]));
+}
+
 /// What is not on this machine is named as a process in the root calls it.
 #[test]
 fn files_in_an_archive_are_named_by_their_path_there() {
@@ -728,6 +802,8 @@ fn files_in_an_archive_are_named_by_their_path_there() {
         "{report}"
     );
     let (exit, report) = bench.check(&[&rootfs[..], &["host", named[1]]].concat());
+    assert_eq!((exit, &report["pairs"][0]["plugin"]), (0, &json!(named[1])), "{report}");
+    let (exit, report) = bench.check(&[&rootfs[..], &["host", "opt/sample/good.so"]].concat());
     assert_eq!((exit, &report["pairs"][0]["plugin"]), (0, &json!(named[1])), "{report}");
     let output = bench.lockstep(&["check", "--rootfs", "root.tar", "host", "/opt/sample/none.so"]);
     assert_eq!(output.status.code(), Some(2), "{}", seen(&output));

@@ -139,9 +139,10 @@ fn own_definition(
 ) -> Option<Own> {
     let object = process.object(from);
     let owner = process.object(provider);
-    // What libraries of the host export is shared on purpose; what the host itself exports may have the name by accident.
+    // The C library's functions are there for everybody; what else is there from the start may have the name by accident.
     let is_library_of_host = owner.is_startup() && provider != 0;
-    if is_library_of_host {
+    let is_meant = owner.is_preloaded || is_libc(owner) || Some(provider) == process.interpreter;
+    if is_library_of_host && (object.is_startup() || is_meant) {
         return None;
     }
     if owner.brought_by == object.brought_by {
@@ -157,7 +158,8 @@ fn own_definition(
     // A library that the host started with is passed over only for the host itself, which comes before it.
     let is_candidate = |id: &ObjectId| {
         let candidate = process.object(*id);
-        *id != provider && Some(*id) != process.interpreter && (!candidate.is_startup() || !is_libc(candidate))
+        let is_passed_over = !candidate.is_startup() || (provider == 0 && !is_libc(candidate));
+        *id != provider && Some(*id) != process.interpreter && is_passed_over
     };
     let (own, definition) = candidates.filter(is_candidate).find_map(|id| {
         let mut definitions = process.object(id).elf.find(&name);
@@ -186,7 +188,7 @@ fn own_definition(
         // What a compiler may put into every object (inline functions, templates) is weak, and there is to be one of it.
         Binding::Weak => None,
         Binding::Unique if likeness((&own.elf, &definition), (&owner.elf, found)) == Likeness::Same => None,
-        Binding::Global if provider == 0 => Own::new(own, &definition, owner, found),
+        Binding::Global if owner.is_startup() => Own::new(own, &definition, owner, found),
         // Even of the same code, each plugin is to have its own: it has variables.
         _ => accident(),
     }

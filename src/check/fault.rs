@@ -93,6 +93,13 @@ pub(super) enum FaultKind {
         /// Why, for people.
         why: Rejection,
     },
+    /// The interpreter that is where the host names it is of another machine.
+    OtherLoader {
+        /// The host's machine.
+        machine: String,
+        /// The interpreter's.
+        loader: String,
+    },
     /// The file that was to be opened is not there, or no file.
     CannotOpen,
     /// The file that was to be opened may not be read.

@@ -25,7 +25,10 @@ pub(super) fn start(process: &mut Process<'_>, faults: &mut Vec<Fault>) {
     faults.extend(search::variables_not_modelled(process));
     for preloaded in super::search::preloads(process) {
         match map::load(process, &Wanted::preload(&preloaded), Some(0), faults) {
-            Some(id) if !list.contains(&id) => list.push(id),
+            Some(id) if !list.contains(&id) => {
+                process.objects[id].is_preloaded = true;
+                list.push(id);
+            }
             Some(_) => {}
             None => faults.push(super::search::preload_ignored(process, preloaded)),
         }
@@ -45,7 +48,9 @@ pub(super) fn start(process: &mut Process<'_>, faults: &mut Vec<Fault>) {
         0
     };
     let below = super::machine::has_tls_below(process.platform.machine);
-    process.tls = super::tls::TlsBlock::of_startup(segments, below, extra_bytes);
+    let optional_bytes = search::tunable(process, search::OPTIONAL_STATIC_TLS);
+    let optional_bytes = optional_bytes.unwrap_or(super::tls::OPTIONAL_BYTES);
+    process.tls = super::tls::TlsBlock::of_startup(segments, below, extra_bytes, optional_bytes);
     for id in startup {
         process.objects[id].has_static_tls = true;
     }

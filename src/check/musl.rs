@@ -19,8 +19,9 @@ pub(super) use bind::find_for_dlsym;
 pub(super) fn start(process: &mut Process<'_>, faults: &mut Vec<Fault>) {
     process.global = vec![0];
     for preloaded in super::search::preloads(process) {
-        if map::load(process, &Wanted::preload(&preloaded), Some(0), faults).is_none() {
-            faults.push(super::search::preload_ignored(process, preloaded));
+        match map::load(process, &Wanted::preload(&preloaded), Some(0), faults) {
+            Some(id) => process.objects[id].is_preloaded = true,
+            None => faults.push(super::search::preload_ignored(process, preloaded)),
         }
     }
     let mut next = 0;

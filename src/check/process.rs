@@ -43,6 +43,8 @@ pub(super) struct Loaded {
     pub scope: Vec<ObjectId>,
     /// Whether its thread-local storage has a fixed offset from the thread pointer.
     pub has_static_tls: bool,
+    /// Whether it was preloaded: what it has, it has in place of others on purpose.
+    pub is_preloaded: bool,
     /// Whether everybody sees its symbols since the start.
     pub is_in_startup_scope: bool,
     /// The plugin, by its place in the request, that brought it; none for what was there at the start.

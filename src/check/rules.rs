@@ -151,9 +151,9 @@ fn of_fault_and(fault: &Fault, process: Option<&Process<'_>>, wants_near: bool) 
     let finding = match &fault.kind {
         FaultKind::InterpreterMissing { interpreter } => interpreter_missing::finding(fault, interpreter),
         FaultKind::CannotOpen => file_unreadable::finding(fault),
+        FaultKind::OtherLoader { machine, loader } => wrong_machine::of_host(fault, machine, loader),
         FaultKind::Denied => file_unreadable::denied(fault),
         FaultKind::NotStartable { why } => match why {
-            Rejection::Machine(other) => wrong_machine::finding(fault, &format!("for {other}"), &machine),
             Rejection::NotExecutable => file_unreadable::not_executable(fault),
             why => elf_invalid::of_program(fault, why),
         },
@@ -172,8 +172,14 @@ fn of_fault_and(fault: &Fault, process: Option<&Process<'_>>, wants_near: bool) 
             searched,
             skipped,
         } => {
-            let configured = process.map_or(&[][..], |process| &process.paths.configured);
-            library_missing::finding(fault, library, searched, skipped, configured)
+            let is_there = |process: &Process<'_>, directory: &&String| {
+                process.root.look(&format!("{directory}/{library}")).is_ok()
+            };
+            let unused = process.and_then(|process| {
+                let mut configured = process.paths.configured.iter();
+                configured.find(|directory| !searched.contains(directory) && is_there(process, directory))
+            });
+            library_missing::finding(fault, library, searched, skipped, unused.map(String::as_str))
         }
         FaultKind::VersionMissing { version, provider } => version_missing::finding(fault, version, provider),
         FaultKind::VersionIgnored { version, provider } => version_ignored::finding(fault, version, provider),

@@ -80,13 +80,23 @@ impl<'r> Simulation<'r> {
             start,
             linkage: Linkage::Dynamic,
         };
-        let HostFile { id: file, path, elf } = match read_host(root, host) {
+        let HostFile {
+            id: file,
+            path,
+            mode,
+            elf,
+        } = match read_host(root, host) {
             Ok(read) => read,
             Err(fault) => {
                 start.push(*fault);
                 return failed(start);
             }
         };
+        if mode & SET_ID_BITS != 0 {
+            let what =
+                "who starts it: it changes its user or group, and then search paths count only in part".to_owned();
+            start.push(Fault::aside(FaultKind::NotModelled { what }, &host.shown));
+        }
         let linkage = linkage_of(&elf);
         let interpreter = match linkage {
             Linkage::Dynamic => elf.interpreter.clone().unwrap_or_default(),
@@ -116,8 +126,9 @@ impl<'r> Simulation<'r> {
             };
             if object.header.machine != platform.machine {
                 start.push(Fault {
-                    kind: FaultKind::NotStartable {
-                        why: Rejection::Machine(machine::name(platform.machine)),
+                    kind: FaultKind::OtherLoader {
+                        machine: machine::name(platform.machine),
+                        loader: machine::name(object.header.machine),
                     },
                     object: host.shown.clone(),
                     phase: Phase::Exec,
@@ -276,6 +287,7 @@ fn loaded(name: String, path: String, file: (u64, u64), elf: Arc<Elf>, id: Objec
         root: if id == 1 { 0 } else { id },
         scope: vec![],
         has_static_tls: true,
+        is_preloaded: false,
         is_in_startup_scope: false,
         brought_by: None,
         is_lazy: false,
@@ -284,10 +296,14 @@ fn loaded(name: String, path: String, file: (u64, u64), elf: Arc<Elf>, id: Objec
     }
 }
 
+/// `S_ISUID` and `S_ISGID`.
+const SET_ID_BITS: u32 = 0o6000;
+
 /// A host that the kernel would start.
 struct HostFile {
     id: (u64, u64),
     path: String,
+    mode: u32,
     elf: Arc<Elf>,
 }
 
@@ -301,7 +317,6 @@ fn read_host(root: &dyn RootFs, host: &Subject) -> Result<HostFile, Box<Fault>> 
             stops: true,
         })
     };
-    let not = |why: Rejection| fault(FaultKind::NotStartable { why }, "Exec format error");
     let found = root
         .look(&host.path)
         .map_err(|_| fault(FaultKind::CannotOpen, "No such file or directory"))?;
@@ -313,10 +328,14 @@ fn read_host(root: &dyn RootFs, host: &Subject) -> Result<HostFile, Box<Fault>> 
             "Permission denied",
         ));
     }
-    if found.mode & 0o111 == 0 {
-        let why = Rejection::NotExecutable;
-        return Err(fault(FaultKind::NotStartable { why }, "Permission denied"));
-    }
+    let is_executable = found.mode & 0o111 != 0;
+    // The kernel looks at the mode first; what the file is says more.
+    let format = if is_executable {
+        "Exec format error"
+    } else {
+        "Permission denied"
+    };
+    let not = |why: Rejection| fault(FaultKind::NotStartable { why }, format);
     match root.object(&found) {
         Some(Ok(elf)) if !matches!(elf.header.kind, ObjectKind::Shared | ObjectKind::Executable) => {
             Err(not(Rejection::Kind))
@@ -332,10 +351,12 @@ fn read_host(root: &dyn RootFs, host: &Subject) -> Result<HostFile, Box<Fault>> 
             fault.message = None;
             Err(fault)
         }
+        Some(Ok(_)) if !is_executable => Err(not(Rejection::NotExecutable)),
         // The kernel says where a program is with all links resolved.
         Some(Ok(elf)) => Ok(HostFile {
             id: found.id,
             path: found.path,
+            mode: found.mode,
             elf,
         }),
         Some(Err(Unreadable::Magic { head })) => Err(not(Rejection::Magic(head))),

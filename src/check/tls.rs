@@ -6,10 +6,10 @@
 use crate::facts::elf::Tls;
 
 /// What `rtld.nns = 4` and `rtld.optional_static_tls = 512`, the defaults, keep free for objects that are loaded later:
-/// 3 namespaces' C libraries, 4 namespaces' other libraries, and the optional part.
-const SURPLUS_BYTES: u64 = 3 * 192 + 4 * 144 + OPTIONAL_BYTES;
-/// What objects may take that would work without it (`TLSDESC`).
-const OPTIONAL_BYTES: u64 = 512;
+/// 3 namespaces' C libraries, 4 namespaces' other libraries, beside the optional part.
+const SURPLUS_BYTES: u64 = 3 * 192 + 4 * 144;
+/// What objects may take that would work without it (`TLSDESC`), where no tunable says else.
+pub(super) const OPTIONAL_BYTES: u64 = 512;
 /// The alignment of the thread control block.
 const TCB_ALIGN_BYTES: u64 = 64;
 
@@ -24,15 +24,20 @@ pub(super) struct TlsBlock {
 
 impl Default for TlsBlock {
     fn default() -> Self {
-        Self::of_startup(std::iter::empty(), true, 0)
+        Self::of_startup(std::iter::empty(), true, 0, OPTIONAL_BYTES)
     }
 }
 
 impl TlsBlock {
     /// The block of a process whose start-up objects, in load order, have these segments, and behind them `extra_bytes` of the C
-    /// library's own.
+    /// library's own; `optional_bytes` are kept for what would do without.
     #[must_use]
-    pub(super) fn of_startup(segments: impl Iterator<Item = Tls>, below: bool, extra_bytes: u64) -> Self {
+    pub(super) fn of_startup(
+        segments: impl Iterator<Item = Tls>,
+        below: bool,
+        extra_bytes: u64,
+        optional_bytes: u64,
+    ) -> Self {
         let mut used = 0_u64;
         let mut align = TCB_ALIGN_BYTES;
         for segment in segments {
@@ -48,10 +53,10 @@ impl TlsBlock {
             used = round_up(used, extra_bytes).saturating_add(extra_bytes);
         }
         Self {
-            size: round_up(used.saturating_add(SURPLUS_BYTES), align),
+            size: round_up(used.saturating_add(SURPLUS_BYTES).saturating_add(optional_bytes), align),
             used,
             align,
-            optional: OPTIONAL_BYTES,
+            optional: optional_bytes,
         }
     }
 
@@ -129,7 +134,7 @@ mod tests {
 
     #[test]
     fn small_segments_fit_until_the_surplus_is_used_up() {
-        let mut block = TlsBlock::of_startup([segment(0x90, 8)].into_iter(), true, 0);
+        let mut block = TlsBlock::of_startup([segment(0x90, 8)].into_iter(), true, 0, OPTIONAL_BYTES);
         assert!(block.take(&segment(1600, 8)));
         assert!(!block.take(&segment(200, 8)), "only {} bytes were left", block.free());
         assert!(block.take(&segment(8, 8)));

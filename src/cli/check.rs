@@ -95,12 +95,16 @@ pub(super) fn check(arguments: &CheckArguments, world: &World) -> Result<Exit, S
     let mut subject = |path: &Path| -> Result<Subject, Failure> {
         let absolute = world.context.working_directory.join(path);
         let shown = path.display().to_string();
+        if absolute.to_str().is_none() {
+            return Err(usage(format!("the name of `{shown}` is no UTF-8"), "give it another name").at(shown));
+        }
         if std::fs::symlink_metadata(&absolute).is_err() {
             // What is not on this machine may be named as a process in the root calls it.
-            if arguments.rootfs.is_some() && path.is_absolute() && root.look(&shown).is_ok() {
+            let inside = format!("/{}", shown.trim_start_matches('/'));
+            if arguments.rootfs.is_some() && root.look(&inside).is_ok() {
                 return Ok(Subject {
-                    path: shown.clone(),
-                    shown,
+                    path: inside.clone(),
+                    shown: inside,
                 });
             }
             let hint = match &arguments.rootfs {

@@ -7,7 +7,7 @@ use console::style;
 use serde::Serialize;
 
 use super::printable;
-use crate::check::{Finding, PairReport, Phase, Predicted, Rule, Verdict};
+use crate::check::{Cause, Finding, PairReport, Phase, Predicted, Rule, Verdict};
 
 /// The version of the form for scripts.
 const SCHEMA_VERSION: u32 = 1;
@@ -86,9 +86,19 @@ impl CheckReport {
 
 impl PairRecord {
     fn new(pair: PairReport, allowed: &BTreeSet<String>) -> Self {
+        // Who allows a danger has not allowed a refusal that follows from it.
+        let allowed_causes: Vec<(&str, Verdict)> = pair
+            .findings
+            .iter()
+            .filter(|finding| allowed.contains(finding.code))
+            .map(|finding| (finding.code, finding.verdict))
+            .collect();
         let is_allowed = |finding: &Finding| {
-            let cause = finding.because_of.as_ref().map(|cause| cause.code);
-            allowed.contains(finding.code) || cause.is_some_and(|code| allowed.contains(code))
+            let follows = |cause: &Cause| {
+                let mut causes = allowed_causes.iter();
+                causes.any(|(code, verdict)| *code == cause.code && finding.verdict <= *verdict)
+            };
+            allowed.contains(finding.code) || finding.because_of.as_ref().is_some_and(follows)
         };
         let (left_out, findings): (Vec<Finding>, Vec<Finding>) = pair.findings.into_iter().partition(is_allowed);
         Self {
@@ -101,7 +111,15 @@ impl PairRecord {
                 .unwrap_or(Verdict::Ok),
             // It happens all the same.
             predicted: pair.predicted,
-            findings: findings.into_iter().map(FindingRecord::from).collect(),
+            findings: findings
+                .into_iter()
+                .map(FindingRecord::from)
+                .map(|finding| FindingRecord {
+                    // A cause that is allowed is not told with the others.
+                    because_of: finding.because_of.filter(|code| !allowed.contains(*code)),
+                    ..finding
+                })
+                .collect(),
             allowed: left_out.iter().map(|finding| finding.code).collect(),
         }
     }

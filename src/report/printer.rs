@@ -43,9 +43,8 @@ impl Printer {
     /// How wide standard output is; none if it is no terminal.
     #[must_use]
     pub fn columns(&self) -> Option<usize> {
-        let stdout = console::Term::stdout();
-        let size = stdout.is_term().then(|| stdout.size_checked()).flatten();
-        size.map(|(_, columns)| usize::from(columns))
+        let size = rustix::termios::tcgetwinsize(std::io::stdout()).ok()?;
+        (size.ws_col > 0).then(|| usize::from(size.ws_col))
     }
 
     /// Data, to standard output, as it is. Nothing reads on when the other end is closed, so that is no error.

@@ -258,7 +258,9 @@ pub(super) fn load(
     }
     let mut met = vec![];
     map_checks(process, &elf, &path, wanted, parent, &mut met);
-    if wanted.is_optional && met.iter().any(|fault| fault.stops) {
+    // What is told is passed over; a signal is not.
+    let is_told = |fault: &Fault| fault.stops && fault.message.is_some();
+    if wanted.is_optional && met.iter().any(is_told) {
         return None;
     }
     faults.append(&mut met);
@@ -287,6 +289,7 @@ pub(super) fn load(
         root,
         scope: vec![],
         has_static_tls: false,
+        is_preloaded: false,
         is_in_startup_scope: false,
         brought_by: wanted.plugin,
         is_lazy: false,

@@ -37,16 +37,33 @@ struct Trail<'p, 'r> {
     faults: Vec<Fault>,
 }
 
+/// The tunable that says how much thread-local storage is kept for what is opened later.
+pub(super) const OPTIONAL_STATIC_TLS: &str = "glibc.rtld.optional_static_tls";
+
+/// The number that a tunable is set to (`GLIBC_TUNABLES`), decimal or hexadecimal; of several the last one counts.
+pub(super) fn tunable(process: &Process<'_>, name: &str) -> Option<u64> {
+    let tunables = process.environment.variable("GLIBC_TUNABLES")?;
+    let mut values = tunables.split(':').rev().filter_map(|tunable| tunable.split_once('='));
+    let (_, value) = values.find(|(known, _)| *known == name)?;
+    match value.strip_prefix("0x") {
+        Some(digits) => u64::from_str_radix(digits, 16).ok(),
+        None => value.parse().ok(),
+    }
+}
+
 /// Variables with which the loader does something else than what is simulated.
 pub(super) fn variables_not_modelled(process: &Process<'_>) -> Vec<Fault> {
     let value = |name: &str| process.environment.variable(name).unwrap_or_default();
-    let is_of_loader = |tunable: &str| tunable.starts_with("glibc.rtld.") || tunable.starts_with("glibc.cpu.");
+    let is_of_loader = |tunable: &str| {
+        let is_known = tunable.split('=').next() == Some(OPTIONAL_STATIC_TLS);
+        !is_known && (tunable.starts_with("glibc.rtld.") || tunable.starts_with("glibc.cpu."))
+    };
     let mut told = vec![];
     if !value("LD_AUDIT").is_empty() {
         told.push("LD_AUDIT, by which a library may change what the loader does");
     }
     if value("GLIBC_TUNABLES").split(':').any(is_of_loader) {
-        told.push("GLIBC_TUNABLES, which change what the loader looks for");
+        told.push("GLIBC_TUNABLES, which change what the loader does");
     }
     let fault = |what: &str| {
         let kind = FaultKind::NotModelled { what: what.to_owned() };

@@ -126,6 +126,7 @@ pub(super) fn load(
         },
         scope: vec![],
         has_static_tls: false,
+        is_preloaded: false,
         is_in_startup_scope: false,
         brought_by: wanted.plugin,
         is_lazy: false,

@@ -11,7 +11,7 @@ pub(super) const RULE: Rule = Rule {
     explanation: "The host or the plugin could not be opened at its path in the root file system: it does not exist there, \
                   one of its directories is a file, or its symbolic links lead nowhere or in a circle. Links are followed \
                   inside the root, as they would be in a container.\n\n\
-                  A library that nobody may read is no file for a loader either, and a program that nobody may execute none for \
+                  A library that nobody may read is no file for a loader either, unless it runs as root, and a program that nobody may execute none for \
                   the kernel.\n\n\
                   Check the path; for a file inside of `--rootfs`, give its path below that directory.",
 };
@@ -25,7 +25,9 @@ pub(super) fn finding(fault: &Fault) -> Finding {
 /// A file that nobody may read; `root` may all the same.
 pub(super) fn denied(fault: &Fault) -> Finding {
     let title = format!("`{}` may not be read by anybody", fault.object);
-    Finding::new(RULE.code, Verdict::Refuse, &fault.object, title).hint("let the host's user read it: chmod a+r")
+    Finding::new(RULE.code, Verdict::Refuse, &fault.object, title)
+        .evidence("a host that runs as root may read it all the same")
+        .hint("let the host's user read it: chmod a+r")
 }
 
 /// A host that nobody may execute.

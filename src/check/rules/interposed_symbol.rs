@@ -12,7 +12,8 @@ pub(super) const RULE: Rule = Rule {
                   two plugins define the same global name, the second one calls and writes what the first one defined, \
                   also from inside itself. Nothing is reported, and which plugin is wrong depends on the order. A host that \
                   exports its symbols (-rdynamic) comes before all plugins and all of their libraries: a name that it \
-                  has by accident is taken from it.\n\n\
+                  has by accident is taken from it. So do the libraries that it is linked with; the C library's own functions, \
+                  which everybody has, are not told.\n\n\
                   With RTLD_LOCAL the same happens in glibc for STB_GNU_UNIQUE symbols, such as static variables of C++ \
                   inline functions and templates: there is one of them in a process, in whichever plugin came first.\n\n\
                   What the host or a library has from the same source is no fault: functions of the same length whose bytes \

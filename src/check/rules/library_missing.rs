@@ -2,7 +2,8 @@
 
 use crate::check::Rule;
 use crate::check::fault::{Fault, Skipped};
-use crate::check::{Finding, Verdict};
+use crate::check::{Finding, Phase, Verdict};
+use crate::rootfs::FILES_DIRECTORY;
 
 /// The rule.
 pub(super) const RULE: Rule = Rule {
@@ -25,7 +26,7 @@ pub(super) fn finding(
     library: &str,
     searched: &[String],
     skipped: &[Skipped],
-    configured: &[String],
+    unused: Option<&str>,
 ) -> Finding {
     let title = format!("`{}` needs {library}, which is not found", fault.object);
     let mut finding = Finding::new(RULE.code, Verdict::Refuse, library, title);
@@ -35,13 +36,26 @@ pub(super) fn finding(
     if !searched.is_empty() {
         finding = finding.evidence(format!("searched: {}", searched.join(", ")));
     }
-    let unused = configured.iter().filter(|directory| !searched.contains(directory));
-    if let Some(directory) = unused.clone().next() {
+    if let Some(directory) = unused {
         finding = finding.evidence(format!(
-            "{directory} is in /etc/ld.so.conf, which counts only once ldconfig has run"
+            "it is in {directory}, which /etc/ld.so.conf names; that counts only once ldconfig has run"
         ));
     }
+    if searched.iter().any(|directory| directory.starts_with(FILES_DIRECTORY)) {
+        finding = finding.evidence(format!(
+            "{FILES_DIRECTORY} stands for the directory of the files that were named, which has no others"
+        ));
+    }
+    let of_whom = if fault.phase == Phase::Exec {
+        "program"
+    } else {
+        "plugin"
+    };
     let hint = match library {
+        name if name.contains('/') => {
+            "it is needed by a path, which no search path changes: link it against a library with a DT_SONAME (-Wl,-soname)"
+                .to_owned()
+        }
         name if name.starts_with("libc.musl-") || name == "libc.so" => {
             "it was built for musl: build it in the host's environment, with glibc".to_owned()
         }
@@ -51,7 +65,7 @@ pub(super) fn finding(
         name if name.starts_with("libstd-") => {
             "a Rust dylib needs the standard library of exactly its toolchain beside it; build a cdylib, or ship it with -C rpath".to_owned()
         }
-        _ => format!("add the package that has {library} to the runtime image, or ship it beside the plugin with -Wl,-rpath,$ORIGIN"),
+        _ => format!("add the package that has {library} to the runtime image, or ship it beside the {of_whom} with -Wl,-rpath,$ORIGIN"),
     };
     finding.hint(hint)
 }

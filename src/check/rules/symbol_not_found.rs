@@ -50,6 +50,9 @@ pub(super) fn finding(
         finding = finding.evidence(passed_over);
     }
     match near {
+        _ if passed_over.is_some_and(|passed_over| passed_over.contains("indirect function")) => {
+            finding.hint("musl has no indirect functions: compile it without __attribute__((ifunc)) or target_clones")
+        }
         Some(near) => finding.hint(format!("`{near}` is defined: were host and plugin compiled from the same declarations?")),
         None => finding.hint("if the host should provide it, link the host with -rdynamic; else add the library that defines it to the plugin's link (-l…) and to the runtime image"),
     }

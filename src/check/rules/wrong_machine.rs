@@ -25,3 +25,13 @@ pub(super) fn finding(fault: &Fault, what: &str, host: &str) -> Finding {
     Finding::new(RULE.code, verdict, &fault.object, title)
         .hint("build the plugin for the host's machine (in containers: the image's --platform)")
 }
+
+/// A host whose loader is of another machine.
+pub(super) fn of_host(fault: &Fault, machine: &str, loader: &str) -> Finding {
+    let title = format!(
+        "`{}` is for {machine}, but the loader where it runs is for {loader}",
+        fault.object
+    );
+    Finding::new(RULE.code, Verdict::Refuse, &fault.object, title)
+        .hint("build the host for the machine on which it runs (in containers: the image's --platform)")
+}
