@@ -24,6 +24,7 @@ pub mod matrix;
 pub mod name;
 pub mod nearest;
 pub mod network;
+pub mod owner;
 pub mod plan;
 pub mod problem;
 pub mod report;

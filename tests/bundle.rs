@@ -25,7 +25,8 @@ use lockstep::engine::{
     ContainerSpec, Engine, EngineError, ImageId, Labels, Mount, Network, OutputStream, ResourceLimits,
 };
 use lockstep::name::{EnvironmentName, ProjectName, UnitName};
-use lockstep::source::{Owner, SOURCE_ROOT, SourceTree};
+use lockstep::owner::Owner;
+use lockstep::source::{SOURCE_ROOT, SourceTree};
 
 const TEST_LABEL: &str = "dev.lockstep.test";
 const TOOLS: [&str; 8] = ["sh", "ln", "mv", "rm", "readlink", "ls", "cat", "id"];

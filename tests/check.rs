@@ -152,11 +152,10 @@ impl Bench {
         let directory = libc.parent().unwrap().to_string_lossy().into_owned();
         let inside = |path: &str| path.trim_start_matches('/').to_owned();
         // Where `/lib` is a link to `usr/lib` here, the loader's own directories lead there as well.
-        let mut tree = put(
-            Tree::default(),
-            &inside(&interpreter),
-            std::fs::read(&interpreter).unwrap(),
-        );
+        let place = inside(&interpreter);
+        let mut tree = Tree::default()
+            .directory(place.rsplit_once('/').unwrap().0)
+            .file_of_mode(&place, std::fs::read(&interpreter).unwrap(), 0o755);
         tree = put(tree, "etc/os-release", "ID=sample\nPRETTY_NAME=\"Sample 1\"\n");
         let names = BTreeSet::from([directory.clone(), directory.replacen("/usr/lib", "/lib", 1)]);
         for name in names {
@@ -565,12 +564,15 @@ fn what_is_no_library_is_refused_with_what_it_is() {
         "objects.so",
         "!<arch>\n and so on, as ar writes it, and long enough for a header of an ELF file",
     );
+    let status = Command::new("mkfifo").arg(bench.path("pipe.so")).status();
+    assert!(status.is_ok_and(|status| status.success()));
     for (name, hint) in [
         ("script.so", "linker script"),
         ("empty.so", "build it or copy it again"),
         ("cut.so", "compare its digest"),
         ("packed.so", "gunzip"),
         ("objects.so", "--whole-archive"),
+        ("pipe.so", "waits until somebody writes"),
     ] {
         let (exit, report) = bench.check(&["host", name]);
         let pair = &report["pairs"][0];
@@ -648,11 +650,14 @@ fn what_is_wrong_with_the_host_is_said_once_and_of_the_host() {
         text_of(&report["pairs"][0]["findings"][place]["hint"])
     };
     set("host", 0o644);
-    assert_eq!(hint(0), "make it executable: chmod a+x");
+    assert_eq!(hint(0), "make it executable: chmod a+x /host");
     set("host", 0o755);
     if rustix::process::geteuid().is_root() {
         set("good.so", 0);
-        assert_eq!(hint(0), "let the host's user read it: chmod a+r");
+        assert_eq!(
+            hint(0),
+            "say who it runs as: --user; or open it to all: chmod a+r /good.so"
+        );
     }
 }
 
@@ -773,9 +778,66 @@ fn the_tunable_for_thread_local_storage_counts() {
 #[test]
 fn a_host_that_changes_its_user_is_not_simulated() {
     let bench = Bench::with_files();
-    std::fs::set_permissions(bench.path("host"), PermissionsExt::from_mode(0o4755)).unwrap();
-    let (exit, verdicts) = bench.verdicts(&["host", "good.so"]);
-    assert_eq!((exit, verdicts), (0, vec!["unknown not-modelled".to_owned()]));
+    let read = |name: &str| std::fs::read(bench.path(name)).unwrap();
+    let tree = bench
+        .root()
+        .directory("opt")
+        .file_of_mode("opt/host", read("host"), 0o4755);
+    bench.write("root.tar", tree.file("opt/good.so", read("good.so")).tar());
+    let check =
+        |more: &[&str]| bench.verdicts(&[&["--rootfs", "root.tar", "/opt/host", "/opt/good.so"], more].concat());
+    let unknown = (0, vec!["unknown not-modelled".to_owned()]);
+    assert_eq!(check(&[]), unknown);
+    assert_eq!(check(&["--user", "1000:1000"]), unknown);
+    // The file is root's.
+    assert_eq!(check(&["--user", "0"]), (0, vec!["ok".to_owned()]));
+}
+
+#[test]
+fn who_the_host_runs_as_decides_what_it_may_read() {
+    let bench = Bench::with_files();
+    let read = |name: &str| std::fs::read(bench.path(name)).unwrap();
+    let tree = bench
+        .root()
+        .directory("opt")
+        .file_of_mode("opt/host", read("host"), 0o755);
+    let tree = tree.file_of_mode("opt/good.so", read("good.so"), 0o640);
+    let tree = tree.file("etc/passwd", "root:x:0:0::/root:/bin/sh\napp:x:1000:1000::/:/bin/sh\n");
+    bench.write("root.tar", tree.tar());
+    bench.write("image.tar", tar_of(&docker_archive(&[tree.tar()])));
+    let check =
+        |root: &str, more: &[&str]| bench.check(&[&["--rootfs", root, "/opt/host", "/opt/good.so"], more].concat());
+    let verdict = |root: &str, more: &[&str]| check(root, more).1["verdict"].as_str().unwrap().to_owned();
+    assert_eq!(verdict("root.tar", &["--user", "root"]), "ok");
+    assert_eq!(verdict("root.tar", &["--user", "5:0"]), "ok");
+    let (exit, report) = check("root.tar", &["--user", "app"]);
+    let pair = &report["pairs"][0];
+    assert_eq!((exit, &pair["verdict"]), (1, &json!("refuse")), "{report}");
+    let message = "/opt/good.so: cannot open shared object file: Permission denied";
+    assert_eq!(pair["predicted"], json!({"phase": "load", "message": message}));
+    let finding = &pair["findings"][0];
+    assert_eq!(finding["code"], "file-unreadable");
+    let evidence = "/opt/good.so has the mode 0640, of user 0 and group 0";
+    assert_eq!(finding["evidence"], json!([evidence]));
+    // Where nobody says who it is, nobody knows.
+    let (exit, report) = check("root.tar", &[]);
+    assert_eq!((exit, &report["verdict"]), (0, &json!("unknown")), "{report}");
+    assert_eq!(report["pairs"][0]["findings"][0]["evidence"], json!([evidence]));
+    // An image does.
+    assert_eq!(verdict("image.tar", &[]), "refuse");
+    assert_eq!(verdict("image.tar", &["--user", "0:0"]), "ok");
+    let output = bench.lockstep(&[
+        "check",
+        "--rootfs",
+        "root.tar",
+        "/opt/host",
+        "/opt/good.so",
+        "--user",
+        "nobody",
+    ]);
+    assert_eq!(output.status.code(), Some(2), "{}", seen(&output));
+    let said = "there is no user `nobody` in the root: /etc/passwd has no user `nobody`";
+    assert!(text(&output.stderr).contains(said), "{}", seen(&output));
 }
 
 /// What is not on this machine is named as a process in the root calls it.
@@ -784,12 +846,8 @@ fn files_in_an_archive_are_named_by_their_path_there() {
     let bench = Bench::with_files();
     let mut tree = bench.root();
     for (from, to) in [("host", "opt/sample/host"), ("good.so", "opt/sample/good.so")] {
-        tree = tree.directory("opt/sample");
-        tree.0.push(Part::File(
-            to.to_owned(),
-            std::fs::read(bench.path(from)).unwrap(),
-            0o755,
-        ));
+        let file = std::fs::read(bench.path(from)).unwrap();
+        tree = tree.directory("opt/sample").file_of_mode(to, file, 0o755);
     }
     bench.write("root.tar", tree.tar());
     let rootfs = ["--rootfs", "root.tar"];
@@ -1041,6 +1099,10 @@ fn a_root_says_which_loader_it_has_and_where_that_looks() {
     assert_eq!(
         image["variables"],
         json!([{ "name": "LD_LIBRARY_PATH", "value": "/a=b:/c" }])
+    );
+    assert_eq!(
+        (&image["user"], &image["directory"]),
+        (&json!("1234:50"), &json!("/srv"))
     );
     assert_eq!(image["loaders"], directory["loaders"]);
     // What is an archive, and not of one root, is an error that says so.

@@ -20,7 +20,8 @@ use crate::engine::{
     ByteStream, ContainerId, ContainerSpec, Engine, EngineError, ImageId, Labels, LogStream, Mount, Network,
     OutputStream, ResourceLimits,
 };
-use crate::source::{DeterministicTar, Owner};
+use crate::owner::Owner;
+use crate::source::DeterministicTar;
 use crate::stream;
 
 /// Where the volume is seen in the helper container.

@@ -2,15 +2,18 @@
 
 use std::collections::BTreeMap;
 
+use super::user::User;
 pub use crate::config::{BindingTime, ScopeFlag};
 
-/// The variables and the working directory of the host's process.
+/// The variables, the working directory and the user of the host's process.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Environment {
     /// The variables.
     pub variables: BTreeMap<String, String>,
     /// The working directory; an absolute path in the root.
     pub directory: String,
+    /// Who it runs as, if that is known.
+    pub user: Option<User>,
 }
 
 impl Default for Environment {
@@ -18,6 +21,7 @@ impl Default for Environment {
         Self {
             variables: BTreeMap::new(),
             directory: "/".to_owned(),
+            user: None,
         }
     }
 }

@@ -1,5 +1,6 @@
 //! What a loader meets when it loads an object, in the order in which it meets it. No judgement yet: rules make findings of it.
 
+use super::user::Obstacle;
 use super::verdict::Phase;
 use crate::facts::elf::SymbolKind;
 
@@ -93,6 +94,15 @@ pub(super) enum FaultKind {
         /// Why, for people.
         why: Rejection,
     },
+    /// The host, or its interpreter, may not be executed.
+    NotExecutable {
+        /// Which file.
+        file: String,
+        /// By whom; none if nobody may.
+        user: Option<String>,
+        /// The file or the directory that keeps it from that.
+        obstacle: Obstacle,
+    },
     /// The interpreter that is where the host names it is of another machine.
     OtherLoader {
         /// The host's machine.
@@ -103,7 +113,17 @@ pub(super) enum FaultKind {
     /// The file that was to be opened is not there, or no file.
     CannotOpen,
     /// The file that was to be opened may not be read.
-    Denied,
+    Denied {
+        /// By whom.
+        user: String,
+        /// The file or the directory that keeps it from that.
+        obstacle: Obstacle,
+    },
+    /// What is opened or executed may not be read or executed by everybody, and nobody said who the host runs as.
+    MayBeDenied {
+        /// The file or the directory that keeps others from that.
+        obstacle: Obstacle,
+    },
     /// The file is not what the loader loads.
     NotLoadable {
         /// Why, for people.
@@ -297,6 +317,19 @@ pub(super) enum FaultKind {
     },
 }
 
+impl FaultKind {
+    /// Whether it is known what the loader says: who opens a pipe waits, and a device may have bytes or not.
+    pub(super) fn has_fixed_words(&self) -> bool {
+        let is_special = matches!(
+            self,
+            Self::NotLoadable {
+                why: Rejection::Special
+            }
+        );
+        !is_special
+    }
+}
+
 /// Why a loader does not take a file.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Rejection {
@@ -304,6 +337,8 @@ pub(super) enum Rejection {
     TooShort,
     /// A directory.
     Directory,
+    /// A pipe, a device or a socket.
+    Special,
     /// No magic number.
     Magic([u8; 4]),
     /// The other class.
@@ -320,8 +355,6 @@ pub(super) enum Rejection {
     Kind,
     /// A library where a program is started.
     Library,
-    /// Nobody may execute it.
-    NotExecutable,
     /// A program.
     Program,
     /// `DF_1_NOOPEN`.

@@ -27,6 +27,7 @@ mod shadow;
 mod simulation;
 mod tls;
 mod truncation;
+mod user;
 mod verdict;
 
 pub use environment::{BindingTime, Environment, OpenMode, ScopeFlag};
@@ -38,4 +39,5 @@ pub use platform::Family;
 pub use rule::Rule;
 pub use rules::{RULES, rule};
 pub use simulation::Subject;
+pub use user::{User, UserError};
 pub use verdict::{Phase, Predicted, Verdict};

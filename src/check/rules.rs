@@ -152,11 +152,12 @@ fn of_fault_and(fault: &Fault, process: Option<&Process<'_>>, wants_near: bool) 
         FaultKind::InterpreterMissing { interpreter } => interpreter_missing::finding(fault, interpreter),
         FaultKind::CannotOpen => file_unreadable::finding(fault),
         FaultKind::OtherLoader { machine, loader } => wrong_machine::of_host(fault, machine, loader),
-        FaultKind::Denied => file_unreadable::denied(fault),
-        FaultKind::NotStartable { why } => match why {
-            Rejection::NotExecutable => file_unreadable::not_executable(fault),
-            why => elf_invalid::of_program(fault, why),
-        },
+        FaultKind::Denied { user, obstacle } => file_unreadable::denied(fault, user, obstacle),
+        FaultKind::MayBeDenied { obstacle } => file_unreadable::may_be_denied(fault, obstacle),
+        FaultKind::NotStartable { why } => elf_invalid::of_program(fault, why),
+        FaultKind::NotExecutable { file, user, obstacle } => {
+            file_unreadable::not_executable(fault, file, (user.as_deref(), obstacle))
+        }
         FaultKind::NotLoadable { why } => match why {
             Rejection::Class => wrong_machine::finding(fault, "of another class (32 or 64 bits)", &machine),
             Rejection::Data => wrong_machine::finding(fault, "of another order of bytes", &machine),

@@ -1,10 +1,11 @@
 //! What both loaders' searches share: what is wanted, and how paths are put together.
 
-use super::fault::{Fault, FaultKind, Rejection};
+use super::fault::{Fault, FaultKind, Rejection, Skipped};
 use super::platform::Family;
 use super::process::Process;
+use super::user::{Access, obstacle, obstacle_for_others};
 use crate::facts::elf::Unreadable;
-use crate::rootfs::Found;
+use crate::rootfs::{FileKind, Found};
 
 /// How much of `/etc/ld.so.preload` is read.
 const PRELOAD_LIMIT_BYTES: u64 = 1 << 20;
@@ -104,14 +105,38 @@ pub(super) fn preload_ignored(process: &Process<'_>, library: String) -> Fault {
 /// Why a file is not taken, for people: that it is no ELF file says more than what the loader came upon first.
 pub(super) fn why_rejected(process: &Process<'_>, found: &Found, why: Rejection) -> Rejection {
     match process.root.object(found) {
+        _ if found.kind == FileKind::Other => Rejection::Special,
         Some(Err(Unreadable::Magic { head })) => Rejection::Magic(head),
         _ => why,
     }
 }
 
-/// Whether nobody but root may read a file.
-pub(super) fn is_unreadable(found: &Found) -> bool {
-    found.mode & 0o444 == 0
+/// What keeps the process from reading a file.
+pub(super) fn denied(process: &Process<'_>, found: &Found) -> Option<FaultKind> {
+    let user = process.environment.user.as_ref()?;
+    let obstacle = obstacle(process.root, Some(user), Access::Read, found)?;
+    let user = user.to_string();
+    Some(FaultKind::Denied { user, obstacle })
+}
+
+/// A library that is passed over since the process may not read it.
+pub(super) fn denied_in_search(process: &Process<'_>, path: &str, found: &Found) -> Option<Skipped> {
+    let Some(FaultKind::Denied { user, obstacle }) = denied(process, found) else {
+        return None;
+    };
+    Some(Skipped {
+        path: path.to_owned(),
+        why: format!("{user} may not read it: {obstacle}"),
+    })
+}
+
+/// What may keep the process from reading an object, where nobody knows who it runs as.
+pub(super) fn may_be_denied(process: &Process<'_>, object: &str, found: &Found) -> Option<Fault> {
+    if process.environment.user.is_some() {
+        return None;
+    }
+    let obstacle = obstacle_for_others(process.root, Access::Read, found)?;
+    Some(Fault::aside(FaultKind::MayBeDenied { obstacle }, object))
 }
 
 /// A path as the process sees it: relative ones begin in its working directory.

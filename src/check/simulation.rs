@@ -9,11 +9,12 @@ use super::paths::SystemPaths;
 use super::platform::{Family, Platform};
 use super::process::{Checkpoint, Loaded, ObjectId, Process};
 use super::search::Wanted;
+use super::user::{Access, Obstacle, User, obstacle, obstacle_for_others};
 use super::verdict::Phase;
 use super::{glibc, machine, musl, truncation};
 use crate::facts::elf::{Dynamic, Elf, Name, ObjectKind, Unreadable};
 use crate::facts::libc;
-use crate::rootfs::{FileKind, RootFs};
+use crate::rootfs::{FileKind, Found, RootFs};
 
 /// A file that is checked.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
@@ -80,22 +81,26 @@ impl<'r> Simulation<'r> {
             start,
             linkage: Linkage::Dynamic,
         };
-        let HostFile {
-            id: file,
-            path,
-            mode,
-            elf,
-        } = match read_host(root, host) {
+        let HostFile { found, elf } = match read_host(root, host, environment.user.as_ref()) {
             Ok(read) => read,
             Err(fault) => {
                 start.push(*fault);
                 return failed(start);
             }
         };
-        if mode & SET_ID_BITS != 0 {
+        let is_changed = match &environment.user {
+            Some(user) => user.is_changed_by(&found),
+            None => found.mode & SET_ID_BITS != 0,
+        };
+        if is_changed {
             let what =
                 "who starts it: it changes its user or group, and then search paths count only in part".to_owned();
             start.push(Fault::aside(FaultKind::NotModelled { what }, &host.shown));
+        }
+        if environment.user.is_none()
+            && let Some(obstacle) = obstacle_for_others(root, Access::Execute, &found)
+        {
+            start.push(Fault::aside(FaultKind::MayBeDenied { obstacle }, &host.shown));
         }
         let linkage = linkage_of(&elf);
         let interpreter = match linkage {
@@ -114,7 +119,7 @@ impl<'r> Simulation<'r> {
             layout: elf.header.layout,
             interpreter: interpreter.clone(),
         };
-        let mut objects = vec![loaded(host.shown.clone(), path, file, elf, 0)];
+        let mut objects = vec![loaded(host.shown.clone(), found.path, found.id, elf, 0)];
         let mut own = None;
         let is_needed = linkage == Linkage::Dynamic;
         if !interpreter.is_empty() && is_root_known && (is_needed || root.look(&interpreter).is_ok()) {
@@ -124,6 +129,12 @@ impl<'r> Simulation<'r> {
                 start.push(interpreter_missing(host, &interpreter));
                 return failed(start);
             };
+            let user = environment.user.as_ref();
+            // What is loaded later is only read.
+            if is_needed && let Some(obstacle) = obstacle(root, user, Access::Execute, &found) {
+                start.push(not_executable(host, &interpreter, user, obstacle));
+                return failed(start);
+            }
             if object.header.machine != platform.machine {
                 start.push(Fault {
                     kind: FaultKind::OtherLoader {
@@ -301,13 +312,11 @@ const SET_ID_BITS: u32 = 0o6000;
 
 /// A host that the kernel would start.
 struct HostFile {
-    id: (u64, u64),
-    path: String,
-    mode: u32,
+    found: Found,
     elf: Arc<Elf>,
 }
 
-fn read_host(root: &dyn RootFs, host: &Subject) -> Result<HostFile, Box<Fault>> {
+fn read_host(root: &dyn RootFs, host: &Subject, user: Option<&User>) -> Result<HostFile, Box<Fault>> {
     let fault = |kind: FaultKind, words: &str| {
         Box::new(Fault {
             kind,
@@ -328,12 +337,19 @@ fn read_host(root: &dyn RootFs, host: &Subject) -> Result<HostFile, Box<Fault>> 
             "Permission denied",
         ));
     }
-    let is_executable = found.mode & 0o111 != 0;
+    if found.kind == FileKind::Other {
+        return Err(fault(
+            FaultKind::NotStartable {
+                why: Rejection::Special,
+            },
+            "Permission denied",
+        ));
+    }
+    let obstacle = obstacle(root, user, Access::Execute, &found);
     // The kernel looks at the mode first; what the file is says more.
-    let format = if is_executable {
-        "Exec format error"
-    } else {
-        "Permission denied"
+    let format = match obstacle {
+        None => "Exec format error",
+        Some(_) => "Permission denied",
     };
     let not = |why: Rejection| fault(FaultKind::NotStartable { why }, format);
     match root.object(&found) {
@@ -351,18 +367,29 @@ fn read_host(root: &dyn RootFs, host: &Subject) -> Result<HostFile, Box<Fault>> 
             fault.message = None;
             Err(fault)
         }
-        Some(Ok(_)) if !is_executable => Err(not(Rejection::NotExecutable)),
-        // The kernel says where a program is with all links resolved.
-        Some(Ok(elf)) => Ok(HostFile {
-            id: found.id,
-            path: found.path,
-            mode: found.mode,
-            elf,
-        }),
+        Some(Ok(elf)) => match obstacle {
+            Some(obstacle) => Err(Box::new(not_executable(host, &host.shown, user, obstacle))),
+            // The kernel says where a program is with all links resolved.
+            None => Ok(HostFile { found, elf }),
+        },
         Some(Err(Unreadable::Magic { head })) => Err(not(Rejection::Magic(head))),
         Some(Err(Unreadable::Class { .. })) => Err(not(Rejection::Class)),
         Some(Err(Unreadable::Data { .. })) => Err(not(Rejection::Data)),
         Some(Err(Unreadable::TooShort { .. })) | None => Err(not(Rejection::TooShort)),
+    }
+}
+
+fn not_executable(host: &Subject, file: &str, user: Option<&User>, obstacle: Obstacle) -> Fault {
+    Fault {
+        kind: FaultKind::NotExecutable {
+            file: file.to_owned(),
+            user: user.map(User::to_string),
+            obstacle,
+        },
+        object: host.shown.clone(),
+        phase: Phase::Exec,
+        message: Some("Permission denied".to_owned()),
+        stops: true,
     }
 }
 

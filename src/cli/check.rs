@@ -12,7 +12,7 @@ use super::check_project::{Home, contract_of_its_host};
 use super::schema::Format;
 use super::stop::Stop;
 use super::{World, runtime};
-use crate::check::{Environment, RULES, Request, Subject, Verdict, check as judge, rule};
+use crate::check::{Environment, RULES, Request, Subject, User, Verdict, check as judge, rule};
 use crate::config::{CheckContract, load_contract};
 use crate::engine::docker::Docker;
 use crate::exit::Exit;
@@ -59,9 +59,12 @@ pub(super) struct CheckArguments {
     /// A variable of the host's process; LD_LIBRARY_PATH and LD_PRELOAD count
     #[arg(long = "env", value_name = "NAME=VALUE", value_parser = variable)]
     pub(super) variables: Vec<(String, String)>,
-    /// The host's working directory, in the root
-    #[arg(long, value_name = "DIRECTORY", default_value = "/", value_parser = directory)]
-    pub(super) cwd: String,
+    /// The host's working directory, in the root [default: the image's, else /]
+    #[arg(long, value_name = "DIRECTORY", value_parser = directory)]
+    pub(super) cwd: Option<String>,
+    /// Who the host runs as, by names or numbers as for `docker run`; files must be readable for it [default: the image's; on this machine you]
+    #[arg(long, value_name = "USER[:GROUP]")]
+    pub(super) user: Option<String>,
     /// A code whose findings are no reason to fail; several with commas or one by one
     #[arg(long, value_name = "CODE", value_delimiter = ',', value_parser = code)]
     allow: Vec<String>,
@@ -134,11 +137,16 @@ pub(super) fn check(arguments: &CheckArguments, world: &World) -> Result<Exit, S
         let shown = if is_inside { subject.path.clone() } else { subject.shown };
         Subject { shown, ..subject }
     };
-    let mut variables: BTreeMap<String, String> = root.variables().iter().cloned().collect();
+    let mut variables: BTreeMap<String, String> = root.defaults().variables.iter().cloned().collect();
     variables.extend(arguments.variables.iter().cloned());
+    let is_here = arguments.rootfs.is_none() && home.is_none();
     let environment = Environment {
         variables,
-        directory: arguments.cwd.clone(),
+        directory: start_of(arguments, &*root),
+        user: match user_of(arguments, &*root)? {
+            None if is_here => Some(User::current()),
+            user => user,
+        },
     };
     let request = Request {
         root: &*root,
@@ -150,6 +158,34 @@ pub(super) fn check(arguments: &CheckArguments, world: &World) -> Result<Exit, S
     };
     let report = CheckReport::new(judge(&request), &allowed);
     show(&report, arguments, world)
+}
+
+/// Where the host starts: where it was said, else where the image says.
+pub(super) fn start_of(arguments: &CheckArguments, root: &dyn RootFs) -> String {
+    let told = arguments.cwd.as_ref().or(root.defaults().directory.as_ref());
+    told.map_or_else(|| "/".to_owned(), String::clone)
+}
+
+/// Who the host runs as: who was named, else who the image names; none if nobody is.
+pub(super) fn user_of(arguments: &CheckArguments, root: &dyn RootFs) -> Result<Option<User>, Failure> {
+    if let Some(told) = &arguments.user {
+        let user = User::resolve(told, root).map_err(|error| {
+            let message = format!("there is no user `{told}` in the root: {error}");
+            usage(message, "name one that is there, or give the numbers: --user 1000:1000")
+        })?;
+        return Ok(Some(user));
+    }
+    let Some(told) = &root.defaults().user else {
+        return Ok(None);
+    };
+    let user = User::resolve(told, root).map_err(|error| {
+        let message = format!("the image is to run as `{told}`, and no engine will start it: {error}");
+        usage(
+            message,
+            "add the user to the image, or say who the host runs as: --user",
+        )
+    })?;
+    Ok(Some(user))
 }
 
 /// Prints a report; what the program ends with.

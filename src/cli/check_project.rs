@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use super::check::{CheckArguments, contract_at, show, usage};
+use super::check::{CheckArguments, contract_at, show, start_of, usage, user_of};
 use super::stop::Stop;
 use super::{World, runtime};
 use crate::bundle::{BUNDLE_DIRECTORY, MANIFEST_FILE};
@@ -17,7 +17,8 @@ use crate::name::EnvironmentName;
 use crate::report::{CheckReport, Failure};
 use crate::rootfs::RootFs;
 use crate::run::{
-    CheckedFiles, CheckedProcess, RunError, cached_root, image_root, open_rootfs, predict_files, smoked_contract,
+    CheckedFiles, CheckedProcess, RunError, cached_root, image_root, open_rootfs, predict_files, smoke_user,
+    smoked_contract,
 };
 
 /// Every published bundle: its host with its plugins, in the runtime image.
@@ -40,10 +41,6 @@ pub(super) fn check(arguments: &CheckArguments, allowed: &BTreeSet<String>, worl
         Some(path) => contract_at(path, world)?,
         None => smoked_contract(&project.contract),
     };
-    let process = CheckedProcess {
-        variables: arguments.variables.iter().cloned().collect(),
-        directory: arguments.cwd.clone(),
-    };
     let lock = read_lock(&lock_path(&project.file)).map_err(RunError::from)?;
     let shown = |path: &Path| {
         let path = path.strip_prefix(&world.context.working_directory).unwrap_or(path);
@@ -55,6 +52,15 @@ pub(super) fn check(arguments: &CheckArguments, allowed: &BTreeSet<String>, worl
         let root = match &arguments.rootfs {
             Some(root) => named_root(root, world)?,
             None => runtime_root(lock.as_ref(), name, world)?,
+        };
+        let process = CheckedProcess {
+            variables: arguments.variables.iter().cloned().collect(),
+            directory: start_of(arguments, &*root),
+            user: match user_of(arguments, &*root)? {
+                // Bundles are loaded as in the smoke test.
+                None if arguments.rootfs.is_none() => Some(smoke_user()),
+                user => user,
+            },
         };
         let predicted = predict_files(&root, &files, contract.clone(), &process, &shown);
         pairs.extend(predicted.map_err(RunError::file("look at the artifacts"))?);

@@ -59,6 +59,10 @@ pub struct RootFacts {
     pub libraries: Vec<LibraryFacts>,
     /// The variables of the image that change what a loader or a runtime does.
     pub variables: Vec<Variable>,
+    /// Who an image's process runs as, as the image has it; empty means root.
+    pub user: Option<String>,
+    /// Where it starts.
+    pub directory: Option<String>,
 }
 
 /// A loader.
@@ -144,6 +148,8 @@ pub fn inspect_root(root: &dyn RootFs) -> RootFacts {
         },
         libraries: libraries(root, &directories),
         variables: variables(root),
+        user: root.defaults().user.clone(),
+        directory: root.defaults().directory.clone(),
         loaders: loaders.into_iter().map(LoaderFacts::from).collect(),
     }
 }
@@ -319,7 +325,8 @@ fn libraries(root: &dyn RootFs, directories: &[String]) -> Vec<LibraryFacts> {
 
 fn variables(root: &dyn RootFs) -> Vec<Variable> {
     let mut variables: Vec<Variable> = root
-        .variables()
+        .defaults()
+        .variables
         .iter()
         .filter(|(name, _)| VARIABLES.contains(&name.as_str()))
         .map(|(name, value)| Variable {

@@ -383,6 +383,14 @@ fn root(page: &mut Page, name: &str, facts: &RootFacts) {
     for variable in &facts.variables {
         page.row("variable", Some(format!("{}={}", variable.name, variable.value)));
     }
+    page.row(
+        "runs as",
+        facts.user.as_ref().map(|user| match user.as_str() {
+            "" => "root".to_owned(),
+            user => user.to_owned(),
+        }),
+    );
+    page.row("starts in", facts.directory.clone());
 }
 
 /// `GLIBCXX_3.4.30`; not `CXXABI_FLOAT128` and `CXXABI_TM_1`, which are in every release.

@@ -12,7 +12,7 @@ use serde::de::DeserializeOwned;
 
 use super::index::Index;
 use super::layer::{Layer, LayerReader};
-use super::{FileKind, IndexedRoot, RootFs, RootFsError};
+use super::{FileKind, IndexedRoot, ProcessDefaults, RootFs, RootFsError};
 use crate::image::{Entry, EntryKind, LayerError, clean_path, read_tar};
 
 /// The largest manifest, index or config.
@@ -325,10 +325,12 @@ struct Config {
     config: Option<Defaults>,
 }
 
-#[derive(Deserialize)]
+#[derive(Default, Deserialize)]
 #[serde(rename_all = "PascalCase")]
 struct Defaults {
     env: Option<Vec<String>>,
+    user: Option<String>,
+    working_dir: Option<String>,
 }
 
 fn read_image(what: &str, parts: &mut dyn Parts) -> Result<IndexedRoot, RootFsError> {
@@ -338,8 +340,7 @@ fn read_image(what: &str, parts: &mut dyn Parts) -> Result<IndexedRoot, RootFsEr
         oci_image(what, parts, "index.json", 0)?
     };
     let defaults = document::<Config>(what, parts, &config)?.config;
-    let variables = defaults.and_then(|defaults| defaults.env).unwrap_or_default();
-    let variables = variables.iter().filter_map(|line| line.split_once('='));
+    let defaults = process_defaults(defaults.unwrap_or_default());
     if layers.len() > LAYERS_LIMIT_COUNT {
         return Err(RootFsError::Malformed {
             what: what.to_owned(),
@@ -367,10 +368,19 @@ fn read_image(what: &str, parts: &mut dyn Parts) -> Result<IndexedRoot, RootFsEr
         };
         index.apply(&layer).map_err(failed)?;
     }
-    let variables = variables
-        .map(|(name, value)| (name.to_owned(), value.to_owned()))
-        .collect();
-    Ok(IndexedRoot::new(index, variables))
+    Ok(IndexedRoot::new(index, defaults))
+}
+
+fn process_defaults(config: Defaults) -> ProcessDefaults {
+    let variables = config.env.unwrap_or_default();
+    let variables = variables.iter().filter_map(|line| line.split_once('='));
+    ProcessDefaults {
+        variables: variables
+            .map(|(name, value)| (name.to_owned(), value.to_owned()))
+            .collect(),
+        user: Some(config.user.unwrap_or_default()),
+        directory: config.working_dir.filter(|directory| directory.starts_with('/')),
+    }
 }
 
 /// The config and the layers of the one image of a docker-archive.

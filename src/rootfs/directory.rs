@@ -15,6 +15,7 @@ use super::map::map_file;
 use super::objects::{Object, Objects};
 use super::walk::{Node, Nodes, There, Walker};
 use super::{FileKind, Found, LookError, RootFs};
+use crate::owner::Owner;
 
 /// How many paths are remembered, those with nothing at them included.
 const NODES_LIMIT_COUNT: usize = 1_000_000;
@@ -81,6 +82,10 @@ impl DirectoryRoot {
             kind,
             len: u64::try_from(stat.st_size).unwrap_or(0),
             mode: stat.st_mode & 0o7777,
+            owner: Owner {
+                uid: stat.st_uid,
+                gid: stat.st_gid,
+            },
         }))
     }
 

@@ -10,6 +10,7 @@ use super::layer::{Layer, LayerEntry, What};
 use super::walk::{Node, Nodes, PATH_LIMIT_BYTES, There, Walker};
 use super::{FileKind, LookError};
 use crate::image::LayerError;
+use crate::owner::Owner;
 
 /// How many paths there may be, with directories that no entry names.
 const PATHS_LIMIT_COUNT: usize = 4_000_000;
@@ -45,6 +46,7 @@ struct Placed {
 struct Inode {
     id: u64,
     mode: u32,
+    owner: Owner,
     body: Body,
 }
 
@@ -65,7 +67,7 @@ impl Default for Index {
             layer: 0,
             steps: 0,
         };
-        let root = index.inode(DIRECTORY_MODE, Body::Directory);
+        let root = index.inode((DIRECTORY_MODE, Owner::default()), Body::Directory);
         index.inodes.insert("".into(), Placed { inode: root, layer: 0 });
         index
     }
@@ -136,11 +138,12 @@ impl Index {
             // What is in it stays; the directory itself is of this layer now.
             Some(placed) if matches!((&body, &placed.inode.body), (Body::Directory, Body::Directory)) => {
                 placed.inode.mode = entry.mode & 0o7777;
+                placed.inode.owner = entry.owner;
                 placed.layer = layer;
                 Ok(())
             }
             _ => {
-                let inode = self.inode(entry.mode, body);
+                let inode = self.inode((entry.mode, entry.owner), body);
                 self.put(&directory, name, inode)
             }
         }
@@ -154,11 +157,12 @@ impl Index {
         (!matches!(inode.body, Body::Directory)).then(|| inode.clone())
     }
 
-    fn inode(&mut self, mode: u32, body: Body) -> Inode {
+    fn inode(&mut self, (mode, owner): (u32, Owner), body: Body) -> Inode {
         self.next_id += 1;
         Inode {
             id: self.next_id,
             mode: mode & 0o7777,
+            owner,
             body,
         }
     }
@@ -248,7 +252,7 @@ impl Index {
             here = match existing {
                 Some(existing) => existing,
                 None => {
-                    let inode = self.inode(DIRECTORY_MODE, Body::Directory);
+                    let inode = self.inode((DIRECTORY_MODE, Owner::default()), Body::Directory);
                     self.put(&here, name, inode)?;
                     path
                 }
@@ -306,6 +310,7 @@ impl Nodes for Index {
             kind,
             len,
             mode: inode.mode,
+            owner: inode.owner,
         }))
     }
 }

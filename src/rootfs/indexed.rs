@@ -5,7 +5,7 @@ use bytes::Bytes;
 use super::index::Index;
 use super::objects::{Object, Objects};
 use super::walk::Walker;
-use super::{FileKind, Found, LookError, RootFs};
+use super::{FileKind, Found, LookError, ProcessDefaults, RootFs};
 
 /// A root that was read from tars.
 #[derive(Debug, Default)]
@@ -13,16 +13,16 @@ pub struct IndexedRoot {
     index: Index,
     walker: Walker,
     objects: Objects,
-    variables: Vec<(String, String)>,
+    defaults: ProcessDefaults,
 }
 
 impl IndexedRoot {
-    pub(super) fn new(index: Index, variables: Vec<(String, String)>) -> Self {
+    pub(super) fn new(index: Index, defaults: ProcessDefaults) -> Self {
         Self {
             index,
             walker: Walker::default(),
             objects: Objects::default(),
-            variables,
+            defaults,
         }
     }
 }
@@ -50,7 +50,7 @@ impl RootFs for IndexedRoot {
         names.into_iter().map(|name| format!("{base}/{name}")).collect()
     }
 
-    fn variables(&self) -> &[(String, String)] {
-        &self.variables
+    fn defaults(&self) -> &ProcessDefaults {
+        &self.defaults
     }
 }

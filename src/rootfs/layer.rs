@@ -9,6 +9,7 @@ use super::walk::PATH_LIMIT_BYTES;
 use crate::image::{
     Entry, EntryKind, LayerError, OPAQUE_WHITEOUT, WHITEOUT_PREFIX, read_tar, read_tar_in_place, split_path,
 };
+use crate::owner::Owner;
 
 /// How much a compressed tar may unpack to.
 const UNPACKED_LIMIT_BYTES: u64 = 256 * 1024 * 1024 * 1024;
@@ -28,6 +29,7 @@ pub(super) struct Layer {
 pub(super) struct LayerEntry {
     pub(super) path: Box<str>,
     pub(super) mode: u32,
+    pub(super) owner: Owner,
     pub(super) what: What,
 }
 
@@ -165,10 +167,19 @@ impl LayerReader {
         layer.entries.push(LayerEntry {
             path,
             mode: entry.mode,
+            owner: Owner {
+                uid: number(entry.uid),
+                gid: number(entry.gid),
+            },
             what,
         });
         Ok(())
     }
+}
+
+/// A user's or group's number. The kernel has none above; who would be such a user is nobody that a process could be.
+fn number(wide: u64) -> u32 {
+    u32::try_from(wide).unwrap_or(u32::MAX)
 }
 
 /// A part of what was text already, cut at a slash or behind ASCII.

@@ -21,6 +21,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 
 use crate::facts::elf::{Elf, Unreadable};
+use crate::owner::Owner;
 
 pub use directory::DirectoryRoot;
 pub use error::RootFsError;
@@ -41,6 +42,19 @@ pub struct Found {
     pub len: u64,
     /// The permission bits.
     pub mode: u32,
+    /// Whose it is.
+    pub owner: Owner,
+}
+
+/// What a process has that is started from an image, unless it is told otherwise: `config` of OCI's image specification.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct ProcessDefaults {
+    /// `Env`.
+    pub variables: Vec<(String, String)>,
+    /// `User`, as it is written; empty means root.
+    pub user: Option<String>,
+    /// `WorkingDir`, an absolute path.
+    pub directory: Option<String>,
 }
 
 /// The kind of a file.
@@ -87,8 +101,8 @@ impl RootFs for Arc<dyn RootFs> {
         (**self).list(directory)
     }
 
-    fn variables(&self) -> &[(String, String)] {
-        (**self).variables()
+    fn defaults(&self) -> &ProcessDefaults {
+        (**self).defaults()
     }
 
     fn seen_at(&self, file: &Path) -> Option<String> {
@@ -113,9 +127,14 @@ pub trait RootFs: Send + Sync {
     /// The paths of the entries of a directory, sorted; empty if it is none.
     fn list(&self, directory: &str) -> Vec<String>;
 
-    /// The variables that a process started from the image would have (`ENV`); empty where the form knows none.
-    fn variables(&self) -> &[(String, String)] {
-        &[]
+    /// What a process has that is started from the image; nothing where the form knows of none.
+    fn defaults(&self) -> &ProcessDefaults {
+        const NONE: &ProcessDefaults = &ProcessDefaults {
+            variables: vec![],
+            user: None,
+            directory: None,
+        };
+        NONE
     }
 
     /// Where a file of this machine is seen in the root; none if it is not in it.

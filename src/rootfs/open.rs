@@ -11,7 +11,7 @@ use super::archive::{Form, StreamedParts, is_part_of_an_image, is_saved_image, r
 use super::index::Index;
 use super::layer::{Layer, LayerReader};
 use super::map::map_file;
-use super::{DirectoryRoot, IndexedRoot, RootFs, RootFsError};
+use super::{DirectoryRoot, IndexedRoot, ProcessDefaults, RootFs, RootFsError};
 use crate::image::{LayerError, read_tar};
 
 /// Opens a directory, a tar or a saved image. `what` is what messages call it.
@@ -101,7 +101,7 @@ pub fn open_layers(layers: &[PathBuf], what: &str) -> Result<IndexedRoot, RootFs
         let layer = reader.in_place(&map).map_err(no_tar)?;
         index.apply(&layer).map_err(no_tar)?;
     }
-    Ok(IndexedRoot::new(index, vec![]))
+    Ok(IndexedRoot::new(index, ProcessDefaults::default()))
 }
 
 /// An image as an engine streams it. It is read once, to its end, and nothing of it is put on a disk.
@@ -149,5 +149,5 @@ fn open_compressed(reader: impl Read, what: &str) -> Result<IndexedRoot, RootFsE
 fn indexed(layer: &Layer) -> Result<IndexedRoot, LayerError> {
     let mut index = Index::default();
     index.apply(layer)?;
-    Ok(IndexedRoot::new(index, Vec::new()))
+    Ok(IndexedRoot::new(index, ProcessDefaults::default()))
 }

@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 
-use super::{DirectoryRoot, Found, LookError, RootFs};
+use super::{DirectoryRoot, Found, LookError, ProcessDefaults, RootFs};
 use crate::facts::elf::{Elf, Unreadable};
 
 /// The directory in the root that stands for the directory of a file outside of it.
@@ -115,8 +115,11 @@ impl RootFs for OverlayRoot {
         self.base.as_ref().map_or_else(Vec::new, |base| base.list(directory))
     }
 
-    fn variables(&self) -> &[(String, String)] {
-        self.base.as_ref().map_or(&[], |base| base.variables())
+    fn defaults(&self) -> &ProcessDefaults {
+        match &self.base {
+            Some(base) => base.defaults(),
+            None => self.machine.defaults(),
+        }
     }
 }
 

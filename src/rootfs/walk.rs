@@ -4,6 +4,7 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use super::{FileKind, Found, LookError};
+use crate::owner::Owner;
 
 /// How many symbolic links a path may lead through.
 const LINKS_LIMIT_COUNT: u32 = 40;
@@ -30,6 +31,7 @@ pub(super) struct There {
     pub(super) kind: FileKind,
     pub(super) len: u64,
     pub(super) mode: u32,
+    pub(super) owner: Owner,
 }
 
 /// A form of a root file system.
@@ -75,6 +77,7 @@ impl Walker {
             kind: there.kind,
             len: there.len,
             mode: there.mode,
+            owner: there.owner,
         })
     }
 

@@ -7,15 +7,17 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use super::compile::Compiled;
+use super::container::OWNER;
 use super::images::{ResolvedEnvironment, ResolvedImage};
 use super::rootfs::stream_image;
 use super::{OpenRootError, Run, RunError};
-use crate::check::{Environment, PairReport, Request, Subject, Verdict, check};
+use crate::check::{Environment, PairReport, Request, Subject, User, Verdict, check};
 use crate::config::{BindingTime, CheckContract, Contract, Loader, Unit};
 use crate::digest::Digest;
 use crate::engine::{Engine, EngineError};
 use crate::event::{Event, Stage};
 use crate::image::ImageCache;
+use crate::language::ROOT;
 use crate::name::UnitName;
 use crate::plan::EnvironmentPlan;
 use crate::report::{CheckReport, render_check};
@@ -31,12 +33,35 @@ pub struct CheckedFiles {
 }
 
 /// What a host's process is started with, apart from its root.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct CheckedProcess {
     /// Variables, which come before those of the root.
     pub variables: BTreeMap<String, String>,
-    /// The working directory in the root; `/` if it is empty.
+    /// The working directory in the root.
     pub directory: String,
+    /// Who it runs as, if that is known.
+    pub user: Option<User>,
+}
+
+impl CheckedProcess {
+    /// What the smoke test is started with.
+    fn of_smoke() -> Self {
+        Self {
+            variables: BTreeMap::new(),
+            directory: ROOT.to_owned(),
+            user: Some(smoke_user()),
+        }
+    }
+}
+
+/// Who the smoke test runs as.
+#[must_use]
+pub fn smoke_user() -> User {
+    User {
+        id: OWNER.uid,
+        group: OWNER.gid,
+        others: vec![],
+    }
 }
 
 impl Run {
@@ -155,7 +180,7 @@ pub(super) fn predict(
     files: &CheckedFiles,
     contract: &Contract,
 ) -> Result<Vec<PairReport>, RunError> {
-    let process = CheckedProcess::default();
+    let process = CheckedProcess::of_smoke();
     predict_files(root, files, smoked_contract(contract), &process, &file_name)
         .map_err(RunError::file("look at the artifacts"))
 }
@@ -185,13 +210,11 @@ pub fn predict_files(
     };
     let plugins: Vec<Subject> = files.plugins.iter().filter_map(|paths| put(paths)).collect();
     let mut environment = Environment {
-        variables: root.variables().iter().cloned().collect(),
-        ..Environment::default()
+        variables: root.defaults().variables.iter().cloned().collect(),
+        directory: process.directory.clone(),
+        user: process.user.clone(),
     };
     environment.variables.extend(process.variables.clone());
-    if !process.directory.is_empty() {
-        environment.directory.clone_from(&process.directory);
-    }
     Ok(check(&Request {
         root: &root,
         host,

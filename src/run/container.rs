@@ -13,7 +13,7 @@ use crate::engine::{ByteStream, ContainerSpec, ImageId, Mount, Network, Resource
 use crate::event::{Event, Events};
 use crate::language::{HOME_ROOT, ROOT};
 use crate::name::EnvironmentName;
-use crate::source::Owner;
+use crate::owner::Owner;
 use crate::state::{PROJECT_LOCK_TIMEOUT, ProjectLock};
 use crate::stream;
 
@@ -108,8 +108,8 @@ impl Run {
             let mut header = tar::Header::new_gnu();
             header.set_entry_type(tar::EntryType::Directory);
             header.set_mode(0o755);
-            header.set_uid(OWNER.uid);
-            header.set_gid(OWNER.gid);
+            header.set_uid(OWNER.uid.into());
+            header.set_gid(OWNER.gid.into());
             header.set_size(0);
             header.set_mtime(self.project.source_date_epoch);
             archive
@@ -132,8 +132,8 @@ impl Run {
                 let mut file = std::fs::File::open(&path)?;
                 let mut header = tar::Header::new_gnu();
                 header.set_mode(if executable { 0o755 } else { 0o644 });
-                header.set_uid(OWNER.uid);
-                header.set_gid(OWNER.gid);
+                header.set_uid(OWNER.uid.into());
+                header.set_gid(OWNER.gid.into());
                 header.set_size(file.metadata()?.len());
                 header.set_mtime(mtime);
                 archive.append_data(&mut header, format!("{directory}/{name}"), &mut file)?;

@@ -137,8 +137,8 @@ fn repack(reader: &mut dyn Read, target: impl Write, keep: &[&str], mtime: u64) 
             tar::EntryType::Regular
         });
         header.set_mode(if kind.is_dir() || executable { 0o755 } else { 0o644 });
-        header.set_uid(OWNER.uid);
-        header.set_gid(OWNER.gid);
+        header.set_uid(OWNER.uid.into());
+        header.set_gid(OWNER.gid.into());
         header.set_size(size);
         header.set_mtime(mtime);
         kept.append_data(&mut header, &path, entry.take(size))?;

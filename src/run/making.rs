@@ -22,9 +22,10 @@ use crate::image::{
 };
 use crate::lock::{self, Package};
 use crate::network::NetworkSettings;
+use crate::owner::Owner;
 use crate::problem::Problem;
 use crate::report::Failure;
-use crate::source::{Owner, SourceError, SourceTree};
+use crate::source::{SourceError, SourceTree};
 use crate::stream;
 
 /// Where distributions keep the list of what is installed, and what reads it.

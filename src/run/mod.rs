@@ -40,7 +40,7 @@ use crate::network::NetworkSettings;
 use crate::state::ProjectLock;
 
 pub use build::{BuildReport, EnvironmentReport, UnitReport};
-pub use check::{CheckedFiles, CheckedProcess, cached_root, image_root, predict_files, smoked_contract};
+pub use check::{CheckedFiles, CheckedProcess, cached_root, image_root, predict_files, smoke_user, smoked_contract};
 pub use error::{RunError, StepEnd, StepFailure, from_engine};
 pub use images::LockReport;
 pub use lock_check::check_lock;

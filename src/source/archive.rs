@@ -8,19 +8,11 @@ use super::SourceError;
 use super::tree::{Entry, SourceTree, is_executable, open, read_link};
 use crate::digest::{Digest, Hasher};
 use crate::engine::ByteStream;
+use crate::owner::Owner;
 use crate::stream;
 
 /// The longest name and link target that a ustar header holds without tricks (POSIX pax, "ustar Header Block").
 const USTAR_NAME_LIMIT_BYTES: usize = 100;
-
-/// Who owns what is unpacked from an archive.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Owner {
-    /// User.
-    pub uid: u64,
-    /// Group.
-    pub gid: u64,
-}
 
 impl SourceTree {
     /// The tree as a tar whose entries start with `root/`: the same bytes for the same tree, owner and time. It is read
@@ -195,8 +187,8 @@ impl<W: Write> DeterministicTar<W> {
         }
         header.set_entry_type(kind);
         header.set_mode(mode);
-        header.set_uid(self.owner.uid);
-        header.set_gid(self.owner.gid);
+        header.set_uid(self.owner.uid.into());
+        header.set_gid(self.owner.gid.into());
         header.set_mtime(self.mtime_seconds);
         header.set_size(size_bytes);
         header.set_cksum();

@@ -10,7 +10,6 @@ mod tree;
 mod walk;
 
 pub(crate) use archive::DeterministicTar;
-pub use archive::Owner;
 pub use error::SourceError;
 pub use tree::{Entry, SourceTree};
 

@@ -10,6 +10,7 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::engine::EngineError;
+use crate::owner::Owner;
 
 const OWNER: Owner = Owner { uid: 1000, gid: 1000 };
 const MTIME_SECONDS: u64 = 1_735_689_600;

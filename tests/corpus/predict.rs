@@ -89,7 +89,7 @@ fn one(files: &dyn RootFs, hosts: &Hosts, question: &Question) -> PairReport {
     let pair = &question.pair;
     let environment = Environment {
         variables: hosts.environment(&pair.host).clone(),
-        directory: "/".to_owned(),
+        ..Environment::default()
     };
     let contract = |symbols: &[String]| CheckContract {
         loader: Some(Loader::Dlopen),

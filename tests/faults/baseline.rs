@@ -48,6 +48,7 @@ pub(crate) fn ldd_commands(cases: &[(&Case, PathBuf)], libc: Libc) -> Vec<Comman
                 name,
                 root,
                 cwd,
+                user: case.user(),
                 ldconfig,
                 variables,
                 arguments,

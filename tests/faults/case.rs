@@ -86,6 +86,8 @@ pub(crate) struct Case {
     pub(crate) env: BTreeMap<String, String>,
     /// Where it starts.
     pub(crate) cwd: Option<String>,
+    /// Who it runs as, a number that is the group's as well. By default, somebody without rights.
+    pub(crate) user: Option<u32>,
     /// The case whose answers are right; where this one's differ, something was silently wrong.
     pub(crate) twin: Option<String>,
     /// Why this is a danger although the answers that can be seen are right.
@@ -195,6 +197,10 @@ impl Case {
 
     pub(crate) fn scope(&self) -> &str {
         self.scope.as_deref().unwrap_or("local")
+    }
+
+    pub(crate) fn user(&self) -> u32 {
+        self.user.unwrap_or(1000)
     }
 
     pub(crate) fn cwd(&self) -> &str {

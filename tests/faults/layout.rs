@@ -3,7 +3,7 @@
 
 use std::collections::BTreeMap;
 use std::fs;
-use std::os::unix::fs::{PermissionsExt, symlink};
+use std::os::unix::fs::{MetadataExt, PermissionsExt, symlink};
 use std::path::{Path, PathBuf};
 
 use crate::case::{Case, Libc, Placed};
@@ -215,7 +215,9 @@ fn place(to: &Path, file: &Placed, artifacts: &Artifacts, bases: &[Base], case: 
 pub(crate) fn pack(trees: &[(String, PathBuf)], first: &Base) -> std::io::Result<Vec<u8>> {
     let mut archive = tar::Builder::new(Vec::new());
     archive.follow_symlinks(false);
-    append_directory(&mut archive, Path::new("roots"))?;
+    let mut header = tar::Header::new_gnu();
+    header.set_mode(0o755);
+    append_directory(&mut archive, Path::new("roots"), header)?;
     for (path, entry) in &first.entries {
         if let Entry::File = entry {
             archive.append_path_with_name(first.directory.join(path), shared(path))?;
@@ -231,12 +233,23 @@ fn shared(path: &Path) -> PathBuf {
     Path::new("shared").join(path)
 }
 
-fn append_directory<W: std::io::Write>(archive: &mut tar::Builder<W>, path: &Path) -> std::io::Result<()> {
-    let mut header = tar::Header::new_gnu();
+fn append_directory<W: std::io::Write>(
+    archive: &mut tar::Builder<W>,
+    path: &Path,
+    mut header: tar::Header,
+) -> std::io::Result<()> {
     header.set_entry_type(tar::EntryType::Directory);
-    header.set_mode(0o755);
     header.set_size(0);
     archive.append_data(&mut header, path, std::io::empty())
+}
+
+/// Mode and owner as they are here, which is what the prediction sees.
+fn header_of(metadata: &fs::Metadata) -> tar::Header {
+    let mut header = tar::Header::new_gnu();
+    header.set_mode(metadata.mode() & 0o7777);
+    header.set_uid(metadata.uid().into());
+    header.set_gid(metadata.gid().into());
+    header
 }
 
 fn append_tree<W: std::io::Write>(
@@ -246,12 +259,13 @@ fn append_tree<W: std::io::Write>(
     root: &Path,
     base: &Base,
 ) -> std::io::Result<()> {
-    append_directory(archive, to)?;
+    append_directory(archive, to, header_of(&fs::metadata(from)?))?;
     let mut entries: Vec<_> = fs::read_dir(from)?.collect::<Result<_, _>>()?;
     entries.sort_by_key(fs::DirEntry::file_name);
     for entry in entries {
         let (path, kind, to) = (entry.path(), entry.file_type()?, to.join(entry.file_name()));
-        let mut header = tar::Header::new_gnu();
+        let metadata = entry.metadata()?;
+        let mut header = header_of(&metadata);
         header.set_size(0);
         if kind.is_dir() {
             append_tree(archive, &path, &to, root, base)?;
@@ -260,15 +274,12 @@ fn append_tree<W: std::io::Write>(
             header.set_mode(0o777);
             archive.append_link(&mut header, &to, fs::read_link(&path)?)?;
         } else {
-            use std::os::unix::fs::MetadataExt;
-            let metadata = entry.metadata()?;
             let relative = path.strip_prefix(root).unwrap_or(&path);
             let is_shared = base
                 .directory
                 .join(relative)
                 .metadata()
                 .is_ok_and(|original| original.ino() == metadata.ino());
-            header.set_mode(metadata.mode() & 0o7777);
             if is_shared {
                 header.set_entry_type(tar::EntryType::Link);
                 archive.append_link(&mut header, &to, shared(relative))?;

@@ -63,6 +63,7 @@ pub(crate) struct Command {
     /// The tree's name.
     pub(crate) root: String,
     pub(crate) cwd: String,
+    pub(crate) user: u32,
     /// Whether `ldconfig` runs before it.
     pub(crate) ldconfig: bool,
     pub(crate) variables: Vec<String>,
@@ -159,6 +160,7 @@ fn command(case: &Case, libc: Libc) -> Command {
         name: case.name.clone(),
         root: case.name.clone(),
         cwd: case.cwd().to_owned(),
+        user: case.user(),
         ldconfig: case.ldconfig && libc == Libc::Glibc,
         variables: case.variables(libc),
         arguments,
@@ -169,7 +171,8 @@ impl Command {
     /// As `driver.c` reads it.
     fn plan(&self) -> String {
         let (ldconfig, root) = (u8::from(self.ldconfig), &self.root);
-        let mut text = format!("{}\n/lockstep/roots/{root}\n{}\n{ldconfig}\n", self.name, self.cwd);
+        let (name, cwd, user) = (&self.name, &self.cwd, self.user);
+        let mut text = format!("{name}\n/lockstep/roots/{root}\n{cwd}\n{user}\n{ldconfig}\n");
         for list in [&self.variables, &self.arguments] {
             writeln!(text, "{}", list.len()).unwrap();
             for word in list {

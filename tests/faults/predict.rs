@@ -59,6 +59,7 @@ pub(crate) fn predict(case: &Case, libc: Libc, root: &Path, scratch: &Path) -> R
         .arg(&contract_file)
         .args(["--format", "json"]);
     command.args(["--cwd", case.cwd()]);
+    command.args(["--user", &format!("{0}:{0}", case.user())]);
     for (name, value) in &case.env {
         command.arg("--env").arg(format!("{name}={}", Case::fill(value, libc)));
     }

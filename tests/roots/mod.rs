@@ -29,9 +29,13 @@ impl Tree {
         self
     }
 
-    pub(crate) fn file(mut self, path: &str, content: impl AsRef<[u8]>) -> Self {
+    pub(crate) fn file(self, path: &str, content: impl AsRef<[u8]>) -> Self {
+        self.file_of_mode(path, content, 0o644)
+    }
+
+    pub(crate) fn file_of_mode(mut self, path: &str, content: impl AsRef<[u8]>, mode: u32) -> Self {
         self.0
-            .push(Part::File(path.to_owned(), content.as_ref().to_vec(), 0o644));
+            .push(Part::File(path.to_owned(), content.as_ref().to_vec(), mode));
         self
     }
 
@@ -154,7 +158,7 @@ pub(crate) fn config(layers: &[Vec<u8>]) -> Vec<u8> {
     let config = json!({
         "architecture": "amd64",
         "os": "linux",
-        "config": { "Env": ["PATH=/bin", "LD_LIBRARY_PATH=/a=b:/c", "odd"] },
+        "config": { "Env": ["PATH=/bin", "LD_LIBRARY_PATH=/a=b:/c", "odd"], "User": "1234:50", "WorkingDir": "/srv" },
         "rootfs": { "type": "layers", "diff_ids": diff_ids },
     });
     serde_json::to_vec(&config).unwrap()

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use super::super::fault::{Fault, FaultKind, Rejection};
 use super::super::machine;
 use super::super::process::{Loaded, ObjectId, Process};
-use super::super::search::{Wanted, absolute, is_unreadable, why_rejected};
+use super::super::search::{Wanted, absolute, denied, may_be_denied, why_rejected};
 use super::super::shadow::shadowed;
 use super::super::truncation;
 use super::super::verdict::Phase;
@@ -185,12 +185,15 @@ pub(super) fn load(
         );
         let path = expanded.unwrap_or_default();
         let at = wanted.at.map_or_else(|| absolute(process, &path), str::to_owned);
-        match process.root.look(&at) {
-            Ok(found) if is_unreadable(&found) => {
-                let message = format!("{path}: cannot open shared object file: Permission denied");
-                fail(FaultKind::Denied, message);
-                return None;
-            }
+        let looked = process.root.look(&at);
+        if let Ok(found) = &looked
+            && let Some(kind) = denied(process, found)
+        {
+            let message = format!("{path}: cannot open shared object file: Permission denied");
+            fail(kind, message);
+            return None;
+        }
+        match looked {
             Ok(found) => match verify(process, &found) {
                 Ok(_) => (path, found),
                 Err(refusal) => {
@@ -264,6 +267,7 @@ pub(super) fn load(
         return None;
     }
     faults.append(&mut met);
+    faults.extend(may_be_denied(process, &path, &found));
     let id = process.objects.len();
     let mut names = vec![];
     remember(&mut names, wanted.key());
@@ -522,11 +526,12 @@ fn stop(
             format!("{host}: error while loading shared libraries: {message}")
         }
     };
+    let message = kind.has_fixed_words().then_some(message);
     Fault {
         kind,
         object,
         phase: phase_of(wanted),
-        message: Some(message),
+        message,
         stops: true,
     }
 }

@@ -2,7 +2,7 @@
 
 use super::super::fault::{Fault, FaultKind, Skipped};
 use super::super::process::{ObjectId, Process};
-use super::super::search::{Wanted, absolute, is_unreadable};
+use super::super::search::{Wanted, absolute, denied_in_search};
 use super::map::{self, Refusal};
 use crate::facts::elf::{Dynamic, Machine};
 use crate::rootfs::{FileKind, Found};
@@ -258,7 +258,8 @@ impl Trail<'_, '_> {
 
     fn try_path(&mut self, path: &str) -> Option<Search> {
         let found = self.process.root.look(&absolute(self.process, path)).ok()?;
-        if is_unreadable(&found) {
+        if let Some(skipped) = denied_in_search(self.process, path, &found) {
+            self.skipped.push(skipped);
             return None;
         }
         if found.kind == FileKind::Directory {

@@ -4,10 +4,10 @@
 use std::cell::OnceCell;
 use std::sync::Arc;
 
-use super::super::fault::{Fault, FaultKind, Rejection};
+use super::super::fault::{Fault, FaultKind, Rejection, Skipped};
 use super::super::machine;
 use super::super::process::{Loaded, ObjectId, Process};
-use super::super::search::{Wanted, absolute, is_unreadable, why_rejected};
+use super::super::search::{Wanted, absolute, denied, denied_in_search, may_be_denied, why_rejected};
 use super::super::shadow::shadowed;
 use super::super::truncation;
 use super::super::verdict::Phase;
@@ -43,39 +43,43 @@ pub(super) fn load(
     }
     let (path, at, found) = if wanted.is_path() {
         let at = wanted.at.map_or_else(|| absolute(process, name), str::to_owned);
-        match process.root.look(&at) {
-            Ok(found) if is_unreadable(&found) => {
-                faults.extend(not_found(process, wanted, parent, "Permission denied", vec![]));
-                return None;
-            }
+        let looked = process.root.look(&at);
+        if let Ok(found) = &looked
+            && let Some(kind) = denied(process, found)
+        {
+            let fault = fault_of(process, wanted, parent, kind, "Permission denied");
+            faults.extend((!wanted.is_optional).then_some(fault));
+            return None;
+        }
+        match looked {
             Ok(found) => (name.to_owned(), at, found),
             Err(error) => {
-                faults.extend(not_found(process, wanted, parent, errno(error), vec![]));
+                faults.extend(not_found(process, wanted, parent, errno(error), Missed::default()));
                 return None;
             }
         }
     } else {
         if let Some(id) = process.known_as(name) {
             if wanted.plugin.is_some()
-                && let Some((path, found)) = search(process, name, parent, &mut vec![])
+                && let Some((path, found)) = search(process, name, parent, &mut Missed::default())
             {
                 faults.extend(shadowed(process, wanted, parent, id, (&path, &found)));
             }
             return Some(id);
         }
         if name.len() > NAME_LIMIT_BYTES {
-            faults.extend(not_found(process, wanted, parent, "File name too long", vec![]));
-            return None;
-        }
-        let mut searched = vec![];
-        let Some((path, found)) = search(process, name, parent, &mut searched) else {
             faults.extend(not_found(
                 process,
                 wanted,
                 parent,
-                "No such file or directory",
-                searched,
+                "File name too long",
+                Missed::default(),
             ));
+            return None;
+        }
+        let mut missed = Missed::default();
+        let Some((path, found)) = search(process, name, parent, &mut missed) else {
+            faults.extend(not_found(process, wanted, parent, "No such file or directory", missed));
             return None;
         };
         let at = absolute(process, &path);
@@ -110,6 +114,7 @@ pub(super) fn load(
         return None;
     }
     note(process, &elf, &path, wanted, faults);
+    faults.extend(may_be_denied(process, &path, &found));
     let id = process.objects.len();
     let short = path.rsplit('/').next().unwrap_or(&path).to_owned();
     Some(process.add(Loaded {
@@ -162,14 +167,16 @@ fn own(process: &mut Process<'_>) -> Option<ObjectId> {
     process.interpreter
 }
 
+/// Where a library was looked for in vain.
+#[derive(Default)]
+struct Missed {
+    searched: Vec<String>,
+    skipped: Vec<Skipped>,
+}
+
 /// The library path of the environment, then what the chain of needing objects says, then the loader's own directories.
-fn search(
-    process: &Process<'_>,
-    name: &str,
-    parent: Option<ObjectId>,
-    searched: &mut Vec<String>,
-) -> Option<(String, Found)> {
-    let mut open = |path: &str| open_in(process, path, name, searched);
+fn search(process: &Process<'_>, name: &str, parent: Option<ObjectId>, missed: &mut Missed) -> Option<(String, Found)> {
+    let mut open = |path: &str| open_in(process, path, name, missed);
     if let Some(path) = process.environment.variable("LD_LIBRARY_PATH")
         && let Some(found) = open(path)
     {
@@ -189,15 +196,19 @@ fn search(
 }
 
 /// The first file of a name in the directories of a path; colons and line ends separate, and empty elements mean nothing.
-fn open_in(process: &Process<'_>, path: &str, name: &str, searched: &mut Vec<String>) -> Option<(String, Found)> {
+fn open_in(process: &Process<'_>, path: &str, name: &str, missed: &mut Missed) -> Option<(String, Found)> {
     path.split([':', '\n'])
         .filter(|directory| !directory.is_empty())
         .find_map(|directory| {
             let candidate = format!("{directory}/{name}");
             let found = process.root.look(&absolute(process, &candidate)).ok();
-            let found = found.filter(|found| !is_unreadable(found));
+            let skipped = found
+                .as_ref()
+                .and_then(|found| denied_in_search(process, &candidate, found));
+            let found = found.filter(|_| skipped.is_none());
             if found.is_none() {
-                searched.push(directory.to_owned());
+                missed.searched.push(directory.to_owned());
+                missed.skipped.extend(skipped);
             }
             found.map(|found| (candidate, found))
         })
@@ -376,20 +387,18 @@ fn not_found(
     wanted: &Wanted<'_>,
     parent: Option<ObjectId>,
     errno: &str,
-    searched: Vec<String>,
+    missed: Missed,
 ) -> Option<Fault> {
     if wanted.is_optional {
         return None;
     }
-    let kind = if wanted.is_opened && errno == "Permission denied" {
-        FaultKind::Denied
-    } else if wanted.is_opened {
+    let kind = if wanted.is_opened {
         FaultKind::CannotOpen
     } else {
         FaultKind::LibraryMissing {
             library: wanted.name.to_owned(),
-            searched,
-            skipped: vec![],
+            searched: missed.searched,
+            skipped: missed.skipped,
         }
     };
     Some(fault_of(process, wanted, parent, kind, errno))
@@ -416,6 +425,7 @@ fn fault_of(
         ),
         None => format!("Error loading shared library {}: {errno}", wanted.name),
     };
+    let message = kind.has_fixed_words().then_some(message);
     Fault {
         kind,
         object: needed_by.unwrap_or_else(|| wanted.name.to_owned()),
@@ -424,7 +434,7 @@ fn fault_of(
         } else {
             Phase::Exec
         },
-        message: Some(message),
+        message,
         stops: true,
     }
 }

@@ -52,6 +52,10 @@ fn describe(why: &Rejection) -> (String, &'static str) {
             "the file is empty or was cut off: build it or copy it again",
         ),
         Rejection::Directory => ("it is a directory".to_owned(), "name the file in it"),
+        Rejection::Special => (
+            "it is a pipe, a device or a socket".to_owned(),
+            "name a file: whoever opens a pipe waits until somebody writes to it",
+        ),
         Rejection::Magic(head) => magic(*head),
         Rejection::Version => (
             "its ELF version is unknown".to_owned(),
@@ -90,8 +94,7 @@ fn describe(why: &Rejection) -> (String, &'static str) {
         | Rejection::Machine(_)
         | Rejection::Program
         | Rejection::NoOpen
-        | Rejection::Library
-        | Rejection::NotExecutable => (
+        | Rejection::Library => (
             "the loader does not take it".to_owned(),
             "build it for the host's machine",
         ),

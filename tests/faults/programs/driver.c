@@ -1,10 +1,10 @@
-/* Runs every case of a plan in its own root directory, as a user without rights, and writes down how each ended.
+/* Runs every case of a plan in its own root directory, as the user that it names, and writes down how each ended.
  *
  *     driver PLAN RESULTS [LDCONFIG CACHES]
  *
- * The plan has one word a line:  case NAME, ROOT, CWD, whether ldconfig runs first, number of variables, the variables,
- * number of arguments, the arguments. The results have a line `NAME STATUS SIGNAL TIMED_OUT ERRNO OUT_BYTES ERR_BYTES`
- * and then the bytes of both streams, for each case. */
+ * The plan has one word a line:  case NAME, ROOT, CWD, USER, whether ldconfig runs first, number of variables, the
+ * variables, number of arguments, the arguments. The results have a line
+ * `NAME STATUS SIGNAL TIMED_OUT ERRNO OUT_BYTES ERR_BYTES` and then the bytes of both streams, for each case. */
 #define _GNU_SOURCE
 #include <errno.h>
 #include <fcntl.h>
@@ -19,7 +19,7 @@
 #include <time.h>
 #include <unistd.h>
 
-enum { WORD_LIMIT_BYTES = 8192, WORDS_LIMIT = 64, OUTPUT_LIMIT_BYTES = 65536, CASE_TIMEOUT_MS = 10000, USER = 1000 };
+enum { WORD_LIMIT_BYTES = 8192, WORDS_LIMIT = 64, OUTPUT_LIMIT_BYTES = 65536, CASE_TIMEOUT_MS = 10000 };
 
 static void fail(const char *what) {
     perror(what);
@@ -128,7 +128,7 @@ int main(int count, char **arguments) {
     FILE *plan = fopen(arguments[1], "r"), *results = fopen(arguments[2], "w");
     if (!plan || !results) fail("plan or results");
     for (char *name; (name = word(plan));) {
-        char *root = word(plan), *cwd = word(plan), *cache = word(plan);
+        char *root = word(plan), *cwd = word(plan), *user = word(plan), *cache = word(plan);
         char **variables = words(plan), **command = words(plan);
         if (cache && *cache == '1') {
             if (count < 5) return 2;
@@ -143,7 +143,8 @@ int main(int count, char **arguments) {
             snprintf(saved, sizeof saved, "%s/%s", arguments[4], name);
             copy(path, saved);
         }
-        run(root, cwd, variables, command, USER, &outcome);
+        if (!user) fail("plan");
+        run(root, cwd, variables, command, atoi(user), &outcome);
         fprintf(results, "%s %d %d %d %d %d %d\n", name, outcome.status, outcome.signal, outcome.timed_out, outcome.error, outcome.out_bytes, outcome.err_bytes);
         fwrite(outcome.out, 1, outcome.out_bytes, results);
         fwrite(outcome.err, 1, outcome.err_bytes, results);
