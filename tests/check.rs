@@ -336,12 +336,13 @@ fn what_is_allowed_is_no_reason_to_fail() {
     );
     // It is allowed, and happens all the same.
     assert_eq!(pair["predicted"]["phase"], "load");
+    assert_eq!(pair["allowed_findings"][0]["subject"], "libhelper.so");
     // What follows from something that is allowed is allowed with it.
     let allow = ["--allow", "library-missing", "host", "helped.so"];
     assert_eq!(bench.check(&allow).0, 0);
     let said = text(&bench.lockstep(&[&["check"][..], &allow].concat()).stdout);
     assert!(
-        said.starts_with("allowed[library-missing, symbol-not-found]: `helped.so`"),
+        said.starts_with("allowed[library-missing]: `helped.so` needs libhelper.so"),
         "{said}"
     );
     assert!(
@@ -620,23 +621,22 @@ fn what_is_wrong_with_the_host_is_said_once_and_of_the_host() {
     bench.write("start", "#!/bin/sh\nexec ./host \"$@\"\n");
     std::fs::set_permissions(bench.path("start"), PermissionsExt::from_mode(0o755)).unwrap();
     bench.library("libhost.so", GOOD, &[]);
-    for (host, title, hint) in [
-        ("start", "it is a script", "not the script that starts it"),
-        (
-            "libhost.so",
-            "it is a library",
-            "name the program that opens the plugins first",
-        ),
-    ] {
-        let output = bench.lockstep(&["check", host, "good.so", "helped.so"]);
-        let said = text(&output.stdout);
-        assert_eq!(output.status.code(), Some(1), "{said}");
-        let head = format!("`{host}` is no program that can be started: {title}\n  --> {host}\n");
-        assert_eq!(said.matches(&head).count(), 1, "{said}");
-        assert!(said.contains(hint) && said.ends_with("2 plugins: 2 refuse\n"), "{said}");
-        let (_, report) = bench.check(&[host, "good.so"]);
-        assert_eq!(report["pairs"][0]["predicted"]["phase"], "exec", "{report}");
-    }
+    let output = bench.lockstep(&["check", "start", "good.so"]);
+    assert_eq!(output.status.code(), Some(2), "{}", seen(&output));
+    assert!(
+        text(&output.stderr).contains("`start` is a script"),
+        "{}",
+        seen(&output)
+    );
+    let output = bench.lockstep(&["check", "libhost.so", "good.so", "helped.so"]);
+    let said = text(&output.stdout);
+    assert_eq!(output.status.code(), Some(1), "{said}");
+    let head = "`libhost.so` is no program that can be started: it is a library\n  --> libhost.so\n";
+    assert_eq!(said.matches(head).count(), 1, "{said}");
+    assert!(said.contains("name the program that opens the plugins first"), "{said}");
+    assert!(said.ends_with("2 plugins: 2 refuse\n"), "{said}");
+    let (_, report) = bench.check(&["libhost.so", "good.so"]);
+    assert_eq!(report["pairs"][0]["predicted"]["phase"], "exec", "{report}");
     // In a root its mode says who may start it.
     bench.root().write(&bench.path("root"));
     for name in ["host", "good.so"] {
@@ -773,6 +773,105 @@ fn the_tunable_for_thread_local_storage_counts() {
             text(&output.stdout)
         );
     }
+}
+
+/// With a root, a path from the top is one in the root if it is there, whatever this machine has at it.
+#[test]
+fn a_path_from_the_top_means_the_roots_file() {
+    let bench = Bench::with_files();
+    let here = bench.path("good.so").to_string_lossy().into_owned();
+    // At the same path in the root is another file.
+    let tree = put(bench.root(), here.trim_start_matches('/'), "no library at all\n");
+    bench.write("root.tar", tree.tar());
+    bench.write("empty.tar", bench.root().tar());
+    let check = |root: &str, plugin: &str| bench.verdicts(&["--rootfs", root, "host", plugin]);
+    assert_eq!(check("root.tar", &here), (1, vec!["refuse elf-invalid".to_owned()]));
+    assert_eq!(check("root.tar", "good.so"), (0, vec!["ok".to_owned()]));
+    assert_eq!(check("empty.tar", &here), (0, vec!["ok".to_owned()]));
+}
+
+/// On this machine a host is started as one would start it here.
+#[test]
+fn without_a_root_the_working_directory_and_the_variables_are_the_users() {
+    let bench = Bench::with_files();
+    let check = |variable: Option<&str>| {
+        let mut command = assert_cmd::Command::cargo_bin("lockstep").unwrap();
+        command
+            .current_dir(bench.path("apart"))
+            .env_remove("LD_LIBRARY_PATH")
+            .args(["check", "../host", "../helped.so"]);
+        if let Some(variable) = variable {
+            command.env("LD_LIBRARY_PATH", variable);
+        }
+        command.output().unwrap().status.code()
+    };
+    assert_eq!(check(None), Some(1));
+    assert_eq!(check(Some(".")), Some(0));
+    assert_eq!(check(Some("/nowhere")), Some(1));
+}
+
+/// A library that a filter names and that only a plugin's path leads to is gone again with that plugin.
+#[test]
+fn what_a_failed_plugin_brought_is_forgotten() {
+    let bench = Bench::with_files();
+    bench.library("apart/libaux.so", "int from_aux(void) { return 1; }\n", &[]);
+    bench.library(
+        "libfilter.so",
+        "int from_filter(void) { return 2; }\n",
+        &["-Wl,-f,libaux.so"],
+    );
+    let filtered = ["-L.", "-l:libfilter.so", "-Wl,-rpath,$ORIGIN", "-Wl,--no-as-needed"];
+    bench.compile(
+        "host-of-filter",
+        "#include <dlfcn.h>\nint main(int c, char **v) { return !dlopen(v[1], RTLD_NOW); }\n",
+        &[&filtered[..], &["-ldl"]].concat(),
+    );
+    let broken = "int missing(void);\nint run(void) { return missing(); }\n";
+    bench.library(
+        "first.so",
+        broken,
+        &[
+            "-Wl,-z,now",
+            "-Wl,--disable-new-dtags,-rpath,$ORIGIN/apart",
+            "-L.",
+            "-l:libfilter.so",
+            "-Lapart",
+            "-l:libaux.so",
+            "-Wl,--no-as-needed",
+        ],
+    );
+    bench.library("second.so", GOOD, &filtered);
+    let (exit, verdicts) = bench.verdicts(&["host-of-filter", "first.so", "second.so"]);
+    assert_eq!(exit, 1);
+    assert!(verdicts[0].starts_with("refuse"), "{verdicts:?}");
+    assert_eq!(verdicts[1], "ok", "{verdicts:?}");
+}
+
+/// What follows from a cause is told once, however many causes there are.
+#[test]
+fn what_follows_from_several_causes_is_told_once() {
+    let bench = Bench::with_files();
+    bench.library("apart/libgone.so", HELPER, &[]);
+    bench.library(
+        "libone.so",
+        "int one(void) { return 1; }\n",
+        &["-Wl,--no-as-needed", "-Lapart", "-l:libgone.so"],
+    );
+    let needs = [
+        "-Wl,--no-as-needed",
+        "-L.",
+        "-l:libone.so",
+        "-Lapart",
+        "-l:libgone.so",
+        "-Wl,-rpath,$ORIGIN",
+    ];
+    bench.library("both.so", NEEDS_HELPER, &needs);
+    let (_, verdicts) = bench.verdicts(&["host", "both.so"]);
+    assert_eq!(
+        verdicts,
+        ["refuse library-missing symbol-not-found library-missing"],
+        "{verdicts:?}"
+    );
 }
 
 #[test]
@@ -1211,9 +1310,11 @@ fn without_files_the_bundles_of_the_project_are_checked() {
     assert_eq!(
         seen(&output),
         "exit 0\n--- stdout\n\
-         allowed[contract-symbol]: `../dist/here/good.so`\n  \
+         allowed[contract-symbol]: `../dist/here/good.so` does not export `part`, which the contract names\n  \
+         --> ../dist/here/good.so\n  \
          = looking up the symbol will say: ../dist/here/good.so: undefined symbol: part\n\n\
-         allowed[contract-symbol]: `../dist/here/helped.so`\n  \
+         allowed[contract-symbol]: `../dist/here/helped.so` does not export `part`, which the contract names\n  \
+         --> ../dist/here/helped.so\n  \
          = looking up the symbol will say: ../dist/here/helped.so: undefined symbol: part\n\n\
          2 plugins: 2 allowed\n--- stderr\n"
     );

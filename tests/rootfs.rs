@@ -326,6 +326,8 @@ fn a_file_in_the_directory_is_seen_at_its_path_there() {
         ("root/./etc/hosts", Some("/etc/hosts")),
         ("also/lib/up.so", Some("/lib/up.so")),
         ("root/usr/../x", Some("/usr/../x")),
+        ("root/../other/x", None),
+        ("root/../root/lib/x", Some("/usr/lib/x")),
         ("root/dot/x", Some("/dot/x")),
         ("other/x", None),
         ("root", None),

@@ -1,11 +1,11 @@
 //! What binds in silence, whatever the loader: definitions of another plugin, and definitions of another kind.
 
-use super::fault::{Excuse, Fault, FaultKind};
+use super::fault::{Excuse, Fault, FaultKind, Interposer};
 use super::likeness::{Likeness, likeness, share_code};
 use super::process::{Loaded, ObjectId, Process};
 use super::search::absolute;
 use super::verdict::Phase;
-use crate::facts::elf::{Binding, Elf, Name, Symbol, SymbolKind};
+use crate::facts::elf::{Binding, Elf, Name, Relocation, RelocationClass, Symbol, SymbolKind};
 use crate::facts::go::is_own_symbol;
 
 /// Libraries whose functions programs replace on purpose.
@@ -56,6 +56,12 @@ pub(super) fn note(
         .filter(|_| !is_meant())
         .or_else(|| library_passed_over(process, from, index, (provider, &definition)))
     {
+        let by = match definition.binding {
+            Binding::Unique => Interposer::Unique,
+            _ if provider == 0 => Interposer::Host,
+            _ if owner.is_startup() => Interposer::HostLibrary,
+            _ => Interposer::Plugin,
+        };
         let excuse = match own.is_copy {
             true => Some(Excuse::Copy),
             false => are_shipped_together(process, from, provider).then_some(Excuse::Packaged),
@@ -66,6 +72,7 @@ pub(super) fn note(
                 kind: definition.kind,
                 provider: owner.name.clone(),
                 own: own.name,
+                by,
                 excuse,
             },
             object: object.name.clone(),
@@ -120,10 +127,11 @@ impl Own {
     }
 }
 
-/// Whether the distribution's packages brought everybody who takes part: the object that asks, the one that it gets, and the plugin or
-/// program for which it was loaded.
+/// Whether the distribution's packages brought everybody who takes part: the object that asks, the one that it gets, and the plugins or
+/// the program for which they were loaded.
 fn are_shipped_together(process: &Process<'_>, from: ObjectId, provider: ObjectId) -> bool {
-    [from, provider, process.object(from).root].into_iter().all(|id| {
+    let roots = [process.object(from).root, process.object(provider).root];
+    [from, provider].into_iter().chain(roots).all(|id| {
         let path = absolute(process, &process.object(id).path);
         process.packaged.has(process.root, &path)
     })
@@ -149,9 +157,9 @@ fn own_definition(
         return taken_within(process, from, (provider, found), symbol);
     }
     let root = process.object(object.root);
-    // A library that both plugins need is the same library.
+    // A library that both plugins need is the same library; only what it was linked behind comes before it.
     if root.scope.contains(&provider) {
-        return None;
+        return linked_before(process, from, (provider, found), symbol);
     }
     let name = Name::new(symbol.name);
     let candidates = std::iter::once(from).chain(root.scope.iter().copied());
@@ -161,10 +169,9 @@ fn own_definition(
         let is_passed_over = !candidate.is_startup() || (provider == 0 && !is_libc(candidate));
         *id != provider && Some(*id) != process.interpreter && is_passed_over
     };
-    let (own, definition) = candidates.filter(is_candidate).find_map(|id| {
-        let mut definitions = process.object(id).elf.find(&name);
-        definitions.find_map(|(_, symbol)| symbol.is_defined().then_some((id, symbol)))
-    })?;
+    let (own, definition) = candidates
+        .filter(is_candidate)
+        .find_map(|id| Some((id, offered(&process.object(id).elf, &name)?)))?;
     let own = process.object(own);
     // Go's runtime brings the same C code into the host and into every plugin.
     let is_go = |elf: &Elf| {
@@ -184,14 +191,40 @@ fn own_definition(
             is_copy: false,
         })
     };
+    let (owner, found) = &original(process, (provider, found));
     match definition.binding {
         // What a compiler may put into every object (inline functions, templates) is weak, and there is to be one of it.
         Binding::Weak => None,
-        Binding::Unique if likeness((&own.elf, &definition), (&owner.elf, found)) == Likeness::Same => None,
+        Binding::Unique if likeness((&own.elf, &definition), (&owner.elf, found)) != Likeness::Other => None,
         Binding::Global if owner.is_startup() => Own::new(own, &definition, owner, found),
         // Even of the same code, each plugin is to have its own: it has variables.
         _ => accident(),
     }
+}
+
+/// A definition, or of data that the host has a copy of the one that it was copied from.
+fn original<'p>(process: &'p Process<'_>, (provider, found): (ObjectId, &Symbol<'p>)) -> (&'p Loaded, Symbol<'p>) {
+    let owner = process.object(provider);
+    let is_copied = |relocation: Relocation| {
+        let symbol = owner.elf.symbol(relocation.symbol);
+        relocation.class == RelocationClass::Copy && symbol.is_some_and(|symbol| symbol.name == found.name)
+    };
+    if provider == 0 && found.kind == SymbolKind::Object && owner.elf.relocations().any(is_copied) {
+        let name = Name::new(found.name);
+        let libraries = process.object(0).scope.iter().map(|id| process.object(*id)).skip(1);
+        let mut definitions = libraries.filter_map(|library| Some((library, offered(&library.elf, &name)?)));
+        if let Some(original) = definitions.next() {
+            return original;
+        }
+    }
+    (owner, *found)
+}
+
+/// What an object defines under a name for those who ask for no version: not what it keeps for those who were linked long ago.
+fn offered<'e>(elf: &'e Elf, name: &Name<'_>) -> Option<Symbol<'e>> {
+    let is_hidden = |index: u32| elf.version_of(index).is_some_and(|version| version.is_hidden());
+    elf.find(name)
+        .find_map(|(index, symbol)| (symbol.is_defined() && !is_hidden(index)).then_some(symbol))
 }
 
 /// `operator new` and `operator delete`, which C++ lets programs replace ([replacement.functions]).
@@ -248,33 +281,41 @@ fn taken_within(
     (provider, found): (ObjectId, &Symbol<'_>),
     symbol: &Symbol<'_>,
 ) -> Option<Own> {
-    let (object, owner) = (process.object(from), process.object(provider));
+    let object = process.object(from);
     // What an object asks for itself comes in the order in which it was linked.
-    if object.is_startup()
-        || object.root == from
-        || found.kind != SymbolKind::Function
-        || found.binding != Binding::Global
-    {
+    if object.is_startup() || object.root == from {
         return None;
     }
+    linked_before(process, from, (provider, found), symbol)
+}
+
+/// The definition that the linker found first, in the object itself or in what it needs, if the loader finds another one.
+fn linked_before(
+    process: &Process<'_>,
+    from: ObjectId,
+    (provider, found): (ObjectId, &Symbol<'_>),
+    symbol: &Symbol<'_>,
+) -> Option<Own> {
+    let object = process.object(from);
+    let is_global = |symbol: &Symbol<'_>| {
+        matches!(symbol.kind, SymbolKind::Function | SymbolKind::Object) && symbol.binding == Binding::Global
+    };
+    if !is_global(found) {
+        return None;
+    }
+    let (owner, found) = &original(process, (provider, found));
     if symbol.is_defined() {
-        let is_own = symbol.kind == SymbolKind::Function && symbol.binding == Binding::Global;
-        return is_own.then(|| Own::new(object, symbol, owner, found)).flatten();
-    }
-    if object.needed.contains(&provider) {
-        return None;
-    }
-    let linked = process.linked(from);
-    if linked.contains(&provider) {
-        return None;
+        return is_global(symbol)
+            .then(|| Own::new(object, symbol, owner, found))
+            .flatten();
     }
     let name = Name::new(symbol.name);
-    let is_global = |symbol: &Symbol<'_>| symbol.kind == SymbolKind::Function && symbol.binding == Binding::Global;
-    let (own, definition) = linked.iter().find_map(|id| {
-        let mut definitions = process.object(*id).elf.find(&name).map(|(_, symbol)| symbol);
-        Some((process.object(*id), definitions.find(Symbol::is_defined)?))
-    })?;
-    (!own.is_startup() && is_global(&definition))
-        .then(|| Own::new(own, &definition, owner, found))
+    let (own, definition) = process
+        .linked(from)
+        .iter()
+        .find_map(|id| Some((*id, offered(&process.object(*id).elf, &name)?)))?;
+    let is_other = own != provider && !process.object(own).is_startup() && is_global(&definition);
+    is_other
+        .then(|| Own::new(process.object(own), &definition, owner, found))
         .flatten()
 }

@@ -88,6 +88,8 @@ pub(super) enum FaultKind {
     InterpreterMissing {
         /// Its path.
         interpreter: String,
+        /// Whether something is there, but no program.
+        is_there: bool,
     },
     /// The host is not what the kernel starts.
     NotStartable {
@@ -191,6 +193,8 @@ pub(super) enum FaultKind {
         provider: String,
         /// The object whose definition it would have been.
         own: String,
+        /// What the object that it is bound to is to the host.
+        by: Interposer,
         /// Why it may be as it should.
         excuse: Option<Excuse>,
     },
@@ -328,6 +332,19 @@ impl FaultKind {
         );
         !is_special
     }
+}
+
+/// Whose definition comes first.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Interposer {
+    /// The host's.
+    Host,
+    /// That of a library that the host started with.
+    HostLibrary,
+    /// That of another plugin, or of a library that one brought.
+    Plugin,
+    /// Whoever came first: there is one in a process (`STB_GNU_UNIQUE`).
+    Unique,
 }
 
 /// Why a loader does not take a file.

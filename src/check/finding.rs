@@ -27,6 +27,9 @@ pub struct Finding {
     /// Where among the findings of its pair the loader meets it.
     #[serde(skip)]
     pub order: usize,
+    /// The version of a symbol that is asked for.
+    #[serde(skip)]
+    pub version: Option<String>,
     /// The subject of the finding of which this is a consequence, with its code.
     pub because_of: Option<Cause>,
 }
@@ -54,6 +57,7 @@ impl Finding {
             predicted: None,
             is_of_host: false,
             order: 0,
+            version: None,
             because_of: None,
         }
     }

@@ -33,19 +33,25 @@ pub(super) fn likeness((left, one): (&Elf, &Symbol<'_>), (right, other): (&Elf, 
         return Likeness::Perhaps;
     }
     let (one, other) = (&placed(left, one), &placed(right, other));
-    let (Some(ours), Some(theirs)) = (left.at(one.value, one.size), right.at(other.value, other.size)) else {
-        // Nothing in the file: zeros in both.
-        return if is_data(one.kind) && is_data(other.kind) {
-            Likeness::Same
-        } else {
-            Likeness::Other
-        };
+    let (ours, theirs) = match (left.at(one.value, one.size), right.at(other.value, other.size)) {
+        (Some(ours), Some(theirs)) => (ours, theirs),
+        // What is not in the file is zeros, which say nothing of what they are for.
+        (in_file, other_in_file) => {
+            let is_zero = in_file
+                .or(other_in_file)
+                .is_none_or(|bytes| bytes.iter().all(|byte| *byte == 0));
+            return match is_zero && is_data(one.kind) && is_data(other.kind) {
+                true => Likeness::Perhaps,
+                false => Likeness::Other,
+            };
+        }
     };
     if is_data(one.kind) {
-        return if is_same_data((left, one, ours), (right, other, theirs)) {
-            Likeness::Same
-        } else {
-            Likeness::Other
+        let is_zero = || ours.iter().all(|byte| *byte == 0) && places_of_addresses(left, one).is_empty();
+        return match is_same_data((left, one, ours), (right, other, theirs)) {
+            true if is_zero() => Likeness::Perhaps,
+            true => Likeness::Same,
+            false => Likeness::Other,
         };
     }
     // Of an image that is read as a stream, instructions are not kept and read as zeros.
@@ -191,7 +197,7 @@ mod tests {
         check("l", "long l = 5;", "long l = 5;", Likeness::Same);
         check("l", "long l = 5;", "long l = 7;", Likeness::Other);
         check("l", "long l = 500000;", "long l = 7;", Likeness::Other);
-        check("b", "long b[4];", "long b[4];", Likeness::Same);
+        check("b", "long b[4];", "long b[4];", Likeness::Perhaps);
         check("b", "long b[4];", "long b[3];", Likeness::Other);
         check(
             "t",

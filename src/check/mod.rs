@@ -37,6 +37,7 @@ pub use pair::{PairReport, Request, check, predict};
 pub(crate) use paths::SystemPaths;
 pub use platform::Family;
 pub use rule::Rule;
+pub(crate) use rules::readable_symbol;
 pub use rules::{RULES, rule};
 pub use simulation::Subject;
 pub use user::{User, UserError};

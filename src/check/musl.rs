@@ -19,8 +19,11 @@ pub(super) use bind::find_for_dlsym;
 pub(super) fn start(process: &mut Process<'_>, faults: &mut Vec<Fault>) {
     process.global = vec![0];
     for preloaded in super::search::preloads(process) {
-        match map::load(process, &Wanted::preload(&preloaded), Some(0), faults) {
-            Some(id) => process.objects[id].is_preloaded = true,
+        match map::load(process, &Wanted::preload(&preloaded), None, faults) {
+            Some(id) => {
+                process.objects[id].is_preloaded = true;
+                process.objects[id].root = 0;
+            }
             None => faults.push(super::search::preload_ignored(process, preloaded)),
         }
     }

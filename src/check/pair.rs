@@ -1,5 +1,6 @@
 //! A host with its plugins, in the order in which they are opened.
 
+use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
 
 use serde::Serialize;
@@ -310,6 +311,15 @@ fn fold(process: &Process<'_>, findings: &mut Vec<Finding>) {
     let missing = cause("library-missing");
     let machine = cause("wrong-machine");
     let truncated = cause("truncated");
+    let invalid = cause("elf-invalid");
+    let versions: Vec<Cause> = findings
+        .iter()
+        .filter(|finding| finding.code == "version-missing")
+        .map(|finding| Cause {
+            code: finding.code,
+            subject: finding.subject.clone(),
+        })
+        .collect();
     for finding in findings.iter_mut() {
         let short = finding.subject.rsplit('/').next().unwrap_or_default();
         let is_of_libc = libc_names::belongs_to_other_family(process.platform.family, short);
@@ -324,38 +334,38 @@ fn fold(process: &Process<'_>, findings: &mut Vec<Finding>) {
             // What was linked against musl has no versions.
             "relocation-unsupported" | "old-symbol-version" if family.is_some() && machine.is_none() => family.clone(),
             "relocation-unsupported" | "symbol-not-found" | "static-tls-opened" if machine.is_some() => machine.clone(),
+            "symbol-not-found" if finding.version.is_some() && !versions.is_empty() => {
+                let mut versions = versions.iter();
+                versions
+                    .find(|cause| Some(&cause.subject) == finding.version.as_ref())
+                    .cloned()
+            }
             "symbol-not-found" | "contract-symbol" if missing.is_some() => missing.clone(),
+            "symbol-not-found" if invalid.is_some() => invalid.clone(),
             _ => None,
         };
     }
-    let mut ordered: Vec<Finding> = Vec::with_capacity(findings.len());
     let (mut roots, consequences): (Vec<_>, Vec<_>) = std::mem::take(findings)
         .into_iter()
         .partition(|finding| finding.because_of.is_none());
     // What decides comes first, in the order of the loader.
     roots.sort_by_key(|finding| finding.verdict <= Verdict::Unknown);
-    let follows = |finding: &Finding, root: &Finding| {
-        let cause = finding.because_of.as_ref();
-        cause.is_some_and(|cause| cause.code == root.code && cause.subject == root.subject)
-    };
-    for root in roots {
-        let own: Vec<Finding> = consequences
-            .iter()
-            .filter(|finding| follows(finding, &root))
-            .cloned()
-            .collect();
-        ordered.push(root);
-        for consequence in own {
-            let further = consequences
-                .iter()
-                .filter(|finding| follows(finding, &consequence))
-                .cloned();
-            let further: Vec<Finding> = further.collect();
-            ordered.push(consequence);
-            ordered.extend(further);
+    let mut by_cause: HashMap<(&'static str, String), VecDeque<Finding>> = HashMap::new();
+    for finding in consequences {
+        if let Some(cause) = &finding.because_of {
+            let key = (cause.code, cause.subject.clone());
+            by_cause.entry(key).or_default().push_back(finding);
         }
     }
-    *findings = ordered;
+    // Each is told once, behind the first that it follows from.
+    let mut pending: VecDeque<Finding> = roots.into();
+    while let Some(finding) = pending.pop_front() {
+        let own = by_cause.remove(&(finding.code, finding.subject.clone()));
+        findings.push(finding);
+        for consequence in own.into_iter().flatten().rev() {
+            pending.push_front(consequence);
+        }
+    }
 }
 
 fn report(host: &Subject, plugin: &Subject, findings: Vec<Finding>) -> PairReport {

@@ -4,7 +4,7 @@ use crate::facts::elf::{Elf, Machine};
 use crate::facts::ld_cache::{LD_CACHE_LIMIT_BYTES, LdCache, Processor, ld_cache_flags};
 use crate::facts::ld_conf::{LD_CONF_LIMIT_BYTES, ld_conf_directories};
 use crate::facts::musl_path::{musl_path_directories, musl_path_file};
-use crate::rootfs::{FileKind, RootFs};
+use crate::rootfs::{FileKind, Found, RootFs};
 
 /// How many directories a loader has built in; real ones have two to four.
 const BUILT_IN_LIMIT_COUNT: usize = 16;
@@ -22,12 +22,14 @@ pub(crate) struct SystemPaths {
     pub configured: Vec<String>,
     /// What `$LIB` stands for in glibc.
     pub lib: String,
+    /// Whether musl has no directories, since it may not read the file that lists them.
+    pub is_denied: bool,
 }
 
 impl SystemPaths {
     /// Reads what glibc's loader goes by: what is built into it, and its cache.
     #[must_use]
-    pub(crate) fn of_glibc(root: &dyn RootFs, interpreter: &Elf) -> Self {
+    pub(crate) fn of_glibc(root: &dyn RootFs, interpreter: &Elf, may_read: impl Fn(&Found) -> bool) -> Self {
         let mut defaults = built_in(interpreter.bytes());
         if defaults.is_empty() {
             defaults = ["/lib64", "/usr/lib64", "/lib", "/usr/lib"].map(str::to_owned).to_vec();
@@ -39,6 +41,7 @@ impl SystemPaths {
         let cache = root
             .look("/etc/ld.so.cache")
             .ok()
+            .filter(|found| may_read(found))
             .and_then(|found| root.bytes(&found, LD_CACHE_LIMIT_BYTES))
             .and_then(|bytes| LdCache::read(bytes, interpreter.header.layout.data).ok());
         let mut read = |path: &str| {
@@ -53,6 +56,7 @@ impl SystemPaths {
                 root.list(directory)
             }),
             lib,
+            is_denied: false,
         }
     }
 
@@ -70,10 +74,21 @@ impl SystemPaths {
 
     /// Reads what musl's loader goes by.
     #[must_use]
-    pub(crate) fn of_musl(root: &dyn RootFs, interpreter: &str, machine: Machine) -> Self {
-        let listed = musl_path_file(interpreter, machine)
-            .and_then(|path| root.look(&path).ok())
-            .and_then(|found| root.bytes(&found, LD_CONF_LIMIT_BYTES));
+    pub(crate) fn of_musl(
+        root: &dyn RootFs,
+        interpreter: &str,
+        machine: Machine,
+        may_read: impl Fn(&Found) -> bool,
+    ) -> Self {
+        let file = musl_path_file(interpreter, machine).and_then(|path| root.look(&path).ok());
+        if file.as_ref().is_some_and(|found| !may_read(found)) {
+            // Only one that is not there leaves the built-in directories.
+            return Self {
+                is_denied: true,
+                ..Self::default()
+            };
+        }
+        let listed = file.and_then(|found| root.bytes(&found, LD_CONF_LIMIT_BYTES));
         let defaults = match listed {
             Some(bytes) => musl_path_directories(&bytes),
             None => ["/lib", "/usr/local/lib", "/usr/lib"].map(str::to_owned).to_vec(),

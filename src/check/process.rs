@@ -10,6 +10,7 @@ use super::lookup::Answers;
 use super::packaged::PackagedFiles;
 use super::platform::{Family, Platform};
 use super::tls::TlsBlock;
+use super::user::User;
 use super::verdict::Phase;
 use crate::facts::elf::Elf;
 use crate::rootfs::RootFs;
@@ -85,6 +86,8 @@ pub(super) struct Process<'r> {
     pub root: &'r dyn RootFs,
     /// What it was started with.
     pub environment: &'r Environment,
+    /// Who it runs as, if that is known.
+    pub user: Option<User>,
     /// Its loader.
     pub platform: Arc<Platform>,
     /// What is loaded, in load order; the host is the first.
@@ -123,6 +126,7 @@ pub(super) struct Checkpoint {
     objects: usize,
     global: Vec<ObjectId>,
     tls: TlsBlock,
+    with_static_tls: Vec<ObjectId>,
     interpreter_place: Option<usize>,
 }
 
@@ -145,6 +149,7 @@ impl<'r> Process<'r> {
         Self {
             root,
             environment,
+            user: environment.user.clone(),
             platform: Arc::new(platform),
             objects: vec![],
             global: vec![],
@@ -225,7 +230,12 @@ impl Process<'_> {
             .dynamic
             .as_ref()
             .filter(|dynamic| dynamic.has_relative_table)?;
-        if self.platform.applies_relative_table() {
+        // Distributions have brought it to older releases; the C library says so.
+        let is_told = |object: &Loaded| {
+            let mut definitions = object.elf.definitions.iter();
+            definitions.any(|definition| definition.name == "GLIBC_ABI_DT_RELR")
+        };
+        if self.platform.applies_relative_table() || self.objects.iter().any(is_told) {
             return None;
         }
         let (major, minor, patch) = self.platform.release?;
@@ -277,18 +287,41 @@ impl Process<'_> {
             objects: self.objects.len(),
             global: self.global.clone(),
             tls: self.tls,
+            with_static_tls: self.with_static_tls(),
             interpreter_place: self.interpreter_place,
         }
+    }
+
+    fn with_static_tls(&self) -> Vec<ObjectId> {
+        let all = 0..self.objects.len();
+        all.filter(|id| self.object(*id).has_static_tls).collect()
     }
 
     /// Unloads what was loaded since: a plugin that fails takes everything with it that it brought.
     pub(super) fn restore(&mut self, checkpoint: Checkpoint) {
         self.objects.truncate(checkpoint.objects);
+        // What stays may have come to need what goes: a filter's library that was not there at first.
+        for object in &mut self.objects {
+            object.needed.retain(|id| *id < checkpoint.objects);
+            object.scope.retain(|id| *id < checkpoint.objects);
+            object.linked.take();
+        }
         self.by_name.retain(|_, id| *id < checkpoint.objects);
         self.by_file.retain(|_, id| *id < checkpoint.objects);
         self.unshadowed.retain(|_, id| *id < checkpoint.objects);
         self.global = checkpoint.global;
         self.tls = checkpoint.tls;
+        // What stays and got a fixed offset for what goes keeps it.
+        for id in self.with_static_tls() {
+            if let Some(segment) = self
+                .object(id)
+                .elf
+                .tls
+                .filter(|_| !checkpoint.with_static_tls.contains(&id))
+            {
+                self.tls.take(&segment);
+            }
+        }
         self.interpreter_place = checkpoint.interpreter_place;
         self.unique.retain(|_, (id, _)| *id < checkpoint.objects);
     }

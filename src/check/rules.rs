@@ -61,11 +61,14 @@ pub use go_side::GoSide;
 use super::fault::{Fault, FaultKind, Rejection};
 use super::platform::Family;
 use super::process::{ObjectId, Process};
+use super::search::absolute;
 use super::simulation::{Linkage, Subject, find_symbol};
 use super::{Finding, Phase, Predicted, Rule, Verdict, machine};
 use crate::facts::elf::{Binding, Dynamic, Elf, Name, RelocationClass};
 use crate::facts::libc;
 use crate::nearest::nearest;
+use crate::rootfs::FILES_DIRECTORY;
+pub(crate) use symbol_not_found::readable as readable_symbol;
 
 /// All rules, by code.
 pub const RULES: &[Rule] = &[
@@ -149,7 +152,9 @@ pub(super) fn of_faults(faults: &[Fault], process: &Process<'_>) -> Vec<Finding>
 fn of_fault_and(fault: &Fault, process: Option<&Process<'_>>, wants_near: bool) -> Finding {
     let machine = process.map_or_else(String::new, |process| machine::name(process.platform.machine));
     let finding = match &fault.kind {
-        FaultKind::InterpreterMissing { interpreter } => interpreter_missing::finding(fault, interpreter),
+        FaultKind::InterpreterMissing { interpreter, is_there } => {
+            interpreter_missing::finding(fault, interpreter, *is_there)
+        }
         FaultKind::CannotOpen => file_unreadable::finding(fault),
         FaultKind::OtherLoader { machine, loader } => wrong_machine::of_host(fault, machine, loader),
         FaultKind::Denied { user, obstacle } => file_unreadable::denied(fault, user, obstacle),
@@ -180,7 +185,8 @@ fn of_fault_and(fault: &Fault, process: Option<&Process<'_>>, wants_near: bool) 
                 let mut configured = process.paths.configured.iter();
                 configured.find(|directory| !searched.contains(directory) && is_there(process, directory))
             });
-            library_missing::finding(fault, library, searched, skipped, unused.map(String::as_str))
+            let searched: Vec<String> = searched.iter().map(|path| place(process, path)).collect();
+            library_missing::finding(fault, library, &searched, skipped, unused.map(String::as_str))
         }
         FaultKind::VersionMissing { version, provider } => version_missing::finding(fault, version, provider),
         FaultKind::VersionIgnored { version, provider } => version_ignored::finding(fault, version, provider),
@@ -209,9 +215,10 @@ fn of_fault_and(fault: &Fault, process: Option<&Process<'_>>, wants_near: bool) 
             symbol,
             provider,
             own,
+            by,
             excuse,
             ..
-        } => interposed_symbol::finding(fault, symbol, provider, own, *excuse),
+        } => interposed_symbol::finding(fault, symbol, (provider, *by), own, *excuse),
         FaultKind::KindChanged {
             symbol,
             expected,
@@ -263,6 +270,16 @@ fn of_fault_and(fault: &Fault, process: Option<&Process<'_>>, wants_near: bool) 
         };
     }
     finding
+}
+
+/// A directory that was searched, and whether it is there.
+fn place(process: Option<&Process<'_>>, directory: &str) -> String {
+    let is_there = |process: &Process<'_>| process.root.look(&absolute(process, directory)).is_ok();
+    // That one is made up.
+    if directory.starts_with(FILES_DIRECTORY) || process.is_none_or(is_there) {
+        return directory.to_owned();
+    }
+    format!("{directory} (not there)")
 }
 
 /// Says that nothing is known of libraries.

@@ -85,6 +85,7 @@ pub(super) fn preloads(process: &Process<'_>) -> Vec<String> {
     let file = (process.platform.family == Family::Glibc)
         .then(|| process.root.look("/etc/ld.so.preload").ok())
         .flatten()
+        .filter(|found| denied(process, found).is_none())
         .and_then(|found| process.root.bytes(&found, PRELOAD_LIMIT_BYTES))
         .map(|bytes| String::from_utf8_lossy(&bytes).into_owned())
         .unwrap_or_default();
@@ -106,6 +107,7 @@ pub(super) fn preload_ignored(process: &Process<'_>, library: String) -> Fault {
 pub(super) fn why_rejected(process: &Process<'_>, found: &Found, why: Rejection) -> Rejection {
     match process.root.object(found) {
         _ if found.kind == FileKind::Other => Rejection::Special,
+        Some(Ok(elf)) if elf.header.layout.class != process.platform.layout.class => Rejection::Class,
         Some(Err(Unreadable::Magic { head })) => Rejection::Magic(head),
         _ => why,
     }
@@ -113,7 +115,7 @@ pub(super) fn why_rejected(process: &Process<'_>, found: &Found, why: Rejection)
 
 /// What keeps the process from reading a file.
 pub(super) fn denied(process: &Process<'_>, found: &Found) -> Option<FaultKind> {
-    let user = process.environment.user.as_ref()?;
+    let user = process.user.as_ref()?;
     let obstacle = obstacle(process.root, Some(user), Access::Read, found)?;
     let user = user.to_string();
     Some(FaultKind::Denied { user, obstacle })
@@ -132,7 +134,7 @@ pub(super) fn denied_in_search(process: &Process<'_>, path: &str, found: &Found)
 
 /// What may keep the process from reading an object, where nobody knows who it runs as.
 pub(super) fn may_be_denied(process: &Process<'_>, object: &str, found: &Found) -> Option<Fault> {
-    if process.environment.user.is_some() {
+    if process.user.is_some() {
         return None;
     }
     let obstacle = obstacle_for_others(process.root, Access::Read, found)?;

@@ -125,16 +125,21 @@ impl<'r> Simulation<'r> {
         if !interpreter.is_empty() && is_root_known && (is_needed || root.look(&interpreter).is_ok()) {
             let found = root.look(&interpreter).ok();
             let object = found.as_ref().and_then(|found| root.object(found)?.ok());
-            let (Some(found), Some(object)) = (found, object) else {
-                start.push(interpreter_missing(host, &interpreter));
-                return failed(start);
-            };
             let user = environment.user.as_ref();
             // What is loaded later is only read.
-            if is_needed && let Some(obstacle) = obstacle(root, user, Access::Execute, &found) {
+            if let Some(found) = found.as_ref().filter(|found| is_needed && found.kind == FileKind::File)
+                && let Some(obstacle) = obstacle(root, user, Access::Execute, found)
+            {
                 start.push(not_executable(host, &interpreter, user, obstacle));
                 return failed(start);
             }
+            let (found, object) = match (found, object) {
+                (Some(found), Some(object)) => (found, object),
+                (found, _) => {
+                    start.push(interpreter_missing(host, &interpreter, found.as_ref()));
+                    return failed(start);
+                }
+            };
             if object.header.machine != platform.machine {
                 start.push(Fault {
                     kind: FaultKind::OtherLoader {
@@ -161,12 +166,15 @@ impl<'r> Simulation<'r> {
             objects.push(interpreter_object);
             own = Some(1);
         }
+        // As whom a program goes on that changes its user is not known here.
+        let user = environment.user.as_ref().filter(|_| !is_changed);
+        let may_read = |found: &Found| obstacle(root, user, Access::Read, found).is_none();
         let paths = match (platform.family, own) {
-            (Family::Glibc, Some(own)) => SystemPaths::of_glibc(root, &objects[own].elf),
-            (Family::Glibc, None) => SystemPaths::of_glibc(root, &objects[0].elf),
-            (Family::Musl, _) => SystemPaths::of_musl(root, &interpreter, platform.machine),
+            (Family::Glibc, own) => SystemPaths::of_glibc(root, &objects[own.unwrap_or(0)].elf, may_read),
+            (Family::Musl, _) => SystemPaths::of_musl(root, &interpreter, platform.machine, may_read),
         };
         let mut process = Process::new(root, environment, platform, paths, is_root_known);
+        process.user = user.cloned();
         process.interpreter = own;
         for object in objects {
             process.add(object);
@@ -307,6 +315,8 @@ fn loaded(name: String, path: String, file: (u64, u64), elf: Arc<Elf>, id: Objec
     }
 }
 
+/// What the kernel says of an interpreter that is no ELF file.
+const ELIBBAD: &str = "Accessing a corrupted shared library";
 /// `S_ISUID` and `S_ISGID`.
 const SET_ID_BITS: u32 = 0o6000;
 
@@ -393,14 +403,20 @@ fn not_executable(host: &Subject, file: &str, user: Option<&User>, obstacle: Obs
     }
 }
 
-fn interpreter_missing(host: &Subject, interpreter: &str) -> Fault {
+fn interpreter_missing(host: &Subject, interpreter: &str, found: Option<&Found>) -> Fault {
+    let message = match found.map(|found| found.kind) {
+        None => "No such file or directory",
+        Some(FileKind::File) => ELIBBAD,
+        Some(_) => "Permission denied",
+    };
     Fault {
         kind: FaultKind::InterpreterMissing {
             interpreter: interpreter.to_owned(),
+            is_there: found.is_some(),
         },
         object: host.shown.clone(),
         phase: Phase::Exec,
-        message: Some("No such file or directory".to_owned()),
+        message: Some(message.to_owned()),
         stops: true,
     }
 }

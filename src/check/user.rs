@@ -73,7 +73,11 @@ impl User {
         let name = if name.is_empty() { "0" } else { name };
         let accounts = lines_of(root, "/etc/passwd");
         let entries = || accounts.lines().map(|line| line.split(':').collect::<Vec<&str>>());
-        let is_it = |entry: &Vec<&str>| entry.first() == Some(&name) || entry.get(2) == Some(&name);
+        // What is a number is never a name.
+        let is_it = |entry: &Vec<&str>| match atoi(name) {
+            Some(number) => entry.get(2).and_then(|field| atoi(field)) == Some(number),
+            None => entry.first() == Some(&name),
+        };
         let entry = entries().find(is_it);
         let field = |place: usize| entry.as_ref().and_then(|entry| number(entry.get(place)?));
         let id = field(2)
@@ -87,7 +91,10 @@ impl User {
         };
         let entries = || groups.lines().map(|line| line.split(':').collect::<Vec<&str>>());
         if !group.is_empty() {
-            let named = entries().find(|entry| entry.first() == Some(&group));
+            let named = entries().find(|entry| match atoi(group) {
+                Some(number) => entry.get(2).and_then(|field| atoi(field)) == Some(number),
+                None => entry.first() == Some(&group),
+            });
             user.group = named
                 .and_then(|entry| number(entry.get(2)?))
                 .or_else(|| number(group))
@@ -224,10 +231,15 @@ fn lines_of(root: &dyn RootFs, path: &str) -> String {
     bytes.map_or_else(String::new, |bytes| String::from_utf8_lossy(&bytes).into_owned())
 }
 
+/// A number as engines read it: with a sign, perhaps, and zeros before it.
+fn atoi(text: &str) -> Option<i64> {
+    text.parse().ok()
+}
+
 /// A user's or a group's number; engines take none that is negative in 32 bits.
 fn number(text: &str) -> Option<u32> {
-    let number: u32 = text.parse().ok()?;
-    (text.bytes().all(|byte| byte.is_ascii_digit()) && number <= i32::MAX as u32).then_some(number)
+    let number = u32::try_from(atoi(text)?).ok()?;
+    (number <= i32::MAX as u32).then_some(number)
 }
 
 #[cfg(test)]
@@ -269,11 +281,13 @@ mod tests {
         check("1234", user(1234, 0, &[]));
         check("1234:2000", user(1234, 2000, &[]));
         check(":media", user(0, 50, &[]));
-        // A name of digits is a name first.
-        check("77", user(7, 8, &[]));
+        // A name of digits is never meant.
+        check("77", user(77, 0, &[]));
+        check("01000", user(1000, 2000, &[50, 52]));
+        check("+1000:+9", user(1000, 9, &[]));
         check("nobody", Err(UserError::NoUser("nobody".to_owned())));
         check("app:nobody", Err(UserError::NoGroup("nobody".to_owned())));
-        check("+1", Err(UserError::NoUser("+1".to_owned())));
+        check("-1", Err(UserError::NoUser("-1".to_owned())));
         check("4294967295", Err(UserError::NoUser("4294967295".to_owned())));
     }
 

@@ -16,6 +16,7 @@ use crate::check::{Environment, RULES, Request, Subject, User, Verdict, check as
 use crate::config::{CheckContract, load_contract};
 use crate::engine::docker::Docker;
 use crate::exit::Exit;
+use crate::facts::elf::Unreadable;
 use crate::nearest::nearest;
 use crate::report::{CheckReport, Failure, Progress, fit, render_check};
 use crate::rootfs::{DirectoryRoot, OverlayRoot, RootFs};
@@ -47,7 +48,7 @@ const LOADER_VARIABLES: &[&str] = &[
 
 #[derive(Debug, Args)]
 pub(super) struct CheckArguments {
-    /// The host program, then the plugins in the order in which it opens them; what is not on this machine is named by its path in the root [default: the bundles of the project]
+    /// The host program, then the plugins in the order in which it opens them; with --rootfs a path from the top is one in the root if it is there [default: the bundles of the project]
     #[arg(value_name = "FILE")]
     files: Vec<PathBuf>,
     /// The file system in which they run: a directory, a tar, a saved image, or an image in the engine [default: this machine; for a bundle of the project its runtime image]
@@ -56,14 +57,14 @@ pub(super) struct CheckArguments {
     /// What the host expects of a plugin: `lockstep.yaml`, or a file with the keys of its `contract` [default: for a bundle of the project, the project's]
     #[arg(long, value_name = "FILE")]
     pub(super) contract: Option<PathBuf>,
-    /// A variable of the host's process; LD_LIBRARY_PATH and LD_PRELOAD count
+    /// A variable of the host's process, beside the image's; LD_LIBRARY_PATH and LD_PRELOAD count, on this machine also yours
     #[arg(long = "env", value_name = "NAME=VALUE", value_parser = variable)]
     pub(super) variables: Vec<(String, String)>,
-    /// The host's working directory, in the root [default: the image's, else /]
+    /// The host's working directory, in the root [default: the image's, else /; on this machine yours]
     #[arg(long, value_name = "DIRECTORY", value_parser = directory)]
     pub(super) cwd: Option<String>,
     /// Who the host runs as, by names or numbers as for `docker run`; files must be readable for it [default: the image's; on this machine you]
-    #[arg(long, value_name = "USER[:GROUP]")]
+    #[arg(long, value_name = "USER[:GROUP]", value_parser = clap::builder::NonEmptyStringValueParser::new())]
     pub(super) user: Option<String>,
     /// A code whose findings are no reason to fail; several with commas or one by one
     #[arg(long, value_name = "CODE", value_delimiter = ',', value_parser = code)]
@@ -101,15 +102,16 @@ pub(super) fn check(arguments: &CheckArguments, world: &World) -> Result<Exit, S
         if absolute.to_str().is_none() {
             return Err(usage(format!("the name of `{shown}` is no UTF-8"), "give it another name").at(shown));
         }
-        if std::fs::symlink_metadata(&absolute).is_err() {
-            // What is not on this machine may be named as a process in the root calls it.
-            let inside = format!("/{}", shown.trim_start_matches('/'));
-            if arguments.rootfs.is_some() && root.look(&inside).is_ok() {
-                return Ok(Subject {
-                    path: inside.clone(),
-                    shown: inside,
-                });
-            }
+        let is_here = std::fs::symlink_metadata(&absolute).is_ok();
+        // What is not on this machine may be named as a process in the root calls it; a path from the top is first looked for there.
+        let inside = format!("/{}", shown.trim_start_matches('/'));
+        if arguments.rootfs.is_some() && (path.is_absolute() || !is_here) && root.look(&inside).is_ok() {
+            return Ok(Subject {
+                path: inside.clone(),
+                shown: inside,
+            });
+        }
+        if !is_here {
             let hint = match &arguments.rootfs {
                 Some(name) => format!("check the path; a file inside {name} is named by its path there"),
                 None => "check the path".to_owned(),
@@ -131,6 +133,14 @@ pub(super) fn check(arguments: &CheckArguments, world: &World) -> Result<Exit, S
     };
     let host = subject(host)?;
     let plugins: Vec<Subject> = plugins.iter().map(|path| subject(path)).collect::<Result<_, _>>()?;
+    if is_script(&*root, &host) {
+        return Err(usage(
+            format!("`{}` is a script", host.shown),
+            "name the program that it starts, which opens the plugins",
+        )
+        .at(&host.shown)
+        .into());
+    }
     // What lies inside the root is called as a process in the root calls it.
     let named = |subject: Subject| {
         let is_inside = arguments.rootfs.is_some() && !subject.path.starts_with(crate::rootfs::FILES_DIRECTORY);
@@ -138,11 +148,17 @@ pub(super) fn check(arguments: &CheckArguments, world: &World) -> Result<Exit, S
         Subject { shown, ..subject }
     };
     let mut variables: BTreeMap<String, String> = root.defaults().variables.iter().cloned().collect();
-    variables.extend(arguments.variables.iter().cloned());
     let is_here = arguments.rootfs.is_none() && home.is_none();
+    if is_here {
+        variables.extend(of_the_loader(world));
+    }
+    variables.extend(arguments.variables.iter().cloned());
     let environment = Environment {
         variables,
-        directory: start_of(arguments, &*root),
+        directory: match &arguments.cwd {
+            None if is_here => world.context.working_directory.to_string_lossy().into_owned(),
+            _ => start_of(arguments, &*root),
+        },
         user: match user_of(arguments, &*root)? {
             None if is_here => Some(User::current()),
             user => user,
@@ -158,6 +174,21 @@ pub(super) fn check(arguments: &CheckArguments, world: &World) -> Result<Exit, S
     };
     let report = CheckReport::new(judge(&request), &allowed);
     show(&report, arguments, world)
+}
+
+/// This program's own variables that a loader reads: on this machine the host has them too.
+fn of_the_loader(world: &World) -> impl Iterator<Item = (String, String)> {
+    let is_read = |name: &str| LOADER_VARIABLES.contains(&name) || name == "GLIBC_TUNABLES";
+    let variables = world.context.variables.iter();
+    variables
+        .filter(move |(name, _)| is_read(name))
+        .map(|(name, value)| (name.clone(), value.clone()))
+}
+
+/// Whether a file is started by another program, which it names in its first line.
+fn is_script(root: &dyn RootFs, file: &Subject) -> bool {
+    let object = root.look(&file.path).ok().and_then(|found| root.object(&found));
+    matches!(object, Some(Err(Unreadable::Magic { head: [b'#', b'!', ..] })))
 }
 
 /// Where the host starts: where it was said, else where the image says.
@@ -213,8 +244,15 @@ pub(super) fn show(report: &CheckReport, arguments: &CheckArguments, world: &Wor
     })
 }
 
+/// A code as reports print it: `danger[libc-family]`, or by itself.
+pub(super) fn bare_code(text: &str) -> &str {
+    let inner = text.split_once('[').and_then(|(_, rest)| rest.strip_suffix(']'));
+    inner.unwrap_or(text)
+}
+
 /// The code of `--allow`; one that no rule has is a mistake.
 pub(super) fn code(text: &str) -> Result<String, String> {
+    let text = bare_code(text.trim());
     if rule(text).is_some() {
         return Ok(text.to_owned());
     }

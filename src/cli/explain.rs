@@ -3,6 +3,7 @@
 use clap::Args;
 
 use super::World;
+use super::check::bare_code;
 use super::stop::Stop;
 use crate::check::{RULES, rule};
 use crate::exit::Exit;
@@ -21,12 +22,7 @@ pub(super) fn explain(arguments: &ExplainArguments, world: &World) -> Result<Exi
         world.printer.data(&list_rules(RULES));
         return Ok(Exit::Ok);
     };
-    // As reports print it: `danger[libc-family]`.
-    let bare = code
-        .split_once('[')
-        .and_then(|(_, rest)| rest.strip_suffix(']'))
-        .unwrap_or(code);
-    let Some(rule) = rule(bare) else {
+    let Some(rule) = rule(bare_code(code)) else {
         let hint = match nearest(code, RULES.iter().map(|rule| rule.code)) {
             Some(near) => format!("did you mean `{near}`?"),
             None => "`lockstep explain` lists the codes".to_owned(),

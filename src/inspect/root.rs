@@ -201,8 +201,8 @@ fn loaders(root: &dyn RootFs) -> Vec<Loader> {
 fn loader(root: &dyn RootFs, path: String, family: Family, elf: Arc<Elf>) -> Loader {
     let machine: Machine = elf.header.machine;
     let paths = match family {
-        Family::Glibc => SystemPaths::of_glibc(root, &elf),
-        Family::Musl => SystemPaths::of_musl(root, &path, machine),
+        Family::Glibc => SystemPaths::of_glibc(root, &elf, |_| true),
+        Family::Musl => SystemPaths::of_musl(root, &path, machine, |_| true),
     };
     let path_file = match family {
         Family::Glibc => None,

@@ -7,7 +7,7 @@ use console::style;
 use serde::Serialize;
 
 use super::printable;
-use crate::check::{Cause, Finding, PairReport, Phase, Predicted, Rule, Verdict};
+use crate::check::{Cause, Finding, PairReport, Phase, Predicted, Rule, Verdict, readable_symbol};
 
 /// The version of the form for scripts.
 const SCHEMA_VERSION: u32 = 1;
@@ -47,6 +47,9 @@ pub struct PairRecord {
     /// The codes of what was found, but is allowed, and so counts for nothing; what follows from it does not count either.
     #[serde(skip_serializing_if = "BTreeSet::is_empty")]
     pub allowed: BTreeSet<&'static str>,
+    /// What was found of these.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub allowed_findings: Vec<FindingRecord>,
 }
 
 /// A finding.
@@ -121,6 +124,7 @@ impl PairRecord {
                 })
                 .collect(),
             allowed: left_out.iter().map(|finding| finding.code).collect(),
+            allowed_findings: left_out.into_iter().map(FindingRecord::from).collect(),
         }
     }
 }
@@ -171,9 +175,13 @@ pub fn render_check(report: &CheckReport) -> String {
                 count - SAME_LIMIT_COUNT
             );
         }
-        if !pair.allowed.is_empty() {
-            let codes: Vec<&str> = pair.allowed.iter().copied().collect();
-            let _ = writeln!(text, "allowed[{}]: `{}`", codes.join(", "), printable(&pair.plugin));
+        for finding in pair.allowed_findings.iter().take(SAME_LIMIT_COUNT) {
+            let _ = writeln!(text, "allowed[{}]: {}", finding.code, printable(&finding.title));
+            let _ = writeln!(text, "  --> {}", printable(&pair.plugin));
+        }
+        if pair.allowed_findings.len() > SAME_LIMIT_COUNT {
+            let more = pair.allowed_findings.len() - SAME_LIMIT_COUNT;
+            let _ = writeln!(text, "… and {more} more that are allowed: --format json has all");
         }
         if let Some(message) = &pair.predicted.message {
             let _ = writeln!(
@@ -306,7 +314,10 @@ fn others(findings: &[&FindingRecord]) -> Option<String> {
     let named: Vec<String> = others
         .iter()
         .take(SUBJECTS_LIMIT_COUNT)
-        .map(|subject| format!("`{}`", printable(subject)))
+        .map(|subject| match readable_symbol(subject) {
+            Some(readable) => format!("`{}`", printable(&readable)),
+            None => format!("`{}`", printable(subject)),
+        })
         .collect();
     let more = match others.len().saturating_sub(SUBJECTS_LIMIT_COUNT) {
         0 => String::new(),

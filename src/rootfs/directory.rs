@@ -208,16 +208,32 @@ impl RootFs for DirectoryRoot {
     }
 
     fn seen_at(&self, file: &Path) -> Option<String> {
-        // The part of the path that leads to the root may lead through links; what follows is seen as it is written.
+        // The part of the path that leads to the root may lead through links; what follows is seen as it is written, unless it leads
+        // out again: where to is for this machine to say.
+        self.written(file).or_else(|| {
+            let real = file.parent()?.canonicalize().ok()?;
+            self.written(&real.join(file.file_name()?))
+        })
+    }
+}
+
+impl DirectoryRoot {
+    /// What follows in a path on the part that leads to the root; none if nothing leads there, or if it leads out again.
+    fn written(&self, file: &Path) -> Option<String> {
         let root = self.above(file.parent()?)?;
         let mut place = String::new();
+        let mut depth = 0_usize;
         for part in file.strip_prefix(root).ok()?.components() {
             match part {
                 Component::Normal(name) => {
+                    depth += 1;
                     place.push('/');
                     place.push_str(name.to_str()?);
                 }
-                Component::ParentDir => place.push_str("/.."),
+                Component::ParentDir => {
+                    depth = depth.checked_sub(1)?;
+                    place.push_str("/..");
+                }
                 Component::CurDir | Component::RootDir | Component::Prefix(_) => {}
             }
         }

@@ -227,11 +227,14 @@ pub(super) fn load(
                 searched,
                 skipped,
                 other_class,
+                is_denied,
             } => {
                 let words = if other_class {
                     Refusal::Class.words(process.platform.layout.class)
                 } else if has_no_defaults(process, parent) && searched.iter().all(|it| is_known_absent(process, it)) {
                     "cannot open shared object file"
+                } else if is_denied {
+                    "cannot open shared object file: Permission denied"
                 } else {
                     "cannot open shared object file: No such file or directory"
                 };
@@ -239,10 +242,10 @@ pub(super) fn load(
                 return None;
             }
             Search::Stopped(..) if wanted.is_optional => return None,
-            Search::Stopped(path, refusal) => {
+            Search::Stopped(path, found, refusal) => {
                 let words = refusal.words(process.platform.layout.class);
                 let kind = FaultKind::NotLoadable {
-                    why: refusal.rejection(),
+                    why: why_rejected(process, &found, refusal.rejection()),
                 };
                 let mut fault = stop(process, parent, wanted, kind, format!("{path}: {words}"));
                 fault.object = path;

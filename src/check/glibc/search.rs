@@ -22,9 +22,11 @@ pub(super) enum Search {
         searched: Vec<String>,
         skipped: Vec<Skipped>,
         other_class: bool,
+        /// Whether the last file that was tried may not be read.
+        is_denied: bool,
     },
     /// A file on the way stopped the search.
-    Stopped(String, Refusal),
+    Stopped(String, Found, Refusal),
 }
 
 /// The directories of one source, in order.
@@ -34,21 +36,24 @@ struct Trail<'p, 'r> {
     searched: Vec<String>,
     skipped: Vec<Skipped>,
     other_class: bool,
+    is_denied: bool,
     faults: Vec<Fault>,
 }
 
 /// The tunable that says how much thread-local storage is kept for what is opened later.
 pub(super) const OPTIONAL_STATIC_TLS: &str = "glibc.rtld.optional_static_tls";
 
-/// The number that a tunable is set to (`GLIBC_TUNABLES`), decimal or hexadecimal; of several the last one counts.
+/// The number that a tunable is set to (`GLIBC_TUNABLES`), as in C; of several the last one counts.
 pub(super) fn tunable(process: &Process<'_>, name: &str) -> Option<u64> {
     let tunables = process.environment.variable("GLIBC_TUNABLES")?;
     let mut values = tunables.split(':').rev().filter_map(|tunable| tunable.split_once('='));
     let (_, value) = values.find(|(known, _)| *known == name)?;
-    match value.strip_prefix("0x") {
-        Some(digits) => u64::from_str_radix(digits, 16).ok(),
-        None => value.parse().ok(),
-    }
+    let (digits, radix) = match (value.strip_prefix("0x"), value.strip_prefix('0')) {
+        (Some(digits), _) => (digits, 16),
+        (None, Some(digits)) if !digits.is_empty() => (digits, 8),
+        (None, _) => (value, 10),
+    };
+    u64::from_str_radix(digits, radix).ok()
 }
 
 /// Variables with which the loader does something else than what is simulated.
@@ -85,6 +90,7 @@ pub(super) fn search(
         searched: vec![],
         skipped: vec![],
         other_class: false,
+        is_denied: false,
         faults: vec![],
     };
     let result = trail.walk(parent);
@@ -95,6 +101,7 @@ pub(super) fn search(
             searched: trail.searched,
             skipped: trail.skipped,
             other_class: trail.other_class,
+            is_denied: trail.is_denied,
         },
     }
 }
@@ -257,13 +264,15 @@ impl Trail<'_, '_> {
     }
 
     fn try_path(&mut self, path: &str) -> Option<Search> {
+        self.is_denied = false;
         let found = self.process.root.look(&absolute(self.process, path)).ok()?;
         if let Some(skipped) = denied_in_search(self.process, path, &found) {
             self.skipped.push(skipped);
+            self.is_denied = true;
             return None;
         }
         if found.kind == FileKind::Directory {
-            return Some(Search::Stopped(path.to_owned(), Refusal::Directory));
+            return Some(Search::Stopped(path.to_owned(), found, Refusal::Directory));
         }
         match map::verify(self.process, &found) {
             Ok(_) => Some(Search::Found(path.to_owned(), found)),
@@ -282,7 +291,7 @@ impl Trail<'_, '_> {
                 });
                 None
             }
-            Err(refusal) => Some(Search::Stopped(path.to_owned(), refusal)),
+            Err(refusal) => Some(Search::Stopped(path.to_owned(), found, refusal)),
         }
     }
 }

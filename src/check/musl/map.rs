@@ -78,8 +78,11 @@ pub(super) fn load(
             return None;
         }
         let mut missed = Missed::default();
+        if process.paths.is_denied {
+            missed.errno = errno(LookError::Denied);
+        }
         let Some((path, found)) = search(process, name, parent, &mut missed) else {
-            faults.extend(not_found(process, wanted, parent, "No such file or directory", missed));
+            faults.extend(not_found(process, wanted, parent, missed.errno, missed));
             return None;
         };
         let at = absolute(process, &path);
@@ -102,7 +105,7 @@ pub(super) fn load(
             if was_searched {
                 fault.object = path;
             }
-            faults.push(fault);
+            faults.extend((!wanted.is_optional).then_some(fault));
             return None;
         }
     };
@@ -168,10 +171,21 @@ fn own(process: &mut Process<'_>) -> Option<ObjectId> {
 }
 
 /// Where a library was looked for in vain.
-#[derive(Default)]
 struct Missed {
     searched: Vec<String>,
     skipped: Vec<Skipped>,
+    /// What the last attempt came to.
+    errno: &'static str,
+}
+
+impl Default for Missed {
+    fn default() -> Self {
+        Self {
+            searched: vec![],
+            skipped: vec![],
+            errno: errno(LookError::NotFound),
+        }
+    }
 }
 
 /// The library path of the environment, then what the chain of needing objects says, then the loader's own directories.
@@ -201,16 +215,19 @@ fn open_in(process: &Process<'_>, path: &str, name: &str, missed: &mut Missed) -
         .filter(|directory| !directory.is_empty())
         .find_map(|directory| {
             let candidate = format!("{directory}/{name}");
-            let found = process.root.look(&absolute(process, &candidate)).ok();
-            let skipped = found
-                .as_ref()
-                .and_then(|found| denied_in_search(process, &candidate, found));
-            let found = found.filter(|_| skipped.is_none());
-            if found.is_none() {
-                missed.searched.push(directory.to_owned());
-                missed.skipped.extend(skipped);
-            }
-            found.map(|found| (candidate, found))
+            let error = match process.root.look(&absolute(process, &candidate)) {
+                Ok(found) => match denied_in_search(process, &candidate, &found) {
+                    None => return Some((candidate, found)),
+                    Some(skipped) => {
+                        missed.skipped.push(skipped);
+                        LookError::Denied
+                    }
+                },
+                Err(error) => error,
+            };
+            missed.searched.push(directory.to_owned());
+            missed.errno = errno(error);
+            None
         })
 }
 

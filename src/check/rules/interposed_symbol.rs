@@ -1,7 +1,7 @@
 //! A symbol of another plugin.
 
 use crate::check::Rule;
-use crate::check::fault::{Excuse, Fault};
+use crate::check::fault::{Excuse, Fault, Interposer};
 use crate::check::{Finding, Verdict};
 
 /// The rule.
@@ -15,7 +15,8 @@ pub(super) const RULE: Rule = Rule {
                   has by accident is taken from it. So do the libraries that it is linked with; the C library's own functions, \
                   which everybody has, are not told.\n\n\
                   With RTLD_LOCAL the same happens in glibc for STB_GNU_UNIQUE symbols, such as static variables of C++ \
-                  inline functions and templates: there is one of them in a process, in whichever plugin came first.\n\n\
+                  inline functions and templates: there is one of them in a process, in whichever plugin came first, and only \
+                  `-fno-gnu-unique` changes that.\n\n\
                   What the host or a library has from the same source is no fault: functions of the same length whose bytes \
                   are the same but for addresses. Where only other functions of the two are the same, this one may be \
                   of another version, and that is unknown. So it is where the host, the plugin and the library whose \
@@ -25,7 +26,13 @@ pub(super) const RULE: Rule = Rule {
                   `-Wl,-Bsymbolic` or a version script. A hidden symbol cannot be taken over.",
 };
 
-pub(super) fn finding(fault: &Fault, symbol: &str, provider: &str, own: &str, excuse: Option<Excuse>) -> Finding {
+pub(super) fn finding(
+    fault: &Fault,
+    symbol: &str,
+    (provider, by): (&str, Interposer),
+    own: &str,
+    excuse: Option<Excuse>,
+) -> Finding {
     let shown = super::symbol_not_found::readable(symbol).unwrap_or_else(|| symbol.to_owned());
     let (verdict, its) = match excuse {
         Some(Excuse::Copy) => (Verdict::Unknown, "which may be another version"),
@@ -46,5 +53,20 @@ pub(super) fn finding(fault: &Fault, symbol: &str, provider: &str, own: &str, ex
         ),
         None => finding,
     };
-    finding.hint("compile plugins with -fvisibility=hidden, or link them with -Wl,-Bsymbolic; RTLD_LOCAL in the host helps where it can be chosen")
+    let its_own = "compile plugins with -fvisibility=hidden, or link them with -Wl,-Bsymbolic";
+    finding.hint(match by {
+        Interposer::Unique => {
+            "compile plugins with -fno-gnu-unique: of such a symbol there is one in a process, whatever RTLD_LOCAL and \
+             -Bsymbolic say"
+                .to_owned()
+        }
+        _ if own != fault.object => format!(
+            "rename one of the two, or link {own} statically into what uses it and hide it there (-Wl,--exclude-libs,ALL)"
+        ),
+        Interposer::Host => format!(
+            "{its_own}; or let the host export only what plugins are to use (-Wl,--dynamic-list instead of -rdynamic)"
+        ),
+        Interposer::HostLibrary => format!("{its_own}: what the host is linked with comes before them"),
+        Interposer::Plugin => format!("{its_own}; RTLD_LOCAL in the host helps where it can be chosen"),
+    })
 }

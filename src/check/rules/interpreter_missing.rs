@@ -18,11 +18,12 @@ pub(super) const RULE: Rule = Rule {
                   build`.",
 };
 
-pub(super) fn finding(fault: &Fault, interpreter: &str) -> Finding {
-    let title = format!(
-        "`{}` cannot start: its loader {interpreter} is not in the image",
-        fault.object
-    );
+pub(super) fn finding(fault: &Fault, interpreter: &str, is_there: bool) -> Finding {
+    let what = match is_there {
+        true => "no program",
+        false => "not in the image",
+    };
+    let title = format!("`{}` cannot start: its loader {interpreter} is {what}", fault.object);
     Finding::new(RULE.code, Verdict::Refuse, interpreter, title)
         .evidence(format!("{}: PT_INTERP is {interpreter}", fault.object))
         .hint("build the host in an image of the same C library as the one in which it runs")

@@ -43,7 +43,7 @@ pub(super) fn finding(
     }
     if searched.iter().any(|directory| directory.starts_with(FILES_DIRECTORY)) {
         finding = finding.evidence(format!(
-            "{FILES_DIRECTORY} stands for the directory of the files that were named, which has no others"
+            "{FILES_DIRECTORY} stands for one directory with the files that were named; what else lies beside them is not there"
         ));
     }
     let of_whom = if fault.phase == Phase::Exec {
@@ -65,7 +65,12 @@ pub(super) fn finding(
         name if name.starts_with("libstd-") => {
             "a Rust dylib needs the standard library of exactly its toolchain beside it; build a cdylib, or ship it with -C rpath".to_owned()
         }
-        _ => format!("add the package that has {library} to the runtime image, or ship it beside the {of_whom} with -Wl,-rpath,$ORIGIN"),
+        _ if !skipped.is_empty() => "let the host read what was passed over, or put the right file there".to_owned(),
+        _ => format!(
+            "add the package that has {library} to the runtime image, or ship it beside the {of_whom} and link `{}` with \
+             '-Wl,-rpath,$ORIGIN' (in quotes, in make with $$)",
+            fault.object
+        ),
     };
     finding.hint(hint)
 }

@@ -46,6 +46,7 @@ pub(super) fn finding(
     };
     let mut finding = Finding::new(RULE.code, verdict, &symbol.name, title)
         .evidence(format!("{}: reference to {named} at offset {offset:#x}", fault.object));
+    finding.version.clone_from(&symbol.version);
     if let Some(passed_over) = passed_over {
         finding = finding.evidence(passed_over);
     }
@@ -64,5 +65,11 @@ pub(crate) fn readable(name: &str) -> Option<String> {
         return Some(format!("{name:#}"));
     }
     let symbol = cpp_demangle::Symbol::new(name).ok()?;
-    name.starts_with("_Z").then(|| symbol.demangle().ok()).flatten()
+    let readable = name.starts_with("_Z").then(|| symbol.demangle().ok()).flatten()?;
+    // `{vtable(Shape)}` is what binutils call `vtable for Shape`.
+    let special = readable.strip_prefix('{').and_then(|rest| rest.strip_suffix(")}"));
+    match special.and_then(|special| special.split_once('(')) {
+        Some((what, of)) => Some(format!("{what} for {of}")),
+        None => Some(readable),
+    }
 }

@@ -250,8 +250,8 @@ impl Elf {
         self.relocation_tables.iter(&self.image, self.header.machine, false)
     }
 
-    /// The same without those at the start of a table that are counted as relative (`DT_RELCOUNT`, `DT_RELACOUNT`): glibc takes them
-    /// for that whatever they are, and a large library has tens of thousands.
+    /// The same without those at the start of a table that are counted as relative (`DT_RELCOUNT`, `DT_RELACOUNT`), if the count may be
+    /// true: a large library has tens of thousands.
     pub fn relocations_to_bind(&self) -> impl Iterator<Item = Relocation> {
         self.relocation_tables.iter(&self.image, self.header.machine, true)
     }

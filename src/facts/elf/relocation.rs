@@ -144,7 +144,11 @@ impl RelocationTables {
                 .range
                 .clone()
                 .step_by(entry_bytes(image, table.has_addends))
-                .skip(if skips_relative { table.relative_count } else { 0 })
+                .skip(if skips_relative {
+                    table.counted(image, machine)
+                } else {
+                    0
+                })
                 .filter(|offset| !table.except.contains(offset))
                 .filter_map(move |offset| table.read(image, machine, offset))
         })
@@ -152,6 +156,17 @@ impl RelocationTables {
 }
 
 impl RelocationTable {
+    /// How many at the start are relative, if the last of those that are counted so is: linkers put them in front.
+    fn counted(&self, image: &Image, machine: Machine) -> usize {
+        let Some(last) = self.relative_count.checked_sub(1) else {
+            return 0;
+        };
+        let mut offsets = self.range.clone().step_by(entry_bytes(image, self.has_addends));
+        let last = offsets.nth(last).and_then(|offset| self.read(image, machine, offset));
+        let is_relative = last.is_some_and(|last| last.class == RelocationClass::Relative);
+        if is_relative { self.relative_count } else { 0 }
+    }
+
     #[inline]
     fn read(&self, image: &Image, machine: Machine, offset: usize) -> Option<Relocation> {
         if image.layout.is_wide() {
