@@ -239,7 +239,8 @@ fn share_deferred(process: &mut Process<'_>, object: Option<ObjectId>, before: &
 }
 
 /// Whether a symbol that nobody had defined when `id` was loaded is there now: deferred references see what has become global,
-/// and in glibc the libraries of what is opened later and needs the object.
+/// and in glibc those of an earlier plugin also the libraries of what is opened later and needs the object (`lt_loaded` in
+/// `resize_scopes`).
 fn is_bound_by_now(process: &Process<'_>, id: ObjectId, opened: ObjectId, fault: &Fault) -> bool {
     let FaultKind::SymbolMissing { symbol, .. } = &fault.kind else {
         return false;
@@ -252,8 +253,8 @@ fn is_bound_by_now(process: &Process<'_>, id: ObjectId, opened: ObjectId, fault:
             .any(|(index, symbol)| symbol.is_defined() && is_shown(index))
     };
     let later = match process.platform.family {
-        Family::Glibc => &process.object(opened).scope[..],
-        Family::Musl => &[],
+        Family::Glibc if !process.object(id).is_startup() => &process.object(opened).scope[..],
+        _ => &[],
     };
     // What came with it was looked through when it was loaded.
     let own = &process.object(process.object(id).root).scope;

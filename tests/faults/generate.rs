@@ -123,6 +123,13 @@ struct Library {
     directory: &'static str,
 }
 
+impl Library {
+    fn defines(&self, name: &str) -> bool {
+        let mut definitions = self.linked.definitions.iter().chain(&self.run.definitions);
+        definitions.any(|definition| definition.name == name)
+    }
+}
+
 /// The scenarios of a seed.
 pub(crate) fn scenarios(seed: u64, count: usize) -> Vec<Case> {
     (0..count)
@@ -242,7 +249,9 @@ fn scenario(random: &mut Random, name: &str) -> Case {
         case.env.insert("LD_BIND_NOW".to_owned(), "1".to_owned());
     }
     let mut host_code = String::new();
-    for (index, name) in host_names.iter().enumerate() {
+    // What a host takes over of a library that it was linked with itself is between the two.
+    let is_taken_over = |name: &str| loaded_with(&host_needs, &libraries).any(|library| library.defines(name));
+    for (index, name) in host_names.iter().enumerate().filter(|(_, name)| !is_taken_over(name)) {
         writeln!(host_code, "int {name}(void) {{ return {}; }}", host_value(index as i64)).unwrap();
     }
     let mut host_flags = if host_exports {
@@ -279,6 +288,23 @@ fn right_answers(plugin: &Library) -> Vec<i64> {
     let mut answers = plugin.items.clone();
     answers.resize(ITEMS_LIMIT_COUNT, NOTHING);
     answers
+}
+
+/// Libraries and all that they need.
+fn loaded_with<'l>(needs: &[usize], libraries: &'l [Library]) -> impl Iterator<Item = &'l Library> {
+    let mut all = needs.to_vec();
+    let mut next = 0;
+    while let Some(index) = all.get(next).copied() {
+        next += 1;
+        let more: Vec<usize> = libraries[index]
+            .needs
+            .iter()
+            .copied()
+            .filter(|need| !all.contains(need))
+            .collect();
+        all.extend(more);
+    }
+    all.into_iter().map(|index| &libraries[index])
 }
 
 fn library(random: &mut Random, index: usize, before: &[Library], host_exports: bool) -> Library {
