@@ -7,9 +7,13 @@ mod lfs64;
 mod map;
 
 use super::environment::{BindingTime, OpenMode, ScopeFlag};
-use super::fault::Fault;
+use super::fault::{Fault, FaultKind};
+use super::machine;
 use super::process::{ObjectId, Process};
+use super::rules::BOUND_TOO_LATE;
 use super::search::Wanted;
+use super::verdict::Phase;
+use crate::facts::elf::{Name, SegmentKind};
 
 pub(super) use bind::find_for_dlsym;
 
@@ -86,7 +90,50 @@ pub(super) fn open(
     if mode.scope == ScopeFlag::Local {
         process.global = global_before;
     }
+    faults.extend(bound_too_late(process, before));
     Some(root)
+}
+
+/// What crashes when references are bound that were left unbound by an earlier `RTLD_LAZY` (`redo_lazy_relocs`): those outside of the
+/// table of functions, where memory is read-only by now (`PT_GNU_RELRO`), once somebody has brought what they name.
+fn bound_too_late(process: &Process<'_>, before: ObjectId) -> Option<Fault> {
+    let is_defined = |symbol: &str| {
+        let name = Name::new(symbol.as_bytes());
+        let mut new = process.global.iter().filter(|id| **id >= before);
+        new.any(|id| {
+            let elf = &process.object(*id).elf;
+            let is_hidden = |index: u32| elf.version_of(index).is_some_and(|version| version.is_hidden());
+            elf.find(&name)
+                .any(|(index, symbol)| symbol.is_defined() && !is_hidden(index))
+        })
+    };
+    process.objects[..before].iter().find_map(|object| {
+        let is_read_only = |offset: u64| {
+            let page = |address: u64| address & !(machine::PAGE_BYTES - 1);
+            let mut protected = object
+                .elf
+                .segments
+                .iter()
+                .filter(|segment| segment.kind == SegmentKind::Relro);
+            protected.any(|segment| {
+                let end = page(segment.address.saturating_add(segment.memory_size));
+                (page(segment.address)..end).contains(&offset)
+            })
+        };
+        let crashes = object.deferred.iter().any(|fault| match &fault.kind {
+            FaultKind::SymbolMissing { symbol, offset, .. } => is_read_only(*offset) && is_defined(&symbol.name),
+            _ => false,
+        });
+        crashes.then(|| Fault {
+            kind: FaultKind::LoaderCrash {
+                why: BOUND_TOO_LATE.to_owned(),
+            },
+            object: object.name.clone(),
+            phase: Phase::Load,
+            message: None,
+            stops: true,
+        })
+    })
 }
 
 /// The start-up objects in the order in which they were loaded; the interpreter only once something needs it.

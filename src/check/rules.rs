@@ -68,6 +68,7 @@ use crate::facts::elf::{Binding, Dynamic, Elf, Name, RelocationClass};
 use crate::facts::libc;
 use crate::nearest::nearest;
 use crate::rootfs::FILES_DIRECTORY;
+pub(super) use loader_crash::BOUND_TOO_LATE;
 pub(crate) use symbol_not_found::readable as readable_symbol;
 
 /// All rules, by code.

@@ -10,13 +10,22 @@ pub(super) const RULE: Rule = Rule {
     description: "the loader itself crashes on the plugin",
     explanation: "musl trusts the files that it loads. An object without any hash table, or a weak reference to \
                   thread-local storage that nobody defines, makes it follow a null pointer: the process ends with SIGSEGV in \
-                  dlopen, without a message.\n\n\
+                  dlopen, without a message. So it does where RTLD_LAZY left a reference unbound and a later plugin brings what it \
+                  names: it is bound then, and where it is, memory may have become read-only (`-z relro`).\n\n\
                   Link the plugin with a hash table (`-Wl,--hash-style=both`), and define or drop weak thread-local \
                   variables.",
 };
 
+/// Why musl crashes when it binds what was deferred.
+pub(in crate::check) const BOUND_TOO_LATE: &str =
+    "a reference that was left unbound is bound in memory that is read-only by now";
+
 pub(super) fn finding(fault: &Fault, why: &str) -> Finding {
     let title = format!("`{}` makes the loader crash: {why}", fault.object);
-    Finding::new(RULE.code, Verdict::Refuse, &fault.object, title)
-        .hint("link it with -Wl,--hash-style=both, and define or drop weak thread-local variables")
+    Finding::new(RULE.code, Verdict::Refuse, &fault.object, title).hint(match why {
+        BOUND_TOO_LATE => {
+            "open first what defines it, or link what needs it with that (-l…), so that it is never unbound"
+        }
+        _ => "link it with -Wl,--hash-style=both, and define or drop weak thread-local variables",
+    })
 }
