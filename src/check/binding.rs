@@ -310,12 +310,15 @@ fn linked_before(
             .flatten();
     }
     let name = Name::new(symbol.name);
-    let (own, definition) = process
-        .linked(from)
-        .iter()
-        .find_map(|id| Some((*id, offered(&process.object(*id).elf, &name)?)))?;
-    let is_other = own != provider && !process.object(own).is_startup() && is_global(&definition);
-    is_other
+    // What the host started with is not asked for each of a plugin's symbols: only where something comes before it.
+    let before = process.linked(from).iter().copied().take_while(|id| *id != provider);
+    let (own, definition) = before
+        .filter(|id| !process.object(*id).is_startup())
+        .find_map(|id| Some((id, offered(&process.object(id).elf, &name)?)))?;
+    let is_offered =
+        |id: ObjectId| process.object(id).is_startup() && offered(&process.object(id).elf, &name).is_some();
+    let mut earlier = process.linked(from).iter().copied().take_while(|id| *id != own);
+    (is_global(&definition) && !earlier.any(is_offered))
         .then(|| Own::new(process.object(own), &definition, owner, found))
         .flatten()
 }
