@@ -2,6 +2,7 @@
 
 use super::fault::{Excuse, Fault, FaultKind, Interposer};
 use super::likeness::{Likeness, likeness, share_code};
+use super::lookup::offered;
 use super::process::{Loaded, ObjectId, Process};
 use super::search::absolute;
 use super::verdict::Phase;
@@ -218,13 +219,6 @@ fn original<'p>(process: &'p Process<'_>, (provider, found): (ObjectId, &Symbol<
         }
     }
     (owner, *found)
-}
-
-/// What an object defines under a name for those who ask for no version: not what it keeps for those who were linked long ago.
-fn offered<'e>(elf: &'e Elf, name: &Name<'_>) -> Option<Symbol<'e>> {
-    let is_hidden = |index: u32| elf.version_of(index).is_some_and(|version| version.is_hidden());
-    elf.find(name)
-        .find_map(|(index, symbol)| (symbol.is_defined() && !is_hidden(index)).then_some(symbol))
 }
 
 /// `operator new` and `operator delete`, which C++ lets programs replace ([replacement.functions]).

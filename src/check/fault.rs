@@ -309,6 +309,8 @@ pub(super) enum FaultKind {
         /// The C library with its release.
         by: String,
     },
+    /// A reference that was left unbound is bound now, in memory that is read-only by now: musl's loader crashes.
+    BoundTooLate,
     /// A library that was to be preloaded, and is not.
     PreloadIgnored {
         /// Its name or path, as it was given.
@@ -324,13 +326,12 @@ pub(super) enum FaultKind {
 impl FaultKind {
     /// Whether it is known what the loader says: who opens a pipe waits, and a device may have bytes or not.
     pub(super) fn has_fixed_words(&self) -> bool {
-        let is_special = matches!(
+        !matches!(
             self,
             Self::NotLoadable {
                 why: Rejection::Special
             }
-        );
-        !is_special
+        )
     }
 }
 

@@ -62,6 +62,15 @@ impl Finding {
         }
     }
 
+    /// The finding as what another one follows from.
+    #[must_use]
+    pub fn as_cause(&self) -> Cause {
+        Cause {
+            code: self.code,
+            subject: self.subject.clone(),
+        }
+    }
+
     /// Adds a line of evidence.
     #[must_use]
     pub fn evidence(mut self, line: impl Into<String>) -> Self {

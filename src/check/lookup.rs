@@ -4,7 +4,7 @@
 use hashbrown::HashMap;
 
 use super::process::ObjectId;
-use crate::facts::elf::{Elf, Name, SymbolVersion};
+use crate::facts::elf::{Elf, Name, Symbol, SymbolVersion};
 
 /// How many bits the filter has: some times the symbols of the largest hosts, and small enough for a processor's cache.
 const FILTER_BITS: usize = 1 << 20;
@@ -20,6 +20,13 @@ pub(super) enum Lookup {
     LinkTimeReference,
     /// The library that the version was to come from has no versions at all, and old releases assert that it has.
     Assertion,
+}
+
+/// What an object defines under a name for those who ask for no version: not what it keeps for those who were linked long ago.
+pub(super) fn offered<'e>(elf: &'e Elf, name: &Name<'_>) -> Option<Symbol<'e>> {
+    let is_hidden = |index: u32| elf.version_of(index).is_some_and(|version| version.is_hidden());
+    elf.find(name)
+        .find_map(|(index, symbol)| (symbol.is_defined() && !is_hidden(index)).then_some(symbol))
 }
 
 /// What the objects of the start answer, as long as none of them gets another name.

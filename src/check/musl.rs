@@ -8,9 +8,9 @@ mod map;
 
 use super::environment::{BindingTime, OpenMode, ScopeFlag};
 use super::fault::{Fault, FaultKind};
+use super::lookup::offered;
 use super::machine;
 use super::process::{ObjectId, Process};
-use super::rules::BOUND_TOO_LATE;
 use super::search::Wanted;
 use super::verdict::Phase;
 use crate::facts::elf::{Name, SegmentKind};
@@ -100,12 +100,7 @@ fn bound_too_late(process: &Process<'_>, before: ObjectId) -> Option<Fault> {
     let is_defined = |symbol: &str| {
         let name = Name::new(symbol.as_bytes());
         let mut new = process.global.iter().filter(|id| **id >= before);
-        new.any(|id| {
-            let elf = &process.object(*id).elf;
-            let is_hidden = |index: u32| elf.version_of(index).is_some_and(|version| version.is_hidden());
-            elf.find(&name)
-                .any(|(index, symbol)| symbol.is_defined() && !is_hidden(index))
-        })
+        new.any(|id| offered(&process.object(*id).elf, &name).is_some())
     };
     process.objects[..before].iter().find_map(|object| {
         let is_read_only = |offset: u64| {
@@ -125,9 +120,7 @@ fn bound_too_late(process: &Process<'_>, before: ObjectId) -> Option<Fault> {
             _ => false,
         });
         crashes.then(|| Fault {
-            kind: FaultKind::LoaderCrash {
-                why: BOUND_TOO_LATE.to_owned(),
-            },
+            kind: FaultKind::BoundTooLate,
             object: object.name.clone(),
             phase: Phase::Load,
             message: None,

@@ -302,10 +302,7 @@ fn fold(process: &Process<'_>, findings: &mut Vec<Finding>) {
         findings
             .iter()
             .find(|finding| finding.code == code)
-            .map(|finding| Cause {
-                code: finding.code,
-                subject: finding.subject.clone(),
-            })
+            .map(Finding::as_cause)
     };
     let family = cause("libc-family");
     let missing = cause("library-missing");
@@ -315,14 +312,13 @@ fn fold(process: &Process<'_>, findings: &mut Vec<Finding>) {
     let versions: Vec<Cause> = findings
         .iter()
         .filter(|finding| finding.code == "version-missing")
-        .map(|finding| Cause {
-            code: finding.code,
-            subject: finding.subject.clone(),
-        })
+        .map(Finding::as_cause)
         .collect();
     for finding in findings.iter_mut() {
         let short = finding.subject.rsplit('/').next().unwrap_or_default();
         let is_of_libc = libc_names::belongs_to_other_family(process.platform.family, short);
+        let version = finding.version.as_ref();
+        let version = version.and_then(|version| versions.iter().find(|cause| cause.subject == *version));
         finding.because_of = match finding.code {
             "library-missing" | "symbol-not-found" | "version-missing" | "elf-invalid"
                 if is_of_libc && family.is_some() =>
@@ -334,12 +330,7 @@ fn fold(process: &Process<'_>, findings: &mut Vec<Finding>) {
             // What was linked against musl has no versions.
             "relocation-unsupported" | "old-symbol-version" if family.is_some() && machine.is_none() => family.clone(),
             "relocation-unsupported" | "symbol-not-found" | "static-tls-opened" if machine.is_some() => machine.clone(),
-            "symbol-not-found" if finding.version.is_some() && !versions.is_empty() => {
-                let mut versions = versions.iter();
-                versions
-                    .find(|cause| Some(&cause.subject) == finding.version.as_ref())
-                    .cloned()
-            }
+            "symbol-not-found" if version.is_some() => version.cloned(),
             "symbol-not-found" | "contract-symbol" if missing.is_some() => missing.clone(),
             "symbol-not-found" if invalid.is_some() => invalid.clone(),
             _ => None,

@@ -141,7 +141,7 @@ impl<'r> Process<'r> {
     /// A process in which nothing is loaded yet.
     pub(super) fn new(
         root: &'r dyn RootFs,
-        environment: &'r Environment,
+        (environment, user): (&'r Environment, Option<User>),
         platform: Platform,
         paths: super::paths::SystemPaths,
         is_root_known: bool,
@@ -149,7 +149,7 @@ impl<'r> Process<'r> {
         Self {
             root,
             environment,
-            user: environment.user.clone(),
+            user,
             platform: Arc::new(platform),
             objects: vec![],
             global: vec![],

@@ -68,7 +68,6 @@ use crate::facts::elf::{Binding, Dynamic, Elf, Name, RelocationClass};
 use crate::facts::libc;
 use crate::nearest::nearest;
 use crate::rootfs::FILES_DIRECTORY;
-pub(super) use loader_crash::BOUND_TOO_LATE;
 pub(crate) use symbol_not_found::readable as readable_symbol;
 
 /// All rules, by code.
@@ -236,6 +235,7 @@ fn of_fault_and(fault: &Fault, process: Option<&Process<'_>>, wants_near: bool) 
         FaultKind::ExecutableStack { by_absence } => executable_stack::finding(fault, *by_absence),
         FaultKind::ProcessorLevel { level } => processor_level::finding(fault, *level),
         FaultKind::LoaderCrash { why } => loader_crash::finding(fault, why),
+        FaultKind::BoundTooLate => loader_crash::bound_too_late(fault),
         FaultKind::ProgramAsLibrary => program_as_plugin::finding(fault),
         FaultKind::ProcessorDependent { library, path } => processor_dependent_library::finding(fault, library, path),
         FaultKind::WeakTlsUndefined { symbol } => weak_tls_undefined::finding(fault, symbol),

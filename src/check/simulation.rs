@@ -5,11 +5,12 @@ use std::sync::Arc;
 
 use super::environment::{Environment, OpenMode};
 use super::fault::{Fault, FaultKind, Rejection};
+use super::lookup::offered;
 use super::paths::SystemPaths;
 use super::platform::{Family, Platform};
 use super::process::{Checkpoint, Loaded, ObjectId, Process};
 use super::search::Wanted;
-use super::user::{Access, Obstacle, User, obstacle, obstacle_for_others};
+use super::user::{Access, Obstacle, User, changes_user, obstacle, obstacle_for_others};
 use super::verdict::Phase;
 use super::{glibc, machine, musl, truncation};
 use crate::facts::elf::{Dynamic, Elf, Name, ObjectKind, Unreadable};
@@ -88,10 +89,7 @@ impl<'r> Simulation<'r> {
                 return failed(start);
             }
         };
-        let is_changed = match &environment.user {
-            Some(user) => user.is_changed_by(&found),
-            None => found.mode & SET_ID_BITS != 0,
-        };
+        let is_changed = changes_user(environment.user.as_ref(), &found);
         if is_changed {
             let what =
                 "who starts it: it changes its user or group, and then search paths count only in part".to_owned();
@@ -141,16 +139,11 @@ impl<'r> Simulation<'r> {
                 }
             };
             if object.header.machine != platform.machine {
-                start.push(Fault {
-                    kind: FaultKind::OtherLoader {
-                        machine: machine::name(platform.machine),
-                        loader: machine::name(object.header.machine),
-                    },
-                    object: host.shown.clone(),
-                    phase: Phase::Exec,
-                    message: Some("Exec format error".to_owned()),
-                    stops: true,
-                });
+                let kind = FaultKind::OtherLoader {
+                    machine: machine::name(platform.machine),
+                    loader: machine::name(object.header.machine),
+                };
+                start.push(not_started(host, kind, "Exec format error"));
                 return failed(start);
             }
             platform.release = libc::release_of(&object);
@@ -173,8 +166,7 @@ impl<'r> Simulation<'r> {
             (Family::Glibc, own) => SystemPaths::of_glibc(root, &objects[own.unwrap_or(0)].elf, may_read),
             (Family::Musl, _) => SystemPaths::of_musl(root, &interpreter, platform.machine, may_read),
         };
-        let mut process = Process::new(root, environment, platform, paths, is_root_known);
-        process.user = user.cloned();
+        let mut process = Process::new(root, (environment, user.cloned()), platform, paths, is_root_known);
         process.interpreter = own;
         for object in objects {
             process.add(object);
@@ -246,12 +238,7 @@ fn is_bound_by_now(process: &Process<'_>, id: ObjectId, opened: ObjectId, fault:
         return false;
     };
     let name = Name::new(symbol.name.as_bytes());
-    let is_defined = |id: &ObjectId| {
-        let elf = &process.object(*id).elf;
-        let is_shown = |index: u32| elf.version_of(index).is_none_or(|version| !version.is_hidden());
-        elf.find(&name)
-            .any(|(index, symbol)| symbol.is_defined() && is_shown(index))
-    };
+    let is_defined = |id: &ObjectId| offered(&process.object(*id).elf, &name).is_some();
     let later = match process.platform.family {
         Family::Glibc if !process.object(id).is_startup() => &process.object(opened).scope[..],
         _ => &[],
@@ -318,8 +305,6 @@ fn loaded(name: String, path: String, file: (u64, u64), elf: Arc<Elf>, id: Objec
 
 /// What the kernel says of an interpreter that is no ELF file.
 const ELIBBAD: &str = "Accessing a corrupted shared library";
-/// `S_ISUID` and `S_ISGID`.
-const SET_ID_BITS: u32 = 0o6000;
 
 /// A host that the kernel would start.
 struct HostFile {
@@ -328,15 +313,7 @@ struct HostFile {
 }
 
 fn read_host(root: &dyn RootFs, host: &Subject, user: Option<&User>) -> Result<HostFile, Box<Fault>> {
-    let fault = |kind: FaultKind, words: &str| {
-        Box::new(Fault {
-            kind,
-            object: host.shown.clone(),
-            phase: Phase::Exec,
-            message: Some(words.to_owned()),
-            stops: true,
-        })
-    };
+    let fault = |kind: FaultKind, words: &str| Box::new(not_started(host, kind, words));
     let found = root
         .look(&host.path)
         .map_err(|_| fault(FaultKind::CannotOpen, "No such file or directory"))?;
@@ -391,33 +368,34 @@ fn read_host(root: &dyn RootFs, host: &Subject, user: Option<&User>) -> Result<H
 }
 
 fn not_executable(host: &Subject, file: &str, user: Option<&User>, obstacle: Obstacle) -> Fault {
-    Fault {
-        kind: FaultKind::NotExecutable {
-            file: file.to_owned(),
-            user: user.map(User::to_string),
-            obstacle,
-        },
-        object: host.shown.clone(),
-        phase: Phase::Exec,
-        message: Some("Permission denied".to_owned()),
-        stops: true,
-    }
+    let kind = FaultKind::NotExecutable {
+        file: file.to_owned(),
+        user: user.map(User::to_string),
+        obstacle,
+    };
+    not_started(host, kind, "Permission denied")
 }
 
 fn interpreter_missing(host: &Subject, interpreter: &str, found: Option<&Found>) -> Fault {
-    let message = match found.map(|found| found.kind) {
+    let words = match found.map(|found| found.kind) {
         None => "No such file or directory",
         Some(FileKind::File) => ELIBBAD,
         Some(_) => "Permission denied",
     };
+    let kind = FaultKind::InterpreterMissing {
+        interpreter: interpreter.to_owned(),
+        is_there: found.is_some(),
+    };
+    not_started(host, kind, words)
+}
+
+/// What the kernel says when it does not start the host.
+fn not_started(host: &Subject, kind: FaultKind, words: &str) -> Fault {
     Fault {
-        kind: FaultKind::InterpreterMissing {
-            interpreter: interpreter.to_owned(),
-            is_there: found.is_some(),
-        },
+        kind,
         object: host.shown.clone(),
         phase: Phase::Exec,
-        message: Some(message.to_owned()),
+        message: Some(words.to_owned()),
         stops: true,
     }
 }

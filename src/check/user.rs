@@ -71,41 +71,31 @@ impl User {
     pub fn resolve(text: &str, root: &dyn RootFs) -> Result<Self, UserError> {
         let (name, group) = text.split_once(':').unwrap_or((text, ""));
         let name = if name.is_empty() { "0" } else { name };
-        let accounts = lines_of(root, "/etc/passwd");
-        let entries = || accounts.lines().map(|line| line.split(':').collect::<Vec<&str>>());
-        // What is a number is never a name.
-        let is_it = |entry: &Vec<&str>| match atoi(name) {
-            Some(number) => entry.get(2).and_then(|field| atoi(field)) == Some(number),
-            None => entry.first() == Some(&name),
-        };
-        let entry = entries().find(is_it);
+        let accounts = text_of(root, "/etc/passwd");
+        let entry = entry_of(&accounts, name);
         let field = |place: usize| entry.as_ref().and_then(|entry| number(entry.get(place)?));
-        let id = field(2)
-            .or_else(|| number(name))
-            .ok_or_else(|| UserError::NoUser(name.to_owned()))?;
-        let groups = lines_of(root, "/etc/group");
         let mut user = Self {
-            id,
+            id: field(2)
+                .or_else(|| number(name))
+                .ok_or_else(|| UserError::NoUser(name.to_owned()))?,
             group: field(3).unwrap_or(0),
             others: vec![],
         };
-        let entries = || groups.lines().map(|line| line.split(':').collect::<Vec<&str>>());
+        let groups = text_of(root, "/etc/group");
         if !group.is_empty() {
-            let named = entries().find(|entry| match atoi(group) {
-                Some(number) => entry.get(2).and_then(|field| atoi(field)) == Some(number),
-                None => entry.first() == Some(&group),
-            });
-            user.group = named
+            user.group = entry_of(&groups, group)
                 .and_then(|entry| number(entry.get(2)?))
                 .or_else(|| number(group))
                 .ok_or_else(|| UserError::NoGroup(group.to_owned()))?;
         } else if let Some(own_name) = entry.as_ref().and_then(|entry| entry.first()) {
-            let is_member = |entry: &Vec<&str>| {
+            let is_member = |entry: &Entry<'_>| {
                 entry
                     .get(3)
                     .is_some_and(|list| list.split(',').any(|name| name == *own_name))
             };
-            let others = entries().filter(is_member).filter_map(|entry| number(entry.get(2)?));
+            let others = entries(&groups)
+                .filter(is_member)
+                .filter_map(|entry| number(entry.get(2)?));
             user.others = others.take(GROUPS_LIMIT_COUNT).collect();
         }
         Ok(user)
@@ -141,14 +131,21 @@ impl User {
         };
         found.mode >> shift & bit != 0
     }
+}
 
-    /// Whether a program would not run as the user who starts it.
-    pub(super) fn is_changed_by(&self, program: &Found) -> bool {
-        const SET_USER: u32 = 0o4000;
-        // Without the group's right to execute the bit means something else.
-        const SET_GROUP: u32 = 0o2010;
-        (program.mode & SET_USER != 0 && program.owner.uid != self.id)
-            || (program.mode & SET_GROUP == SET_GROUP && program.owner.gid != self.group)
+/// Whether a program does not run as the user who starts it; if nobody knows who that is, whether it may not.
+pub(super) fn changes_user(user: Option<&User>, program: &Found) -> bool {
+    const SET_USER: u32 = 0o4000;
+    const SET_GROUP: u32 = 0o2000;
+    const GROUP_EXECUTES: u32 = 0o0010;
+    let has = |bits: u32| program.mode & bits == bits;
+    match user {
+        None => has(SET_USER) || has(SET_GROUP),
+        // Without the group's right to execute its bit means something else.
+        Some(user) => {
+            (has(SET_USER) && program.owner.uid != user.id)
+                || (has(SET_GROUP | GROUP_EXECUTES) && program.owner.gid != user.group)
+        }
     }
 }
 
@@ -190,10 +187,9 @@ impl fmt::Display for Obstacle {
 ///
 /// Directories count where the path ends up; those that links on the way lead through do not.
 pub(super) fn obstacle(root: &dyn RootFs, user: Option<&User>, access: Access, found: &Found) -> Option<Obstacle> {
-    match user {
-        Some(user) => first_obstacle(root, access, found, |access, found| user.may(access, found)),
-        None => first_obstacle(root, access, found, |access, found| User::ROOT.may(access, found)),
-    }
+    let root_user = User::ROOT;
+    let user = user.unwrap_or(&root_user);
+    first_obstacle(root, access, found, |access, found| user.may(access, found))
 }
 
 /// The same for somebody who is neither an owner nor in any group: what keeps everybody else from it may keep the host.
@@ -223,7 +219,22 @@ fn first_obstacle(
     (!may(access, found)).then(|| shown(&found.path, found, access))
 }
 
-fn lines_of(root: &dyn RootFs, path: &str) -> String {
+/// A line of `passwd(5)` or `group(5)`: a name, a password, a number, and more.
+type Entry<'t> = Vec<&'t str>;
+
+fn entries(text: &str) -> impl Iterator<Item = Entry<'_>> {
+    text.lines().map(|line| line.split(':').collect())
+}
+
+/// The entry of a name or a number; what is a number is never a name.
+fn entry_of<'t>(text: &'t str, name: &str) -> Option<Entry<'t>> {
+    entries(text).find(|entry| match atoi(name) {
+        Some(number) => entry.get(2).and_then(|field| atoi(field)) == Some(number),
+        None => entry.first() == Some(&name),
+    })
+}
+
+fn text_of(root: &dyn RootFs, path: &str) -> String {
     let bytes = root
         .look(path)
         .ok()
@@ -334,7 +345,7 @@ mod tests {
         };
         let check = |id, mode, owner, expected| {
             let found = file(mode, owner, owner);
-            assert_eq!(user(id).is_changed_by(&found), expected, "{id} {mode:o} {owner}");
+            assert_eq!(changes_user(Some(&user(id)), &found), expected, "{id} {mode:o} {owner}");
         };
         check(0, 0o755, 1000, false);
         check(0, 0o4755, 0, false);
@@ -343,6 +354,8 @@ mod tests {
         check(1000, 0o2755, 0, true);
         check(1000, 0o2745, 0, false);
         check(1000, 0o2755, 1000, false);
+        assert!(changes_user(None, &file(0o4755, 0, 0)) && changes_user(None, &file(0o2745, 0, 0)));
+        assert!(!changes_user(None, &file(0o1755, 0, 0)));
     }
 
     #[test]

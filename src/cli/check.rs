@@ -148,19 +148,19 @@ pub(super) fn check(arguments: &CheckArguments, world: &World) -> Result<Exit, S
         Subject { shown, ..subject }
     };
     let mut variables: BTreeMap<String, String> = root.defaults().variables.iter().cloned().collect();
-    let is_here = arguments.rootfs.is_none() && home.is_none();
-    if is_here {
+    let runs_here = arguments.rootfs.is_none() && home.is_none();
+    if runs_here {
         variables.extend(of_the_loader(world));
     }
     variables.extend(arguments.variables.iter().cloned());
     let environment = Environment {
         variables,
         directory: match &arguments.cwd {
-            None if is_here => world.context.working_directory.to_string_lossy().into_owned(),
+            None if runs_here => world.context.working_directory.to_string_lossy().into_owned(),
             _ => start_of(arguments, &*root),
         },
         user: match user_of(arguments, &*root)? {
-            None if is_here => Some(User::current()),
+            None if runs_here => Some(User::current()),
             user => user,
         },
     };

@@ -314,10 +314,8 @@ fn others(findings: &[&FindingRecord]) -> Option<String> {
     let named: Vec<String> = others
         .iter()
         .take(SUBJECTS_LIMIT_COUNT)
-        .map(|subject| match readable_symbol(subject) {
-            Some(readable) => format!("`{}`", printable(&readable)),
-            None => format!("`{}`", printable(subject)),
-        })
+        .map(|subject| readable_symbol(subject).unwrap_or_else(|| (*subject).to_owned()))
+        .map(|subject| format!("`{}`", printable(&subject)))
         .collect();
     let more = match others.len().saturating_sub(SUBJECTS_LIMIT_COUNT) {
         0 => String::new(),

@@ -16,16 +16,20 @@ pub(super) const RULE: Rule = Rule {
                   variables.",
 };
 
-/// Why musl crashes when it binds what was deferred.
-pub(in crate::check) const BOUND_TOO_LATE: &str =
-    "a reference that was left unbound is bound in memory that is read-only by now";
-
 pub(super) fn finding(fault: &Fault, why: &str) -> Finding {
+    of(fault, why).hint("link it with -Wl,--hash-style=both, and define or drop weak thread-local variables")
+}
+
+/// What was deferred, and is bound when it cannot be written any more.
+pub(super) fn bound_too_late(fault: &Fault) -> Finding {
+    of(
+        fault,
+        "a reference that was left unbound is bound in memory that is read-only by now",
+    )
+    .hint("open first what defines it, or link what needs it with that (-l…), so that it is never unbound")
+}
+
+fn of(fault: &Fault, why: &str) -> Finding {
     let title = format!("`{}` makes the loader crash: {why}", fault.object);
-    Finding::new(RULE.code, Verdict::Refuse, &fault.object, title).hint(match why {
-        BOUND_TOO_LATE => {
-            "open first what defines it, or link what needs it with that (-l…), so that it is never unbound"
-        }
-        _ => "link it with -Wl,--hash-style=both, and define or drop weak thread-local variables",
-    })
+    Finding::new(RULE.code, Verdict::Refuse, &fault.object, title)
 }
