@@ -9,7 +9,7 @@ SEED = 5
 APART = $(wildcard loader/Cargo.toml host/Cargo.toml plugins/*/Cargo.toml)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup build demo test check fmt fuzz corpus baselines bench clean
+.PHONY: help setup build demo test check fmt fuzz attacks corpus baselines bench clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-9s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -54,6 +54,11 @@ fuzz: setup ## more random inputs than the tests have: INPUTS=, SCENARIOS=, SEED
 	LOCKSTEP_FUZZ_INPUTS=$(INPUTS) LOCKSTEP_FUZZ_SEED=$(SEED) $(CARGO) test --release --locked --test hostile
 	LOCKSTEP_FAULTS_COUNT=$(SCENARIOS) LOCKSTEP_FAULTS_SEED=$(SEED) \
 	  $(CARGO) test --locked --test faults -- random_scenarios
+
+attacks: setup ## every attack that is known, as often as it takes; the table of what was tried and what held
+	rm -rf target/tmp/attacks
+	LOCKSTEP_ATTACKS=all $(CARGO) test --locked --no-fail-fast --test attacks; status=$$?; \
+	  scripts/attacks-table.sh target/tmp/attacks && exit $$status
 
 corpus: setup ## check against what the distribution's hosts and modules really do; downloads 700 MB
 	$(CARGO) test --release --locked --test corpus -- --ignored --nocapture all_packages
