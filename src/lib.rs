@@ -5,6 +5,7 @@
 
 pub mod bundle;
 pub mod check;
+pub mod checkout;
 pub mod clean;
 pub mod cli;
 pub mod config;

@@ -16,8 +16,8 @@ use std::time::Duration;
 use bytes::Bytes;
 use futures_util::{StreamExt, stream};
 use lockstep::bundle::{
-    Artifact, ContractRecord, Declared, ImageRecord, MANIFEST_SCHEMA_VERSION, Manifest, ReleaseVolume, StagedRelease,
-    UnitRecord, VolumeError, collect, stage,
+    Artifact, ContractRecord, Declared, ImageRecord, MANIFEST_SCHEMA_VERSION, Manifest, Patience, ReleaseVolume,
+    StagedRelease, UnitRecord, VolumeError, collect, stage,
 };
 use lockstep::digest::Digest;
 use lockstep::engine::docker::Docker;
@@ -27,9 +27,10 @@ use lockstep::engine::{
 use lockstep::name::{EnvironmentName, ProjectName, UnitName};
 use lockstep::owner::Owner;
 use lockstep::source::{SOURCE_ROOT, SourceTree};
+use tokio_util::sync::CancellationToken;
 
 const TEST_LABEL: &str = "dev.lockstep.test";
-const TOOLS: [&str; 8] = ["sh", "ln", "mv", "rm", "readlink", "ls", "cat", "id"];
+const TOOLS: [&str; 9] = ["sh", "ln", "mkdir", "mv", "rm", "readlink", "ls", "cat", "id"];
 const PATIENCE: Duration = Duration::from_secs(60);
 
 /// A connection, an image with a shell, and labels of this test alone; all of it is removed at the end.
@@ -50,6 +51,7 @@ impl Bench {
             labels: self.labels(),
             container_labels: self.labels(),
             instance: instance.to_owned(),
+            publisher: "checkout".to_owned(),
             container_name: format!("lockstep-test-{}-bundle", self.name),
             image: self.image.clone(),
             mtime_seconds: 1_735_689_600,
@@ -74,6 +76,7 @@ impl Bench {
             },
             read_only_root: true,
             init: false,
+            tied: false,
             capabilities: Vec::new(),
         }
     }
@@ -243,15 +246,19 @@ async fn releases_come_and_go_and_hosts_always_see_a_whole_one() {
                 .await
                 .lines()
                 .next(),
-            Some("releases")
+            Some("releases"),
+            "nothing else before the first commit"
         );
-        release.commit().await.unwrap();
+        commit(release).await;
         let shown = bench
             .look("cd /plugins; cat current/greeter; echo; readlink current; ls -ln current/; ls -A")
             .await;
         assert!(shown.starts_with(&format!("one\n{one}\n")), "{shown}");
         assert!(shown.contains("-rwxr-xr-x 1 0 0    3 Jan  1  2025 greeter"), "{shown}");
-        assert!(shown.ends_with("current\nreleases\n"), "{shown}");
+        assert!(
+            shown.ends_with("\ncurrent\ninstance\npublishers\nreleases\n"),
+            "{shown}"
+        );
 
         // What is discarded was never current and is gone; what was current still is.
         let release = stage(b"two").await;
@@ -271,6 +278,7 @@ async fn releases_come_and_go_and_hosts_always_see_a_whole_one() {
         let (directory, manifest) = bundle(b"killed");
         drop(stage_in(&bench, killed, &manifest, directory.path()).await.unwrap());
         assert_eq!(look().await.lines().count(), 3);
+        // Its container ended with it, so the next one takes the lease away.
         let three = stage(b"three").await;
         assert_eq!(
             three.instance(),
@@ -278,38 +286,45 @@ async fn releases_come_and_go_and_hosts_always_see_a_whole_one() {
             "the volume is still the one that the first run made"
         );
         let three_path = three.path_in_volume();
-        three.commit().await.unwrap();
+        commit(three).await;
         let expected = format!("{three_path}\n{}\n", names(&[&one, &three_path]));
         assert_eq!(look().await, expected);
         // The same bundle again changes nothing.
-        stage(b"three").await.commit().await.unwrap();
+        commit(stage(b"three").await).await;
         assert_eq!(look().await, expected);
-        stage(b"two").await.commit().await.unwrap();
+        commit(stage(b"two").await).await;
         assert_eq!(look().await, format!("{two}\n{}\n", names(&[&two, &three_path])));
 
-        // What the helper cannot do is told in its own words, and the release does not stay.
-        let volume = Mount::Volume {
-            name: bench.volume("").name,
-            path: "/volume".to_owned(),
-            read_only: false,
+        // What somebody put in the way is removed, and a release that is not what it was is replaced.
+        let tamper = async |script: &str| {
+            let volume = Mount::Volume {
+                name: bench.volume("").name,
+                path: "/volume".to_owned(),
+                read_only: false,
+            };
+            let mut spec = bench.spec(script, vec![volume]);
+            spec.user = "0:0".to_owned();
+            let container = bench.engine.create_container(&spec).await.unwrap();
+            bench.engine.start(&container).await.unwrap();
+            assert_eq!(bench.engine.wait(&container, PATIENCE).await.unwrap().status, 0, "{script}");
+            bench.engine.remove_container(&container).await.unwrap();
         };
-        let mut spec = bench.spec(
-            "rm /volume/current; ln -s ../x /volume/current/ 2>/dev/null || :; mv /volume/releases /volume/current",
-            vec![volume],
-        );
-        spec.user = "0:0".to_owned();
-        let container = bench.engine.create_container(&spec).await.unwrap();
-        bench.engine.start(&container).await.unwrap();
-        assert_eq!(bench.engine.wait(&container, PATIENCE).await.unwrap().status, 0);
-        bench.engine.remove_container(&container).await.unwrap();
-        let error = stage(b"four").await.commit().await.unwrap_err().to_string();
-        assert!(
-            error.contains("cannot overwrite directory") && error.contains("status 1"),
-            "{error}"
-        );
-        assert_eq!(bench.look("ls /plugins/releases").await, "");
-        let commits = bench.engine.containers(&bench.labels()).await.unwrap();
-        assert_eq!(commits.len(), 1, "only the killed run's: {commits:?}");
+        for script in [
+            "rm /volume/current; mv /volume/releases /volume/current",
+            "echo evil >/volume/current/greeter",
+            "rm -r /volume/releases/*",
+            "ln -sfn /etc /volume/current",
+            "mv /volume/releases /volume/x; ln -s x /volume/releases",
+            "mkdir /volume/incoming /volume/current.new /volume/previous.new; rm /volume/previous; mkdir /volume/previous",
+            "rm /volume/current/greeter; ln -s /etc/passwd /volume/current/greeter",
+        ] {
+            tamper(script).await;
+            commit(stage(b"two").await).await;
+            let shown = bench.look("readlink /plugins/current; cat /plugins/current/greeter").await;
+            assert_eq!(shown, format!("{two}\ntwo"), "{script}");
+        }
+        let containers = bench.engine.containers(&bench.labels()).await.unwrap();
+        assert_eq!(containers, []);
     })
     .await;
 }
@@ -320,7 +335,46 @@ async fn stage_in(
     manifest: &Manifest,
     directory: &Path,
 ) -> Result<StagedRelease, VolumeError> {
-    stage(bench.engine.clone(), volume, manifest, directory).await
+    let patience = Patience {
+        on_wait: &|_| {},
+        limit: PATIENCE,
+        cancellation: &CancellationToken::new(),
+    };
+    stage(bench.engine.clone(), volume, manifest, directory, patience).await
+}
+
+async fn commit(release: StagedRelease) {
+    release.commit().await.unwrap().end().await.unwrap();
+}
+
+#[tokio::test]
+async fn a_second_builder_waits_for_the_first_and_then_publishes() {
+    on_engine("lease", async |bench| {
+        let (directory, manifest) = bundle(b"first");
+        let first = stage_in(&bench, bench.volume("mark"), &manifest, directory.path())
+            .await
+            .unwrap();
+        let path = first.path_in_volume();
+        let second = tokio::spawn({
+            let bench = bench.clone();
+            async move {
+                let (directory, manifest) = bundle(b"second");
+                let staged = stage_in(&bench, bench.volume("other"), &manifest, directory.path())
+                    .await
+                    .unwrap();
+                let path = staged.path_in_volume();
+                commit(staged).await;
+                path
+            }
+        });
+        tokio::time::sleep(Duration::from_secs(1)).await;
+        assert!(!second.is_finished(), "it waits");
+        commit(first).await;
+        let second = second.await.unwrap();
+        let shown = bench.look("cd /plugins; readlink current previous").await;
+        assert_eq!(shown, format!("{second}\n{path}\n"));
+    })
+    .await;
 }
 
 /// Uploads sources, runs `script` on them as the compile step does, and collects `greeter`.

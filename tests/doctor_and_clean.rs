@@ -6,14 +6,11 @@
     reason = "a test that cannot go on has failed"
 )]
 
-use std::collections::BTreeMap;
 use std::path::Path;
 use std::process::Output;
 
-use lockstep::context::Context;
 use lockstep::engine::docker::Docker;
 use lockstep::engine::{Engine as _, Labels};
-use lockstep::run::labels;
 
 fn lockstep(directory: &Path, arguments: &[&str], variables: &[(&str, &str)]) -> Output {
     let mut command = assert_cmd::Command::cargo_bin("lockstep").unwrap();
@@ -57,17 +54,7 @@ fn owner(directory: &Path) -> String {
     let machine = std::fs::read_to_string("/etc/machine-id")
         .or_else(|_| std::fs::read_to_string("/proc/sys/kernel/hostname"))
         .unwrap_or_default();
-    let context = Context {
-        working_directory: directory.to_owned(),
-        cache_directory: directory.to_owned(),
-        variables: BTreeMap::new(),
-        started_at_seconds: 0,
-        run_id: String::new(),
-        machine_id: machine.trim().to_owned(),
-        is_root: false,
-        processors: 1,
-    };
-    labels::owner(&context, &directory.canonicalize().unwrap()).short()
+    lockstep::checkout::known(machine.trim(), &directory.canonicalize().unwrap()).short()
 }
 
 fn checks(output: &Output) -> Vec<serde_json::Value> {
@@ -184,7 +171,11 @@ fn clean_lists_first_and_removes_what_is_this_projects_alone() {
     let runtime = tokio::runtime::Runtime::new().unwrap();
     let engine = runtime.block_on(engine());
     let volume = |name: &str| format!("lockstep-test-{name}-{}", std::process::id());
-    let labelled = |project: &str| Labels::from([("dev.lockstep.project".to_owned(), project.to_owned())]);
+    let own = owner(project.path());
+    let labelled = |project: &str| {
+        let labels = [("dev.lockstep.project", project), ("dev.lockstep.owner", &own)];
+        Labels::from(labels.map(|(name, value)| (name.to_owned(), value.to_owned())))
+    };
     for name in ["clean-sample", "clean-other"] {
         runtime
             .block_on(engine.create_volume(&volume(name), &labelled(name)))

@@ -155,6 +155,7 @@ fn a_container_writes_and_ends_as_its_program_does() {
         // Init: a first process has no default signal handlers, and aborts in some other way.
         let aborting = ContainerSpec {
             init: true,
+            tied: false,
             ..ground.spec("abort", &["abort"])
         };
         assert_eq!(run(&ground, &aborting).await?.ending, exited(134));

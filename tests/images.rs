@@ -209,6 +209,7 @@ async fn run_it(ground: &common::Ground, image: &LocalImage) -> TestResult {
         },
         read_only_root: false,
         init: false,
+        tied: false,
         capabilities: vec![],
     };
     let job = Job {

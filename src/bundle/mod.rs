@@ -14,7 +14,11 @@ pub use untrusted::{
     ARCHIVE_ENTRIES_LIMIT, Artifact, CollectError, Collected, Declared, EXTENSION_LIMIT_BYTES, IGNORED_LIMIT_BYTES,
     collect,
 };
-pub use volume::{INSTANCE_LABEL, PROJECT_LABEL, ReleaseVolume, StagedRelease, VolumeError, stage};
+#[cfg(test)]
+pub(crate) use volume::emulator;
+pub use volume::look::{Expected, View};
+pub use volume::removal::{Removal, remove_own};
+pub use volume::{INSTANCE_LABEL, PROJECT_LABEL, Patience, ReleaseVolume, StagedRelease, VolumeError, look_at, stage};
 
 /// Where bundles are published, in a project's directory.
 pub const BUNDLE_DIRECTORY: &str = "dist";

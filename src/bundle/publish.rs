@@ -330,11 +330,11 @@ fn compare(bundle: &Path, artifact: &ArtifactRecord) -> Result<Option<Difference
     };
     let executable = metadata.permissions().mode() & 0o100 != 0;
     let what = if !metadata.is_file() {
-        "is no regular file"
+        "kind"
     } else if metadata.len() != artifact.size_bytes {
-        "has another size"
+        "size"
     } else if executable != artifact.executable {
-        "has another mode"
+        "mode"
     } else {
         let content = File::open(&path)
             .and_then(Digest::of_reader)
@@ -342,7 +342,7 @@ fn compare(bundle: &Path, artifact: &ArtifactRecord) -> Result<Option<Difference
         if content == artifact.digest {
             return Ok(None);
         }
-        "has another content"
+        "content"
     };
     Ok(Some(Difference::Changed { name, what }))
 }
@@ -463,12 +463,12 @@ mod tests {
             }]
         };
         fs::write(&file, "fIrst").unwrap();
-        assert_eq!(verify(&path).unwrap().1, changed("has another content"));
+        assert_eq!(verify(&path).unwrap().1, changed("content"));
         fs::write(&file, "first!").unwrap();
-        assert_eq!(verify(&path).unwrap().1, changed("has another size"));
+        assert_eq!(verify(&path).unwrap().1, changed("size"));
         fs::write(&file, "first").unwrap();
         fs::set_permissions(&file, fs::Permissions::from_mode(0o755)).unwrap();
-        assert_eq!(verify(&path).unwrap().1, changed("has another mode"));
+        assert_eq!(verify(&path).unwrap().1, changed("mode"));
         fs::remove_file(&file).unwrap();
         fs::write(path.join("extra"), "").unwrap();
         let missing = Difference::Missing {
@@ -484,7 +484,7 @@ mod tests {
             ]
         );
         std::os::unix::fs::symlink("manifest.json", &file).unwrap();
-        assert_eq!(verify(&path).unwrap().1[..1], changed("is no regular file"));
+        assert_eq!(verify(&path).unwrap().1[..1], changed("kind"));
         fs::remove_file(path.join("manifest.json")).unwrap();
         assert!(verify(&path).is_err());
     }

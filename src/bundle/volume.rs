@@ -1,8 +1,21 @@
-//! Publication to the engine's shared volume, from which hosts run: `releases/<manifest>/…` and `current`, a link to one
+//! The shared volume of an environment: `releases/<manifest digest>/` with whole bundles, and `current`, a link to one
 //! of them that is replaced by a rename.
 //!
-//! A release is uploaded, tested where it lies, and only then made current; the previous one stays beside it for hosts
-//! that still run from it.
+//! Several checkouts of a project may publish to one volume. Who stages, commits or removes holds its lease
+//! ([`lease`]): a release is uploaded, compared, tested where it lies, compared again, and only then made current; the
+//! previous one stays beside it for hosts that still run from it.
+//!
+//! | in the volume | what |
+//! | --- | --- |
+//! | `releases/<16 digits>` | a bundle, named by the digest of its manifest |
+//! | `current`, `previous` | links to the release that counts, and to the one before |
+//! | `publishers` | lines `<release> <checkout>`: who published what is current |
+//! | `instance` | the volume's own mark, as its label has it |
+//! | `incoming`, `aside`, `*.new` | what is being changed: of no use to anybody but the holder of the lease |
+
+pub(super) mod lease;
+pub(super) mod look;
+pub(super) mod removal;
 
 use std::collections::BTreeMap;
 use std::fs::File;
@@ -11,14 +24,13 @@ use std::sync::Arc;
 use std::time::Duration;
 use std::{fmt, io};
 
-use futures_util::StreamExt;
-use tokio::time::timeout;
+use tokio_util::sync::CancellationToken;
 
-use super::manifest::MANIFEST_LIMIT_BYTES;
-use super::{ArtifactRecord, MANIFEST_FILE, Manifest, ManifestError};
+use self::lease::{Lease, LeaseTerms};
+use self::look::{Expected, View, look, look_directly};
+use super::{ArtifactRecord, Difference, MANIFEST_FILE, Manifest, ManifestError};
 use crate::engine::{
-    ByteStream, ContainerId, ContainerSpec, Engine, EngineError, ImageId, Labels, LogStream, Mount, Network,
-    OutputStream, ResourceLimits,
+    ByteStream, ContainerSpec, Engine, EngineError, ImageId, Labels, Mount, Network, ResourceLimits, VolumeFacts,
 };
 use crate::owner::Owner;
 use crate::source::DeterministicTar;
@@ -32,10 +44,10 @@ pub const INSTANCE_LABEL: &str = "dev.lockstep.instance";
 pub const PROJECT_LABEL: &str = "dev.lockstep.project";
 /// How many digits of the manifest's digest name a release.
 const RELEASE_NAME_DIGITS: usize = 16;
-/// How long the helper may take to flip a link and remove old files.
-const HELPER_TIMEOUT: Duration = Duration::from_secs(60);
-/// How much of the helper's output is kept for an error.
-const HELPER_OUTPUT_LIMIT_BYTES: usize = 4096;
+/// How long one change in the volume may take.
+const CHANGE_TIMEOUT: Duration = Duration::from_secs(60);
+/// How often a volume is made again that somebody removed in the same moment.
+const MAKE_ATTEMPTS_LIMIT: u32 = 5;
 /// What the helper may use: it runs a shell and a few tools.
 const HELPER_LIMITS: ResourceLimits = ResourceLimits {
     memory_bytes: 256 << 20,
@@ -43,14 +55,51 @@ const HELPER_LIMITS: ResourceLimits = ResourceLimits {
     processes: 32,
 };
 
-/// Makes `$1` current and removes all other releases but the one that was current before. Nothing is removed when
-/// nothing changes, so that the previous release survives builds that yield the same bundle.
+/// Removes what a run left that was killed: whoever holds the lease is the only one who changes anything here. A
+/// `current` that is no link, and `releases` that are no directory, are somebody's doing and in the way.
+const TIDY_SCRIPT: &str = r#"cd "$0"
+if [ ! -L current ]; then rm -rf current; fi
+if [ ! -L previous ]; then rm -rf previous; fi
+if [ -L releases ] || [ ! -d releases ]; then rm -rf releases; mkdir releases; fi
+current=$(readlink current || true)
+previous=$(readlink previous || true)
+rm -rf incoming aside current.new previous.new publishers.new instance.new
+for release in releases/*; do
+  case "$release" in
+    "$current" | "$previous") ;;
+    *) rm -rf -- "$release" ;;
+  esac
+done"#;
+
+/// Puts what was uploaded into the place of the release `$1`, whatever is there.
+const TAKE_SCRIPT: &str = r#"cd "$0"
+rm -rf aside
+if [ -e "releases/$1" ] || [ -L "releases/$1" ]; then mv -T "releases/$1" aside; fi
+mv -T incoming "releases/$1"
+rm -rf aside"#;
+
+/// Makes `$1` current, published by `$2`, in the volume `$3`, and removes all other releases but the one that was current
+/// before. That stays the previous one when nothing changes, so that it survives builds that yield the same bundle.
 const COMMIT_SCRIPT: &str = r#"cd "$0"
-previous=$(readlink current || true)
-if [ "$previous" = "releases/$1" ]; then exit 0; fi
-rm -f current.new
-ln -s "releases/$1" current.new
-mv -T current.new current
+if [ ! -f "releases/$1/manifest.json" ]; then echo "releases/$1 is not there"; exit 1; fi
+before=$(readlink current || true)
+{
+  echo "$1 $2"
+  if [ "$before" != "releases/$1" ] && [ -f publishers ]; then
+    while read -r release publisher; do
+      if [ "releases/$release" = "$before" ]; then echo "$release $publisher"; fi
+    done < publishers
+  fi
+} > publishers.new
+mv -T publishers.new publishers
+echo "$3" > instance.new
+mv -T instance.new instance
+if [ "$before" != "releases/$1" ]; then
+  if [ -n "$before" ]; then ln -s "$before" previous.new; mv -T previous.new previous; fi
+  ln -s "releases/$1" current.new
+  mv -T current.new current
+fi
+previous=$(readlink previous || true)
 for release in releases/*; do
   case "$release" in
     "releases/$1" | "$previous") ;;
@@ -58,9 +107,13 @@ for release in releases/*; do
   esac
 done"#;
 
-/// Removes the release `$1` unless it is current.
+/// Removes the release `$1`, and what was uploaded for it, unless it is current or was it before.
 const DISCARD_SCRIPT: &str = r#"cd "$0"
-if [ "$(readlink current || true)" != "releases/$1" ]; then rm -rf -- "releases/$1"; fi"#;
+rm -rf incoming
+case "releases/$1" in
+  "$(readlink current || true)" | "$(readlink previous || true)") ;;
+  *) rm -rf -- "releases/$1" ;;
+esac"#;
 
 /// Why a release was not staged, made current or removed.
 #[derive(Debug, thiserror::Error)]
@@ -79,7 +132,37 @@ pub enum VolumeError {
         /// The project on its label.
         owner: String,
     },
-    /// The helper container did not do its part.
+    /// Somebody else publishes to it for too long.
+    #[error("the volume `{volume}` is in use ({holder}), and was not free within {} s", limit.as_secs())]
+    Busy {
+        /// The volume.
+        volume: String,
+        /// Who has it.
+        holder: String,
+        /// How long was waited.
+        limit: Duration,
+    },
+    /// The lease was taken away: somebody removed its container.
+    #[error("the lease on the volume `{volume}` was lost: its container was ended")]
+    LeaseLost {
+        /// The volume.
+        volume: String,
+    },
+    /// It is removed again and again.
+    #[error("the volume `{volume}` disappears whenever it is made")]
+    Vanishing {
+        /// The volume.
+        volume: String,
+    },
+    /// What is in the volume is not what was put there.
+    #[error("what was uploaded to the volume `{volume}` is not there as it was")]
+    Altered {
+        /// The volume.
+        volume: String,
+        /// In what.
+        differences: Vec<Difference>,
+    },
+    /// A change was not made.
     #[error(
         "failed to {action} in the volume `{volume}`: the helper ended with status {status}{}",
         said(output)
@@ -91,9 +174,12 @@ pub enum VolumeError {
         volume: String,
         /// The helper's status.
         status: i64,
-        /// What it wrote to standard error.
+        /// What it wrote.
         output: String,
     },
+    /// The run was cancelled while it waited.
+    #[error("interrupted")]
+    Cancelled,
 }
 
 impl VolumeError {
@@ -105,16 +191,31 @@ impl VolumeError {
             Self::Foreign { volume, .. } => Some(format!(
                 "give one of the projects another name; or, if it is not needed: docker volume rm {volume}"
             )),
-            Self::Manifest(_) | Self::Helper { .. } => None,
+            Self::Busy { volume, .. } => Some(format!(
+                "wait for the other build, or end it; if there is none: docker rm --force {}",
+                lease::name(volume)
+            )),
+            Self::LeaseLost { .. } | Self::Vanishing { .. } | Self::Altered { .. } => {
+                Some("somebody else changes it: look who uses the engine, then build again".to_owned())
+            }
+            Self::Manifest(_) | Self::Helper { .. } | Self::Cancelled => None,
+        }
+    }
+
+    /// What else belongs to it, line by line.
+    #[must_use]
+    pub fn notes(&self) -> Vec<String> {
+        match self {
+            Self::Altered { differences, .. } => differences.iter().map(ToString::to_string).collect(),
+            _ => vec![],
         }
     }
 }
 
 fn said(output: &str) -> String {
-    if output.is_empty() {
-        String::new()
-    } else {
-        format!(": {output}")
+    match output.trim() {
+        "" => String::new(),
+        output => format!(": {output}"),
     }
 }
 
@@ -125,29 +226,42 @@ pub struct ReleaseVolume {
     pub name: String,
     /// Labels for the volume, should it have to be made.
     pub labels: Labels,
-    /// Labels for the helper container.
+    /// Labels for the helper containers.
     pub container_labels: Labels,
     /// A value for [`INSTANCE_LABEL`] that no other run uses.
     pub instance: String,
-    /// What the helper container's name starts with; its purpose is appended.
+    /// Which checkout publishes: a word.
+    pub publisher: String,
+    /// What the helper containers' names start with; their purpose is appended.
     pub container_name: String,
-    /// An image with a shell, `ln`, `mv`, `rm` and `readlink`: the build image.
+    /// An image with a shell, `cat`, `ln`, `mkdir`, `mv`, `rm` and `readlink`: the build image.
     pub image: ImageId,
     /// The time that all files claim.
     pub mtime_seconds: u64,
 }
 
-/// A release that lies in the volume and is not current yet: end it with [`StagedRelease::commit`] or
-/// [`StagedRelease::discard`]. Dropped without either, it stays in the volume until the next commit removes it.
+/// How long and for whom to wait.
+pub struct Patience<'a> {
+    /// Called once, with who has the volume, when it has to be waited for.
+    pub on_wait: &'a (dyn Fn(&str) + Send + Sync),
+    /// How long.
+    pub limit: Duration,
+    /// Ends the waiting.
+    pub cancellation: &'a CancellationToken,
+}
+
+/// A release that lies in the volume and is not current yet, under the volume's lease: end it with
+/// [`StagedRelease::commit`] or [`StagedRelease::discard`]. Dropped without either, it stays until the next one who has
+/// the lease removes it.
 #[must_use = "a staged release must be committed or discarded"]
 pub struct StagedRelease {
     engine: Arc<dyn Engine>,
     volume: ReleaseVolume,
-    release: String,
-    instance: Option<String>,
+    facts: VolumeFacts,
+    expected: Expected,
     made_volume: bool,
     made_release: bool,
-    helper: ContainerId,
+    lease: Lease,
 }
 
 impl fmt::Debug for StagedRelease {
@@ -155,13 +269,37 @@ impl fmt::Debug for StagedRelease {
         formatter
             .debug_struct("StagedRelease")
             .field("volume", &self.volume)
-            .field("release", &self.release)
+            .field("release", &self.expected.release)
             .finish()
     }
 }
 
-/// Brings a complete bundle (`directory`, with its manifest's artifacts) into the volume, beside what is current. A
-/// release that is there already with the same manifest is used as it is.
+/// A release that is current. The lease is still held, so that what else belongs to the bundle gets its name before anybody
+/// else publishes.
+#[must_use = "the lease is to be given back"]
+pub struct CommittedRelease {
+    engine: Arc<dyn Engine>,
+    lease: Lease,
+}
+
+impl CommittedRelease {
+    /// Gives the lease back.
+    ///
+    /// # Errors
+    /// When the engine fails; the release stays current.
+    pub async fn end(self) -> Result<(), VolumeError> {
+        self.lease.release(self.engine.as_ref()).await
+    }
+}
+
+impl fmt::Debug for CommittedRelease {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str("CommittedRelease")
+    }
+}
+
+/// Takes the lease, and brings a complete bundle (`directory`, with its manifest's artifacts) into the volume, beside what
+/// is current. A release that is there already, equal to the last byte, is used as it is.
 ///
 /// Run it to its end, also when the run is cancelled, and then discard: dropped halfway it leaves a container, which its
 /// labels find, and perhaps a volume without a release, which the next run uses.
@@ -173,50 +311,20 @@ pub async fn stage(
     volume: ReleaseVolume,
     manifest: &Manifest,
     directory: &Path,
+    patience: Patience<'_>,
 ) -> Result<StagedRelease, VolumeError> {
-    let json = manifest.to_json()?;
-    let release = manifest.digest()?.hex()[..RELEASE_NAME_DIGITS].to_owned();
-    let existing = engine.volume(&volume.name).await?;
-    let owner = existing.as_ref().and_then(|facts| facts.labels.get(PROJECT_LABEL));
-    if let Some(owner) = owner.filter(|owner| volume.labels.get(PROJECT_LABEL) != Some(owner)) {
-        let owner = owner.clone();
-        return Err(VolumeError::Foreign {
-            volume: volume.name,
-            owner,
-        });
-    }
-    let made_volume = existing.is_none();
-    let instance = match existing {
-        Some(facts) => facts.labels.get(INSTANCE_LABEL).cloned(),
-        None => {
-            let mut labels = volume.labels.clone();
-            labels.insert(INSTANCE_LABEL.to_owned(), volume.instance.clone());
-            engine.create_volume(&volume.name, &labels).await?;
-            Some(volume.instance.clone())
-        }
-    };
-    let helper = match engine
-        .create_container(&helper_spec(&volume, "commit", COMMIT_SCRIPT, &release))
-        .await
-    {
-        Ok(helper) => helper,
-        Err(error) => {
-            if made_volume {
-                engine.remove_volume(&volume.name).await?;
-            }
-            return Err(error.into());
-        }
-    };
+    let expected = Expected::of(manifest)?;
+    let (lease, facts, made_volume) = take(engine.as_ref(), &volume, &patience).await?;
     let mut staged = StagedRelease {
         engine,
         volume,
-        release,
-        instance,
+        facts,
+        expected,
         made_volume,
         made_release: false,
-        helper,
+        lease,
     };
-    match staged.upload(manifest, json, directory).await {
+    match staged.bring(manifest, directory).await {
         Ok(()) => Ok(staged),
         Err(error) => {
             // The first error says more than what follows from it.
@@ -226,28 +334,116 @@ pub async fn stage(
     }
 }
 
+/// What is in the volume now, for who only wants to know: no lease is taken, and what is being changed is seen as different.
+///
+/// # Errors
+/// What the engine fails with.
+pub async fn look_at(
+    engine: &dyn Engine,
+    volume: &ReleaseVolume,
+    facts: &VolumeFacts,
+    expected: &Expected,
+) -> Result<View, VolumeError> {
+    if let Some(view) = look_directly(facts, Some(expected)) {
+        return Ok(view);
+    }
+    let container = engine.create_container(&removal::look_spec(volume)).await?;
+    let view = look(engine, facts, &container, expected).await;
+    engine.remove_container(&container).await?;
+    Ok(view?)
+}
+
+/// The volume, made where it is missing, and its lease.
+async fn take(
+    engine: &dyn Engine,
+    volume: &ReleaseVolume,
+    patience: &Patience<'_>,
+) -> Result<(Lease, VolumeFacts, bool), VolumeError> {
+    let instance = |facts: &VolumeFacts| facts.labels.get(INSTANCE_LABEL).cloned();
+    for _ in 0..MAKE_ATTEMPTS_LIMIT {
+        let existing = engine.volume(&volume.name).await?;
+        let owner = existing.as_ref().and_then(|facts| facts.labels.get(PROJECT_LABEL));
+        if let Some(owner) = owner.filter(|owner| volume.labels.get(PROJECT_LABEL) != Some(owner)) {
+            return Err(VolumeError::Foreign {
+                volume: volume.name.clone(),
+                owner: owner.clone(),
+            });
+        }
+        let made_volume = existing.is_none();
+        let before = match existing {
+            Some(facts) => instance(&facts),
+            None => {
+                let mut labels = volume.labels.clone();
+                labels.insert(INSTANCE_LABEL.to_owned(), volume.instance.clone());
+                engine.create_volume(&volume.name, &labels).await?;
+                Some(volume.instance.clone())
+            }
+        };
+        let terms = LeaseTerms {
+            volume: &volume.name,
+            spec: helper_spec(volume, "lease", &["cat"]),
+            patience,
+        };
+        let lease = match Lease::acquire(engine, terms).await {
+            Ok(lease) => lease,
+            // Removed by somebody else's `clean` just before.
+            Err(VolumeError::Engine(EngineError::NotFound { what })) if what.contains(&volume.name) => continue,
+            Err(error) => {
+                // Who waited cannot know that nobody has published meanwhile; who was refused at once can.
+                let waited = matches!(error, VolumeError::Busy { .. } | VolumeError::Cancelled);
+                if made_volume && waited {
+                    let _ = removal::remove_unpublished(engine, volume).await;
+                } else if made_volume {
+                    let _ = engine.remove_volume(&volume.name).await;
+                }
+                return Err(error);
+            }
+        };
+        match engine.volume(&volume.name).await {
+            Ok(Some(facts)) if before.is_none() || instance(&facts).is_some() => {
+                let made_volume = made_volume && instance(&facts) == before;
+                return Ok((lease, facts, made_volume));
+            }
+            // Removed in between: an engine makes what a new container mounts, without the labels.
+            Ok(_) => {
+                lease.release(engine).await?;
+                engine.remove_volume(&volume.name).await?;
+            }
+            Err(error) => {
+                let _ = lease.release(engine).await;
+                return Err(error.into());
+            }
+        }
+    }
+    Err(VolumeError::Vanishing {
+        volume: volume.name.clone(),
+    })
+}
+
 impl StagedRelease {
     /// Where the release is in the volume: mount the volume and use this path below it.
     #[must_use]
     pub fn path_in_volume(&self) -> String {
-        format!("releases/{}", self.release)
+        format!("releases/{}", self.expected.release)
     }
 
     /// What tells this volume from another of the same name; none when somebody else made it.
     #[must_use]
     pub fn instance(&self) -> Option<&str> {
-        self.instance.as_deref()
+        self.facts.labels.get(INSTANCE_LABEL).map(String::as_str)
     }
 
-    /// Makes the release current and removes older ones, except for the one before.
+    /// Compares the release once more, makes it current and removes older ones, except for the one before.
     ///
     /// # Errors
     /// [`VolumeError`]. When it fails before the link is replaced, the previous release is current, and the new one has
     /// been removed; afterwards only old releases may be left.
-    pub async fn commit(self) -> Result<(), VolumeError> {
-        let committed = self.run(&self.helper, "make the release current").await;
-        match committed {
-            Ok(()) => Ok(self.engine.remove_container(&self.helper).await?),
+    pub async fn commit(self) -> Result<CommittedRelease, VolumeError> {
+        match self.make_current().await {
+            Ok(()) => Ok(CommittedRelease {
+                engine: self.engine,
+                lease: self.lease,
+            }),
             Err(error) => {
                 let _ = self.discard().await;
                 Err(error)
@@ -255,95 +451,126 @@ impl StagedRelease {
         }
     }
 
-    /// Removes what staging made: the release, and the volume when it was made for it.
+    /// Removes what staging made: the release, and the volume when it was made for it and nobody has published there.
     ///
     /// # Errors
-    /// When the engine fails; what is left is removed by a later commit, or by its labels.
+    /// When the engine fails; what is left is removed by the next one who has the lease, or by its labels.
     pub async fn discard(self) -> Result<(), VolumeError> {
-        self.engine.remove_container(&self.helper).await?;
-        if self.made_volume {
-            return Ok(self.engine.remove_volume(&self.volume.name).await?);
+        let discarded = if self.made_release {
+            let release = self.expected.release.clone();
+            self.change("remove the staged release", DISCARD_SCRIPT, &[&release])
+                .await
+        } else {
+            Ok(())
+        };
+        let Self {
+            engine,
+            volume,
+            made_volume,
+            lease,
+            ..
+        } = self;
+        lease.release(engine.as_ref()).await?;
+        if made_volume {
+            removal::remove_unpublished(engine.as_ref(), &volume).await?;
         }
-        if !self.made_release {
-            return Ok(());
-        }
-        let spec = helper_spec(&self.volume, "discard", DISCARD_SCRIPT, &self.release);
-        let helper = self.engine.create_container(&spec).await?;
-        let discarded = self.run(&helper, "remove the staged release").await;
-        self.engine.remove_container(&helper).await?;
         discarded
     }
 
-    async fn upload(&mut self, manifest: &Manifest, json: Vec<u8>, directory: &Path) -> Result<(), VolumeError> {
-        if self.has_release(&json).await? {
+    async fn bring(&mut self, manifest: &Manifest, directory: &Path) -> Result<(), VolumeError> {
+        self.change("tidy up", TIDY_SCRIPT, &[]).await?;
+        if self.look().await?.is_whole() {
             return Ok(());
         }
         self.made_release = true;
-        let files = manifest.artifacts().cloned().collect();
         let archive = archive(
-            self.release.clone(),
             directory.to_owned(),
-            files,
-            json,
+            manifest.artifacts().cloned().collect(),
+            self.expected.manifest.clone(),
             self.volume.mtime_seconds,
         );
-        Ok(self.engine.upload(&self.helper, VOLUME_PATH, archive).await?)
+        self.engine.upload(self.lease.container(), VOLUME_PATH, archive).await?;
+        let release = self.expected.release.clone();
+        self.change("put the release in its place", TAKE_SCRIPT, &[&release])
+            .await
     }
 
-    /// Whether the volume has this release in full: its manifest is uploaded last.
-    async fn has_release(&self, json: &[u8]) -> Result<bool, VolumeError> {
-        if self.made_volume {
-            return Ok(false);
+    async fn make_current(&self) -> Result<(), VolumeError> {
+        self.compare().await?;
+        let instance = self.instance().unwrap_or_default();
+        let arguments = [&self.expected.release, &self.volume.publisher, instance];
+        self.change("make the release current", COMMIT_SCRIPT, &arguments)
+            .await?;
+        let view = self.look().await?;
+        if view.current.as_deref() == Some(&self.path_in_volume()) {
+            return Ok(());
         }
-        let path = format!("{VOLUME_PATH}/{}/{MANIFEST_FILE}", self.path_in_volume());
-        let stream = match self.engine.download(&self.helper, &path).await {
-            Ok(stream) => stream,
-            Err(EngineError::NotFound { .. }) => return Ok(false),
-            Err(error) => return Err(error.into()),
-        };
-        let found = stream::read_by(stream, |reader| first_file(reader)).await;
-        Ok(found.and_then(|found| found).is_ok_and(|found| found == json))
+        Err(VolumeError::Altered {
+            volume: self.volume.name.clone(),
+            differences: vec![Difference::Changed {
+                name: "current".to_owned(),
+                what: "target",
+            }],
+        })
     }
 
-    /// Starts a helper and waits for it to end well.
-    async fn run(&self, helper: &ContainerId, action: &'static str) -> Result<(), VolumeError> {
-        let logs = self.engine.logs(helper).await?;
-        self.engine.start(helper).await?;
-        // The output ends when the helper does; what it says then counts, not how long it kept silent.
-        let output = timeout(HELPER_TIMEOUT, errors_in(logs)).await.unwrap_or_default();
-        let exit = self.engine.wait(helper, HELPER_TIMEOUT).await?;
-        if exit.status == 0 {
+    /// An error unless the release is in the volume as it was sent there.
+    async fn compare(&self) -> Result<(), VolumeError> {
+        match self.look().await?.release {
+            differences if differences.is_empty() => Ok(()),
+            differences => Err(VolumeError::Altered {
+                volume: self.volume.name.clone(),
+                differences,
+            }),
+        }
+    }
+
+    async fn look(&self) -> Result<View, VolumeError> {
+        Ok(look(
+            self.engine.as_ref(),
+            &self.facts,
+            self.lease.container(),
+            &self.expected,
+        )
+        .await?)
+    }
+
+    /// Changes something in the volume, in the container that holds the lease: without it, nothing is changed.
+    async fn change(&self, action: &'static str, script: &str, arguments: &[&str]) -> Result<(), VolumeError> {
+        let mut command = ["sh", "-eu", "-c", script, VOLUME_PATH].map(str::to_owned).to_vec();
+        command.extend(arguments.iter().map(|argument| (*argument).to_owned()));
+        let done = self.engine.exec(self.lease.container(), &command, CHANGE_TIMEOUT).await;
+        let done = match done {
+            Err(EngineError::NotFound { .. }) => {
+                return Err(VolumeError::LeaseLost {
+                    volume: self.volume.name.clone(),
+                });
+            }
+            done => done?,
+        };
+        if done.status == 0 {
             return Ok(());
         }
         Err(VolumeError::Helper {
             action,
             volume: self.volume.name.clone(),
-            status: exit.status,
-            output,
+            status: done.status,
+            output: done.output,
         })
     }
 }
 
-/// What is written to standard error, to its end, but no more of it than an error can show.
-async fn errors_in(mut logs: LogStream) -> String {
-    let mut text = Vec::new();
-    while let Some(Ok((stream, bytes))) = logs.next().await {
-        let room = HELPER_OUTPUT_LIMIT_BYTES - text.len();
-        if stream == OutputStream::Stderr {
-            text.extend_from_slice(&bytes[..bytes.len().min(room)]);
-        }
-    }
-    String::from_utf8_lossy(&text).trim().to_owned()
-}
-
 /// A container that has the volume and nothing else. It is root, because the root of a fresh volume is root's, and has no
 /// capabilities: it can do in the volume what the volume's owner can, and nothing anywhere else.
-fn helper_spec(volume: &ReleaseVolume, purpose: &str, script: &str, release: &str) -> ContainerSpec {
-    let command = ["sh", "-eu", "-c", script, VOLUME_PATH, release];
+fn helper_spec(volume: &ReleaseVolume, purpose: &str, command: &[&str]) -> ContainerSpec {
+    let name = match purpose {
+        "lease" => lease::name(&volume.name),
+        purpose => format!("{}-{purpose}", volume.container_name),
+    };
     ContainerSpec {
-        name: format!("{}-{purpose}", volume.container_name),
+        name,
         image: volume.image.clone(),
-        command: command.map(str::to_owned).to_vec(),
+        command: command.iter().map(|word| (*word).to_owned()).collect(),
         environment: BTreeMap::new(),
         working_directory: "/".to_owned(),
         user: "0:0".to_owned(),
@@ -357,24 +584,16 @@ fn helper_spec(volume: &ReleaseVolume, purpose: &str, script: &str, release: &st
         limits: HELPER_LIMITS,
         read_only_root: true,
         init: false,
+        tied: true,
         capabilities: Vec::new(),
     }
 }
 
-/// The release as a tar, the manifest last: where it is, everything is. All is root's, so that no host can change its
-/// own plugins.
-fn archive(
-    release: String,
-    bundle: PathBuf,
-    files: Vec<ArtifactRecord>,
-    json: Vec<u8>,
-    mtime_seconds: u64,
-) -> ByteStream {
+/// The bundle as a tar, in `incoming`. All is root's, so that no host can change its own plugins.
+fn archive(bundle: PathBuf, files: Vec<ArtifactRecord>, json: Vec<u8>, mtime_seconds: u64) -> ByteStream {
     stream::written_by(move |writer| {
         let mut archive = DeterministicTar::new(writer, Owner { uid: 0, gid: 0 }, mtime_seconds);
-        let directory = format!("releases/{release}");
-        archive.directory("releases")?;
-        archive.directory(&directory)?;
+        archive.directory("incoming")?;
         for ArtifactRecord {
             name,
             digest,
@@ -383,13 +602,13 @@ fn archive(
         } in files
         {
             let content = File::open(bundle.join(&name))?;
-            let in_volume = format!("{directory}/{name}");
+            let in_volume = format!("incoming/{name}");
             if !archive.checked_file(&in_volume, size_bytes, executable, digest, content)? {
                 return Err(io::Error::other(format!("`{name}` is not what the manifest says")));
             }
         }
         archive.file(
-            &format!("{directory}/{MANIFEST_FILE}"),
+            &format!("incoming/{MANIFEST_FILE}"),
             json.len() as u64,
             false,
             &json[..],
@@ -398,15 +617,7 @@ fn archive(
     })
 }
 
-/// The content of an archive's first file, when it is small enough for a manifest.
-fn first_file(reader: &mut dyn io::Read) -> io::Result<Vec<u8>> {
-    let mut archive = tar::Archive::new(io::Read::take(reader, MANIFEST_LIMIT_BYTES));
-    let mut content = Vec::new();
-    if let Some(entry) = archive.entries()?.next() {
-        io::Read::read_to_end(&mut entry?, &mut content)?;
-    }
-    Ok(content)
-}
-
+#[cfg(test)]
+pub(crate) mod emulator;
 #[cfg(test)]
 mod tests;

@@ -55,6 +55,7 @@ mod tests {
         let scope = Scope {
             project: ProjectName::new("greeter").unwrap(),
             environments: vec![EnvironmentName::new("glibc").unwrap()],
+            owner: None,
         };
         let found = || -> Vec<String> {
             let items = directories(project.path(), &scope).unwrap();

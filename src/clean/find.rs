@@ -2,21 +2,38 @@
 
 use std::collections::BTreeMap;
 
-use super::{Item, Scope};
+use super::{Item, Scope, Shared};
 use crate::engine::{Engine, EngineError, ImageFacts, Labels};
 use crate::plan::Publication;
 use crate::run::labels;
 
-/// All containers, volumes and images of a project, in the order in which they can be removed: what uses others first.
+/// The role of the volumes to which bundles are published.
+const BUNDLE_ROLE: &str = "bundle";
+
+/// What was found.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Found {
+    /// What can go, in the order in which it can: what uses others first.
+    pub items: Vec<Item>,
+    /// How many containers, volumes and images are other checkouts'.
+    pub others: usize,
+}
+
+/// Containers, volumes and images of a project: of one checkout, or of all of them.
 ///
 /// # Errors
 /// What the engine fails with.
-pub async fn find(engine: &dyn Engine, scope: &Scope) -> Result<Vec<Item>, EngineError> {
+pub async fn find(engine: &dyn Engine, scope: &Scope) -> Result<Found, EngineError> {
     let labels = Labels::from([(labels::PROJECT.to_owned(), scope.project.to_string())]);
-    let mut containers: Vec<Item> = engine
-        .containers(&labels)
-        .await?
+    let is_own = |labels: &Labels| match &scope.owner {
+        Some(owner) => labels.get(labels::OWNER) == Some(owner),
+        None => true,
+    };
+    let of_project = engine.containers(&labels).await?;
+    let mut others = of_project.iter().filter(|container| !is_own(&container.labels)).count();
+    let mut containers: Vec<Item> = of_project
         .into_iter()
+        .filter(|container| is_own(&container.labels))
         .map(|container| Item::Container {
             id: container.id,
             name: container.name,
@@ -24,16 +41,28 @@ pub async fn find(engine: &dyn Engine, scope: &Scope) -> Result<Vec<Item>, Engin
         })
         .collect();
     containers.sort();
-    let mut volumes: Vec<Item> = engine
-        .volumes(&labels)
-        .await?
-        .into_iter()
-        .map(|volume| Item::Volume { name: volume.name })
-        .collect();
+    let mut volumes = Vec::new();
+    for volume in engine.volumes(&labels).await? {
+        let made_here = is_own(&volume.labels);
+        let is_shared = volume.labels.get(labels::ROLE).is_some_and(|role| role == BUNDLE_ROLE);
+        others += usize::from(!made_here && !is_shared);
+        if made_here || is_shared {
+            let shared = (is_shared && scope.owner.is_some()).then_some(Shared { made_here });
+            volumes.push(Item::Volume {
+                name: volume.name,
+                shared,
+            });
+        }
+    }
     volumes.sort();
-    let mut images: Vec<Item> = engine.images(&labels).await?.iter().flat_map(of_labelled).collect();
-    // Build images are shared by all projects with the same recipe, so they carry no project's label; only their names do.
-    for environment in &scope.environments {
+    let of_project = engine.images(&labels).await?;
+    others += of_project.iter().filter(|image| !is_own(&image.labels)).count();
+    let own = of_project.iter().filter(|image| is_own(&image.labels));
+    let mut images: Vec<Item> = own.flat_map(of_labelled).collect();
+    // Build images are shared by all projects with the same recipe, so they carry no project's label; only their names do,
+    // and those are of all checkouts.
+    let environments = if others > 0 { &[][..] } else { &scope.environments };
+    for environment in environments {
         let name = Publication::new(&scope.project, environment).build_image;
         let is_new = !images
             .iter()
@@ -46,7 +75,8 @@ pub async fn find(engine: &dyn Engine, scope: &Scope) -> Result<Vec<Item>, Engin
         }
     }
     images.sort();
-    Ok(containers.into_iter().chain(volumes).chain(images).collect())
+    let items = containers.into_iter().chain(volumes).chain(images).collect();
+    Ok(Found { items, others })
 }
 
 /// An image goes when its last name does.
@@ -89,13 +119,34 @@ mod tests {
     use futures_util::stream::{self, StreamExt as _};
 
     use super::*;
-    use crate::clean::remove;
+    use crate::clean::{Removed, Remover};
     use crate::engine::fake::FakeEngine;
     use crate::engine::{ContainerSpec, ImageBuild, ImageId, Network, ResourceLimits};
     use crate::name::{EnvironmentName, ProjectName};
 
+    const OWNER: &str = "mine";
+
     fn labelled(project: &str) -> Labels {
-        Labels::from([(labels::PROJECT.to_owned(), project.to_owned())])
+        of_owner(project, OWNER)
+    }
+
+    fn of_owner(project: &str, owner: &str) -> Labels {
+        let label = |(name, value): (&str, &str)| (name.to_owned(), value.to_owned());
+        [
+            (labels::PROJECT, project),
+            (labels::OWNER, owner),
+            (labels::ROLE, "cache"),
+        ]
+        .map(label)
+        .into()
+    }
+
+    fn remover(engine: &FakeEngine) -> Remover<'_> {
+        Remover {
+            engine,
+            scope: scope(),
+            run_id: "run".to_owned(),
+        }
     }
 
     fn scope() -> Scope {
@@ -105,6 +156,7 @@ mod tests {
                 EnvironmentName::new("glibc").unwrap(),
                 EnvironmentName::new("musl").unwrap(),
             ],
+            owner: Some(OWNER.to_owned()),
         }
     }
 
@@ -147,6 +199,7 @@ mod tests {
             },
             read_only_root: true,
             init: false,
+            tied: false,
             capabilities: vec![],
         };
         engine.create_container(&spec).await.unwrap();
@@ -186,7 +239,7 @@ mod tests {
 
     #[tokio::test]
     async fn what_carries_the_label_is_found_and_nothing_else() {
-        let items = find(&engine().await, &scope()).await.unwrap();
+        let items = find(&engine().await, &scope()).await.unwrap().items;
         assert_eq!(
             names(&items),
             [
@@ -217,10 +270,10 @@ mod tests {
     #[tokio::test]
     async fn after_removal_only_other_projects_things_are_there() {
         let engine = engine().await;
-        for item in find(&engine, &scope()).await.unwrap() {
-            remove(&engine, &item).await.unwrap();
+        for item in find(&engine, &scope()).await.unwrap().items {
+            assert_eq!(remover(&engine).remove(&item).await.unwrap(), Removed::Gone);
         }
-        assert_eq!(find(&engine, &scope()).await.unwrap(), []);
+        assert_eq!(find(&engine, &scope()).await.unwrap().items, []);
         assert_eq!(
             engine.left_behind(),
             ["container gateway-compile", "volume lockstep-gateway-glibc"]
@@ -235,8 +288,48 @@ mod tests {
     #[tokio::test]
     async fn what_cannot_be_removed_is_said() {
         let engine = engine().await.failing("remove", "it is in use");
-        let items = find(&engine, &scope()).await.unwrap();
-        let error = remove(&engine, &items[0]).await.unwrap_err();
+        let items = find(&engine, &scope()).await.unwrap().items;
+        let error = remover(&engine).remove(&items[0]).await.unwrap_err();
         assert!(error.to_string().contains("in use"), "{error}");
+    }
+
+    #[tokio::test]
+    async fn what_other_checkouts_made_stays_unless_all_of_it_is_to_go() {
+        let engine = engine().await;
+        let others = of_owner("greeter", "theirs");
+        engine
+            .create_volume("lockstep-greeter-glibc-cache", &others)
+            .await
+            .unwrap();
+        let mut theirs = others.clone();
+        theirs.insert(labels::ROLE.to_owned(), "bundle".to_owned());
+        engine.create_volume("lockstep-greeter-musl", &theirs).await.unwrap();
+        let items = find(&engine, &scope()).await.unwrap().items;
+        assert_eq!(
+            names(&items),
+            [
+                "container greeter-compile created",
+                "volume lockstep-greeter-glibc",
+                "volume lockstep-greeter-musl if no other checkout has published there since",
+                "image lockstep/greeter:glibc",
+            ],
+            "the names of build images are theirs, too"
+        );
+        for item in &items {
+            remover(&engine).remove(item).await.unwrap();
+        }
+        assert!(engine.volume("lockstep-greeter-musl").await.unwrap().is_some());
+
+        let all = Scope { owner: None, ..scope() };
+        let items = find(&engine, &all).await.unwrap().items;
+        assert_eq!(
+            names(&items),
+            [
+                "volume lockstep-greeter-glibc-cache",
+                "volume lockstep-greeter-musl",
+                "image lockstep/greeter:glibc-build the name only: the image has others",
+                "image lockstep/greeter:musl-build",
+            ]
+        );
     }
 }

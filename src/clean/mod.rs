@@ -12,8 +12,8 @@ use serde::Serialize;
 use crate::name::{EnvironmentName, ProjectName};
 
 pub use directories::directories;
-pub use find::{count, find};
-pub use remove::{CleanError, remove};
+pub use find::{Found, count, find};
+pub use remove::{CleanError, Removed, Remover};
 
 /// Whose things are cleaned up.
 #[derive(Debug, Clone)]
@@ -22,6 +22,8 @@ pub struct Scope {
     pub project: ProjectName,
     /// Its environments, whose build images have names of this project.
     pub environments: Vec<EnvironmentName>,
+    /// The checkout whose things go, as its label has it; none for those of all checkouts.
+    pub owner: Option<String>,
 }
 
 /// One thing to be removed.
@@ -41,6 +43,10 @@ pub enum Item {
     Volume {
         /// Its name.
         name: String,
+        /// For the shared volume of an environment, whether this checkout made it. Several checkouts may publish there: it
+        /// goes with who did last.
+        #[serde(skip)]
+        shared: Option<Shared>,
     },
     /// An image, or one of its names.
     Image {
@@ -54,6 +60,13 @@ pub enum Item {
         /// Absolute.
         path: PathBuf,
     },
+}
+
+/// What is known of a shared volume before it is looked at.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Shared {
+    /// Whether the checkout that is cleaned made it.
+    pub made_here: bool,
 }
 
 impl Item {
@@ -72,7 +85,7 @@ impl Item {
     #[must_use]
     pub fn name(&self) -> String {
         match self {
-            Self::Container { name, .. } | Self::Volume { name } => name.clone(),
+            Self::Container { name, .. } | Self::Volume { name, .. } => name.clone(),
             Self::Image { reference, .. } => reference.clone(),
             Self::Directory { path } => path.display().to_string(),
         }
@@ -83,6 +96,7 @@ impl Item {
     pub fn note(&self) -> &str {
         match self {
             Self::Container { state, .. } => state,
+            Self::Volume { shared: Some(_), .. } => "if no other checkout has published there since",
             Self::Image { only_name: true, .. } => "the name only: the image has others",
             _ => "",
         }

@@ -2,8 +2,10 @@
 
 use std::path::{Path, PathBuf};
 
-use super::Item;
-use crate::engine::{ContainerId, Engine, EngineError};
+use super::{Item, Scope, Shared};
+use crate::bundle::{ReleaseVolume, Removal, VolumeError, remove_own};
+use crate::engine::{ContainerId, Engine, EngineError, Labels};
+use crate::run::labels;
 
 /// Why something is still there.
 #[derive(Debug, thiserror::Error)]
@@ -11,6 +13,9 @@ pub enum CleanError {
     /// The engine.
     #[error(transparent)]
     Engine(#[from] EngineError),
+    /// The shared volume.
+    #[error(transparent)]
+    Volume(#[from] VolumeError),
     /// The file system.
     #[error("failed to remove {}: {cause}", path.display())]
     File {
@@ -21,20 +26,81 @@ pub enum CleanError {
     },
 }
 
-/// Removes `item`; well when it is gone already.
-///
-/// # Errors
-/// See [`CleanError`].
-pub async fn remove(engine: &dyn Engine, item: &Item) -> Result<(), CleanError> {
-    let removed = match item {
-        Item::Container { id, .. } => engine.remove_container(&ContainerId(id.clone())).await,
-        Item::Volume { name } => engine.remove_volume(name).await,
-        Item::Image { reference, .. } => engine.remove_image(reference).await,
-        Item::Directory { path } => return remove_directory(path),
-    };
-    match removed {
-        Err(EngineError::NotFound { .. }) => Ok(()),
-        other => Ok(other?),
+/// What became of an item.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Removed {
+    /// It is not there any more.
+    Gone,
+    /// It is of another checkout.
+    Kept,
+}
+
+/// Removes the things of one scope.
+pub struct Remover<'a> {
+    /// Where they are.
+    pub engine: &'a dyn Engine,
+    /// Whose they are.
+    pub scope: Scope,
+    /// The run that removes them.
+    pub run_id: String,
+}
+
+impl Remover<'_> {
+    /// Removes `item`; well when it is gone already.
+    ///
+    /// # Errors
+    /// See [`CleanError`].
+    pub async fn remove(&self, item: &Item) -> Result<Removed, CleanError> {
+        let removed = match item {
+            Item::Container { id, .. } => self.engine.remove_container(&ContainerId(id.clone())).await,
+            Item::Volume {
+                name,
+                shared: Some(shared),
+            } => return self.remove_shared(name, *shared).await,
+            Item::Volume { name, shared: None } => self.engine.remove_volume(name).await,
+            Item::Image { reference, .. } => self.engine.remove_image(reference).await,
+            Item::Directory { path } => remove_directory(path).map(|()| Ok(()))?,
+        };
+        match removed {
+            Ok(()) | Err(EngineError::NotFound { .. }) => Ok(Removed::Gone),
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    /// Removes a shared volume if this checkout published what is current there, and nobody publishes just now.
+    async fn remove_shared(&self, name: &str, shared: Shared) -> Result<Removed, CleanError> {
+        let Some(owner) = &self.scope.owner else {
+            return Ok(self.engine.remove_volume(name).await.map(|()| Removed::Gone)?);
+        };
+        // Any image: what is made of it is never started.
+        let Some(image) = self.engine.images(&Labels::new()).await?.into_iter().next() else {
+            if shared.made_here {
+                self.engine.remove_volume(name).await?;
+                return Ok(Removed::Gone);
+            }
+            return Ok(Removed::Kept);
+        };
+        let labels = [
+            (labels::PROJECT, self.scope.project.to_string()),
+            (labels::OWNER, owner.clone()),
+            (labels::ROLE, "clean".to_owned()),
+            (labels::RUN, self.run_id.clone()),
+        ];
+        let labels: Labels = labels.map(|(name, value)| (name.to_owned(), value)).into();
+        let volume = ReleaseVolume {
+            name: name.to_owned(),
+            labels: labels.clone(),
+            container_labels: labels,
+            instance: self.run_id.clone(),
+            publisher: owner.clone(),
+            container_name: format!("{name}-clean-{}", self.run_id),
+            image: image.id,
+            mtime_seconds: 0,
+        };
+        match remove_own(self.engine, &volume, shared.made_here).await? {
+            Removal::Removed => Ok(Removed::Gone),
+            Removal::Kept { .. } => Ok(Removed::Kept),
+        }
     }
 }
 

@@ -8,7 +8,8 @@ use serde::Serialize;
 use super::schema::Format;
 use super::stop::Stop;
 use super::{World, runtime};
-use crate::clean::{self, CleanError, Item, Scope};
+use crate::checkout;
+use crate::clean::{self, CleanError, Found, Item, Removed, Remover, Scope};
 use crate::config::Project;
 use crate::engine::docker::Docker;
 use crate::exit::Exit;
@@ -28,6 +29,9 @@ pub(super) struct CleanArguments {
     /// Only list what would be removed
     #[arg(long)]
     dry_run: bool,
+    /// Also remove what other checkouts of this project made and published, even if they are using it
+    #[arg(long)]
+    all_checkouts: bool,
     /// Also remove what all projects share: the cache of root filesystems and packages
     #[arg(long)]
     all_cache: bool,
@@ -41,6 +45,8 @@ pub(super) struct CleanArguments {
 struct Outcome<'item> {
     item: &'item Item,
     removed: bool,
+    /// Whether it stays because another checkout published it.
+    kept: bool,
     error: Option<String>,
 }
 
@@ -51,6 +57,8 @@ struct Report<'item> {
     project: String,
     dry_run: bool,
     items: Vec<Outcome<'item>>,
+    /// How many things of other checkouts stay.
+    others: usize,
 }
 
 /// Removes, or lists.
@@ -63,11 +71,13 @@ async fn remove(arguments: &CleanArguments, world: &World, project: &Project) ->
     let scope = Scope {
         project: project.name.clone(),
         environments: project.environments.keys().cloned().collect(),
+        owner: (!arguments.all_checkouts)
+            .then(|| checkout::known(&world.context.machine_id, &project.directory).short()),
     };
     let engine = Docker::connect(&world.context.variables)
         .await
         .map_err(RunError::from)?;
-    let mut items = clean::find(&engine, &scope).await.map_err(RunError::from)?;
+    let Found { mut items, others } = clean::find(&engine, &scope).await.map_err(RunError::from)?;
     let of_files = |error: std::io::Error| {
         Failure::new(
             Exit::Internal,
@@ -86,10 +96,11 @@ async fn remove(arguments: &CleanArguments, world: &World, project: &Project) ->
             .map(|item| Outcome {
                 item,
                 removed: false,
+                kept: false,
                 error: None,
             })
             .collect();
-        show(arguments, world, project, outcomes);
+        show(arguments, world, project, outcomes, others);
         return Ok(Exit::Ok);
     }
     // A run that goes on would lose its containers under its feet.
@@ -101,24 +112,30 @@ async fn remove(arguments: &CleanArguments, world: &World, project: &Project) ->
     };
     let mut outcomes = Vec::new();
     let mut exit = Exit::Ok;
+    let remover = Remover {
+        engine: &engine,
+        scope,
+        run_id: world.context.run_id.clone(),
+    };
     for item in &items {
-        let error = clean::remove(&engine, item).await.err();
-        exit = exit.max(match &error {
-            None => Exit::Ok,
-            Some(CleanError::Engine(_)) => Exit::Engine,
-            Some(CleanError::File { .. }) => Exit::Internal,
+        let removed = remover.remove(item).await;
+        exit = exit.max(match &removed {
+            Ok(_) => Exit::Ok,
+            Err(CleanError::Engine(_) | CleanError::Volume(_)) => Exit::Engine,
+            Err(CleanError::File { .. }) => Exit::Internal,
         });
         outcomes.push(Outcome {
             item,
-            removed: error.is_none(),
-            error: error.map(|error| error.to_string()),
+            removed: matches!(removed, Ok(Removed::Gone)),
+            kept: matches!(removed, Ok(Removed::Kept)),
+            error: removed.err().map(|error| error.to_string()),
         });
     }
-    show(arguments, world, project, outcomes);
+    show(arguments, world, project, outcomes, others);
     Ok(exit)
 }
 
-fn show(arguments: &CleanArguments, world: &World, project: &Project, outcomes: Vec<Outcome<'_>>) {
+fn show(arguments: &CleanArguments, world: &World, project: &Project, outcomes: Vec<Outcome<'_>>, others: usize) {
     let failures: Vec<String> = outcomes.iter().filter_map(|outcome| outcome.error.clone()).collect();
     match arguments.format {
         Format::Json => {
@@ -127,11 +144,18 @@ fn show(arguments: &CleanArguments, world: &World, project: &Project, outcomes: 
                 project: project.name.to_string(),
                 dry_run: arguments.dry_run,
                 items: outcomes,
+                others,
             };
             let text = serde_json::to_string_pretty(&report).unwrap_or_default();
             world.printer.data(&format!("{text}\n"));
         }
         Format::Text => {
+            for kept in outcomes.iter().filter(|outcome| outcome.kept) {
+                world.printer.line(&format!(
+                    "   {} stays: another checkout published what is current there (--all-checkouts removes it)",
+                    kept.item.name()
+                ));
+            }
             let shown = outcomes.iter().filter(|outcome| arguments.dry_run || outcome.removed);
             let items: Vec<&Item> = shown.map(|outcome| outcome.item).collect();
             world
@@ -144,6 +168,11 @@ fn show(arguments: &CleanArguments, world: &World, project: &Project, outcomes: 
                 (false, true) => format!("\n {}: would remove {count}", project.name),
                 (false, false) => format!("\n {}: removed {count}", project.name),
             });
+            if others > 0 {
+                world.printer.line(&format!(
+                    " {others} containers, volumes and images of other checkouts stay: lockstep clean --all-checkouts"
+                ));
+            }
         }
     }
     for failure in failures {

@@ -6,6 +6,7 @@ use serde::Serialize;
 use super::schema::Format;
 use super::stop::Stop;
 use super::{World, runtime};
+use crate::checkout;
 use crate::config::{Project, RecipeReference};
 use crate::doctor::{self, Line, LockState, Observed, ProjectState, Status};
 use crate::engine::docker::Docker;
@@ -79,7 +80,7 @@ async fn observe(world: &World) -> doctor::Facts {
         },
     };
     let project = project.ok();
-    let owner = |project: &Project| labels::owner(&world.context, &project.directory).short();
+    let owner = |project: &Project| checkout::known(&world.context.machine_id, &project.directory).short();
     let observed = Observed {
         context: &world.context,
         engine: engine

@@ -16,8 +16,8 @@ use tokio::sync::OnceCell;
 
 use self::errors::Call;
 use super::{
-    ByteStream, ContainerExit, ContainerFacts, ContainerId, ContainerSpec, Engine, EngineError, EngineFacts,
-    ImageBuild, ImageFacts, ImageId, Labels, LogStream, PullProgress, VolumeFacts,
+    ByteStream, ContainerExit, ContainerFacts, ContainerId, ContainerSpec, Engine, EngineError, EngineFacts, Executed,
+    ImageBuild, ImageFacts, ImageId, Labels, LogStream, PullProgress, Tie, VolumeFacts,
 };
 
 /// How long the engine may take to answer at all.
@@ -228,6 +228,19 @@ impl Engine for Docker {
         self.start_container(container).await
     }
 
+    async fn start_tied(&self, container: &ContainerId) -> Result<Tie, EngineError> {
+        self.start_with_input(container).await
+    }
+
+    async fn exec(
+        &self,
+        container: &ContainerId,
+        command: &[String],
+        limit: Duration,
+    ) -> Result<Executed, EngineError> {
+        self.execute(container, command, limit).await
+    }
+
     async fn logs(&self, container: &ContainerId) -> Result<LogStream, EngineError> {
         self.attach(container).await
     }
@@ -242,6 +255,10 @@ impl Engine for Docker {
 
     async fn remove_container(&self, container: &ContainerId) -> Result<(), EngineError> {
         self.delete_container(container).await
+    }
+
+    async fn remove_ended_container(&self, container: &ContainerId) -> Result<bool, EngineError> {
+        self.delete_ended_container(container).await
     }
 
     async fn containers(&self, labels: &Labels) -> Result<Vec<ContainerFacts>, EngineError> {

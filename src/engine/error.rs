@@ -55,6 +55,12 @@ pub enum EngineError {
         /// For example `image alpine:3.22`.
         what: String,
     },
+    /// Another container has the name that a new one was to have.
+    #[error("the engine has a container called `{name}` already")]
+    NameTaken {
+        /// The name.
+        name: String,
+    },
     /// It refused or failed.
     #[error("the engine failed to {action}: {cause}")]
     Failed {
@@ -110,6 +116,7 @@ impl EngineError {
             Self::Failed { action, cause } => hint_for_failure(action, cause),
             Self::BuildFailed { cause, .. } => hint_for_failure("build", cause),
             Self::TimedOut { .. } => Some("is the engine overloaded? try again, or restart it".to_owned()),
+            Self::NameTaken { name } => Some(format!("if nothing runs that needs it: docker rm {name}")),
             Self::NotFound { .. } | Self::Source { .. } => None,
         }
     }

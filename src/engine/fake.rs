@@ -17,11 +17,12 @@ use bytes::Bytes;
 use futures_util::stream::{self, StreamExt};
 use tokio::sync::mpsc;
 
+pub use self::archive::{Files, Node};
 pub use self::behaviour::{Behaviour, FakeContainer};
-use self::state::{Script, State};
+use self::state::{ExecScript, Script, State};
 use super::{
-    ByteStream, ContainerExit, ContainerFacts, ContainerId, ContainerSpec, Engine, EngineError, EngineFacts,
-    ImageBuild, ImageFacts, ImageId, Labels, LogStream, Obstacle, PullProgress, VolumeFacts,
+    ByteStream, ContainerExit, ContainerFacts, ContainerId, ContainerSpec, Engine, EngineError, EngineFacts, Executed,
+    ImageBuild, ImageFacts, ImageId, Labels, LogStream, Obstacle, PullProgress, Tie, VolumeFacts,
 };
 
 /// Where the fake says it is.
@@ -87,6 +88,19 @@ impl FakeEngine {
         self
     }
 
+    /// What a command does in a container whose label [`ROLE_LABEL`] is `role`: to the files of the first volume that is
+    /// mounted there, by their paths in it.
+    #[must_use]
+    pub fn on_exec(
+        self,
+        role: &str,
+        script: impl Fn(&[String], &mut Files) -> Executed + Send + Sync + 'static,
+    ) -> Self {
+        let script = Arc::new(script) as ExecScript;
+        self.lock().exec_scripts.insert(role.to_owned(), script);
+        self
+    }
+
     /// Every call whose line in [`FakeEngine::calls`] contains `pattern` fails, with this cause.
     #[must_use]
     pub fn failing(self, pattern: &str, cause: &str) -> Self {
@@ -131,6 +145,11 @@ impl FakeEngine {
         self.lock().volume_files(name)
     }
 
+    /// Changes what is in a volume, as somebody else on the engine could.
+    pub fn tamper(&self, volume: &str, change: impl FnOnce(&mut Files)) {
+        change(self.lock().nodes_of_volume(volume));
+    }
+
     fn lock(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -173,6 +192,17 @@ impl FakeEngine {
             .map(|container| container.spec.name.clone());
         let name = name.unwrap_or_else(|| container.0.clone());
         self.call(format!("{verb} {name} {rest}").trim_end().to_owned())
+    }
+}
+
+/// Does something when it is dropped.
+struct OnDrop<F: FnOnce()>(Option<F>);
+
+impl<F: FnOnce()> Drop for OnDrop<F> {
+    fn drop(&mut self) {
+        if let Some(act) = self.0.take() {
+            act();
+        }
     }
 }
 
@@ -324,6 +354,26 @@ impl Engine for FakeEngine {
         Ok(())
     }
 
+    async fn start_tied(&self, container: &ContainerId) -> Result<Tie, EngineError> {
+        self.container_call("start", container, "")?.start_tied(container)?;
+        let (engine, container) = (self.clone(), container.clone());
+        let ended = ContainerExit {
+            status: 0,
+            out_of_memory: false,
+        };
+        Ok(Tie::new(OnDrop(Some(move || engine.lock().end(&container, ended)))))
+    }
+
+    async fn exec(
+        &self,
+        container: &ContainerId,
+        command: &[String],
+        _limit: Duration,
+    ) -> Result<Executed, EngineError> {
+        self.container_call("exec", container, &command.join(" "))?
+            .exec(container, command)
+    }
+
     async fn logs(&self, container: &ContainerId) -> Result<LogStream, EngineError> {
         let (sender, receiver) = mpsc::unbounded_channel();
         self.container_call("logs", container, "")?.attach(container, sender)?;
@@ -357,6 +407,12 @@ impl Engine for FakeEngine {
         self.container_call("remove", container, "")?
             .remove_container(container);
         Ok(())
+    }
+
+    async fn remove_ended_container(&self, container: &ContainerId) -> Result<bool, EngineError> {
+        Ok(self
+            .container_call("remove-ended", container, "")?
+            .remove_ended(container))
     }
 
     async fn containers(&self, labels: &Labels) -> Result<Vec<ContainerFacts>, EngineError> {

@@ -206,6 +206,8 @@ pub struct ContainerSpec {
     pub read_only_root: bool,
     /// Whether the engine's init runs as its first process.
     pub init: bool,
+    /// Whether its standard input is a line to this process, which [`Engine::start_tied`] holds.
+    pub tied: bool,
     /// Capabilities that are kept, for example `CHOWN`; normally none.
     pub capabilities: Vec<String>,
 }
@@ -226,6 +228,32 @@ pub enum OutputStream {
     Stdout,
     /// Standard error.
     Stderr,
+}
+
+/// Holds the standard input of a container. When it is dropped, or this process ends by whatever means, the container
+/// reads the end of its input.
+pub struct Tie(Box<dyn Send + Sync>);
+
+impl Tie {
+    fn new(line: impl Send + Sync + 'static) -> Self {
+        Self(Box::new(line))
+    }
+}
+
+impl fmt::Debug for Tie {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let _ = &self.0;
+        formatter.write_str("Tie")
+    }
+}
+
+/// What became of a command in a running container.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Executed {
+    /// Its status.
+    pub status: i64,
+    /// The beginning of what it wrote, both streams together.
+    pub output: String,
 }
 
 /// A container's output while it runs; ends when the container does.
@@ -251,6 +279,8 @@ pub struct VolumeFacts {
     pub name: String,
     /// Its labels.
     pub labels: Labels,
+    /// Where its files are on the engine's own machine; none when the engine does not tell.
+    pub mountpoint: Option<String>,
 }
 
 pub use error::{EngineError, Obstacle};
@@ -291,7 +321,7 @@ pub trait Engine: Send + Sync {
     /// An image as an archive (image specification 1.2).
     async fn save_image(&self, reference: &str) -> Result<ByteStream, EngineError>;
 
-    /// Creates a container.
+    /// Creates a container; [`EngineError::NameTaken`] when another one has its name.
     async fn create_container(&self, spec: &ContainerSpec) -> Result<ContainerId, EngineError>;
     /// Unpacks a tar into a container's directory, started or not.
     async fn upload(&self, container: &ContainerId, path: &str, archive: ByteStream) -> Result<(), EngineError>;
@@ -299,6 +329,11 @@ pub trait Engine: Send + Sync {
     async fn download(&self, container: &ContainerId, path: &str) -> Result<ByteStream, EngineError>;
     /// Starts a container.
     async fn start(&self, container: &ContainerId) -> Result<(), EngineError>;
+    /// Starts a container that is [`tied`](ContainerSpec::tied).
+    async fn start_tied(&self, container: &ContainerId) -> Result<Tie, EngineError>;
+    /// Runs one more command in a running container, as its user, and waits for its end, at most `limit`.
+    async fn exec(&self, container: &ContainerId, command: &[String], limit: Duration)
+    -> Result<Executed, EngineError>;
     /// A container's output, of which nothing is lost when this is asked for before the container is started: the engine
     /// keeps none of it, so that no container can fill its disk.
     async fn logs(&self, container: &ContainerId) -> Result<LogStream, EngineError>;
@@ -308,6 +343,8 @@ pub trait Engine: Send + Sync {
     async fn kill(&self, container: &ContainerId) -> Result<(), EngineError>;
     /// Removes a container, running or not, with its anonymous volumes; well when it is gone already.
     async fn remove_container(&self, container: &ContainerId) -> Result<(), EngineError>;
+    /// Removes a container unless it is running, and says whether it is gone.
+    async fn remove_ended_container(&self, container: &ContainerId) -> Result<bool, EngineError>;
     /// All containers, running or not, that carry all these labels.
     async fn containers(&self, labels: &Labels) -> Result<Vec<ContainerFacts>, EngineError>;
 

@@ -11,8 +11,9 @@ use super::smoke::SmokeReport;
 use super::sources::{LoaderSources, Sources, scan};
 use super::store::Record;
 use super::{Run, RunError};
-use crate::bundle::{INSTANCE_LABEL, verify};
+use crate::bundle::{Expected, INSTANCE_LABEL, VolumeError, look_at, verify};
 use crate::digest::{Digest, Hasher};
+use crate::engine::{EngineError, ImageId};
 use crate::event::{Event, Stage};
 use crate::lock::{self, Lock};
 use crate::name::{EnvironmentName, ProjectName, UnitName};
@@ -216,19 +217,16 @@ impl Run {
         if record.request != self.request_digest(plan, entry)? {
             return Ok(None);
         }
-        let intact = match verify(&self.project.directory.join(&plan.publication.directory)) {
-            Ok((manifest, differences)) => {
-                differences.is_empty() && manifest.digest().is_ok_and(|digest| digest == record.manifest)
-            }
-            Err(_) => false,
-        };
-        if !intact {
-            return Ok(None);
-        }
-        let volume = self.engine.volume(&plan.publication.volume).await?;
-        let is_ours = volume.is_some_and(|volume| volume.labels.get(INSTANCE_LABEL) == Some(&record.volume_instance));
-        let image = self.engine.image(&plan.publication.image).await?;
-        if !is_ours || image.is_none_or(|image| image.id.0 != record.image) {
+        let damage = self.damage(plan, &record).await?;
+        if !damage.is_empty() {
+            self.events.emit(Event::Warning {
+                message: format!(
+                    "what was published of {} is not as it was: {}",
+                    plan.name,
+                    damage.join(", ")
+                ),
+                hint: Some("it is published again now; look for who changed it".to_owned()),
+            });
             return Ok(None);
         }
         self.events.emit(Event::EnvironmentDescribed {
@@ -245,6 +243,57 @@ impl Run {
             unchanged: true,
             ..self.report(plan, entry)
         }))
+    }
+
+    /// In what the published bundle, volume and image are not what the last good build left.
+    async fn damage(&self, plan: &EnvironmentPlan, record: &Record) -> Result<Vec<String>, RunError> {
+        let directory = &plan.publication.directory;
+        let manifest = match verify(&self.project.directory.join(directory)) {
+            Err(error) => return Ok(vec![error.to_string()]),
+            Ok((_, differences)) if !differences.is_empty() => {
+                return Ok(differences
+                    .iter()
+                    .map(|difference| format!("{directory}: {difference}"))
+                    .collect());
+            }
+            Ok((manifest, _)) if manifest.digest().ok() != Some(record.manifest) => {
+                return Ok(vec![format!("{directory} is another bundle")]);
+            }
+            Ok((manifest, _)) => manifest,
+        };
+        let volume = &plan.publication.volume;
+        let image = &plan.publication.image;
+        let mut damage = match self.engine.volume(volume).await? {
+            None => vec![format!("the volume {volume} is gone")],
+            Some(facts) if facts.labels.get(INSTANCE_LABEL) != Some(&record.volume_instance) => {
+                vec![format!("the volume {volume} is another one")]
+            }
+            Some(facts) => {
+                let expected = Expected::of(&manifest).map_err(VolumeError::from)?;
+                let looked = self.release_volume(plan, ImageId(record.image.clone()));
+                // Without the image there is nothing to look with, and more to be made anew.
+                match look_at(self.engine.as_ref(), &looked, &facts, &expected).await {
+                    Ok(view) => {
+                        let differences = view.differences(&expected);
+                        differences
+                            .iter()
+                            .map(|difference| format!("volume {volume}: {difference}"))
+                            .collect()
+                    }
+                    Err(VolumeError::Engine(EngineError::NotFound { .. })) => vec![],
+                    Err(error) => return Err(error.into()),
+                }
+            }
+        };
+        if self
+            .engine
+            .image(image)
+            .await?
+            .is_none_or(|image| image.id.0 != record.image)
+        {
+            damage.push(format!("the image {image} is gone or another one"));
+        }
+        Ok(damage)
     }
 
     /// The digest of all that decides the result: the plan, what the lock demands, and what the artifacts must pass.

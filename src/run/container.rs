@@ -84,6 +84,7 @@ impl Run {
             limits: self.limits(),
             read_only_root: true,
             init: true,
+            tied: false,
             capabilities: vec![],
         }
     }

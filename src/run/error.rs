@@ -127,7 +127,7 @@ pub enum RunError {
     State(#[from] StateError),
     /// The shared volume.
     #[error(transparent)]
-    Volume(#[from] VolumeError),
+    Volume(VolumeError),
     /// An environment is not what the lock says.
     #[error("the environment {environment} is not what the lock says")]
     Drift {
@@ -177,6 +177,15 @@ pub enum RunError {
     Interrupted,
 }
 
+impl From<VolumeError> for RunError {
+    fn from(error: VolumeError) -> Self {
+        match error {
+            VolumeError::Cancelled => Self::Interrupted,
+            error => Self::Volume(error),
+        }
+    }
+}
+
 impl From<SmokeFailure> for RunError {
     fn from(failure: SmokeFailure) -> Self {
         Self::Smoke(Box::new(failure))
@@ -216,7 +225,10 @@ impl RunError {
             Self::State(error) => hinted(Failure::new(Exit::Internal, "state", message), error.hint()),
             Self::Publish(error) => hinted(Failure::new(Exit::Internal, "publish", message), error.hint()),
             Self::File { .. } => Failure::new(Exit::Internal, "file", message),
-            Self::Volume(error) => hinted(Failure::new(Exit::Engine, "volume", message), error.hint()),
+            Self::Volume(error) => hinted(
+                Failure::new(Exit::Engine, "volume", message).with_notes(error.notes()),
+                error.hint(),
+            ),
             Self::Drift { environment, changes } => Failure::new(Exit::Drift, "lock-drift", message)
                 .at("lockstep.lock")
                 .with_notes(changes.iter().map(ToString::to_string))

@@ -1,7 +1,6 @@
 //! The labels on everything that is made: how it is found again, whoever made it and however that ended.
 
-use crate::context::Context;
-use crate::digest::{Digest, Hasher};
+use crate::digest::Digest;
 use crate::engine::Labels;
 use crate::name::{EnvironmentName, ProjectName};
 
@@ -15,15 +14,6 @@ pub const OWNER: &str = "dev.lockstep.owner";
 pub const RUN: &str = "dev.lockstep.run";
 /// What it is for.
 pub const ROLE: &str = "dev.lockstep.role";
-
-/// Identifies a checkout on a machine: nobody else cleans up what it made.
-#[must_use]
-pub fn owner(context: &Context, directory: &std::path::Path) -> Digest {
-    let mut hasher = Hasher::new();
-    hasher.field(context.machine_id.as_bytes());
-    hasher.field(directory.as_os_str().as_encoded_bytes());
-    hasher.finish()
-}
 
 /// The labels of something that outlives the run.
 #[must_use]

@@ -442,6 +442,7 @@ impl Making<'_> {
             },
             read_only_root: true,
             init: false,
+            tied: false,
             capabilities: vec![],
         };
         let container = self.engine.create_container(&spec).await?;

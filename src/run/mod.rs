@@ -29,6 +29,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use tokio_util::sync::CancellationToken;
 
+use crate::checkout;
 use crate::config::Project;
 use crate::context::Context;
 use crate::digest::Digest;
@@ -99,8 +100,10 @@ impl Run {
     ) -> Result<Self, RunError> {
         let lock = container::lock_project(&project.directory, &context.run_id, &events, &cancellation).await?;
         let engine_facts = engine.facts().await?;
+        let mark =
+            checkout::make_mark(lock.directory(), &context.run_id).map_err(RunError::file("mark the checkout"))?;
         let run = Self {
-            owner: labels::owner(&context, &project.directory),
+            owner: checkout::owner(&context.machine_id, &project.directory, Some(&mark)),
             store: Store::new(lock.directory()),
             shared: Store::new(&context.cache_directory),
             network: NetworkSettings::of(Path::new("/"), &context.variables),

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::fs;
+use std::time::Duration;
 
 use super::build::Workload;
 use super::compile::Compiled;
@@ -11,8 +12,8 @@ use super::matched::{MatchedImage, assemble_matched};
 use super::smoke::{SmokeReport, Stage as SmokeStage};
 use super::{Run, RunError};
 use crate::bundle::{
-    ArtifactRecord, ImageRecord, MANIFEST_SCHEMA_VERSION, Manifest, ReleaseVolume, StagedRelease, Staging, UnitRecord,
-    stage,
+    ArtifactRecord, ImageRecord, MANIFEST_SCHEMA_VERSION, Manifest, Patience, ReleaseVolume, StagedRelease, Staging,
+    UnitRecord, stage,
 };
 use crate::digest::Digest;
 use crate::engine::{ImageId, Mount};
@@ -20,9 +21,12 @@ use crate::event::{Event, Stage};
 use crate::lock;
 use crate::name::UnitName;
 use crate::plan::{EnvironmentPlan, UnitPlan};
+use crate::state::PROJECT_LOCK_TIMEOUT;
 
 /// What stands between a matched image's name and the run that has not published it yet.
 pub(super) const STAGED_MARK: &str = ".staged-";
+/// How long another checkout's build may keep the shared volume: as long as a run may keep a project.
+const VOLUME_LEASE_TIMEOUT: Duration = PROJECT_LOCK_TIMEOUT;
 /// Where the shared volume is mounted in the smoke container.
 const VOLUME_PATH: &str = "/bundle";
 
@@ -60,19 +64,22 @@ impl Run {
             }
         }
         staging.write_manifest(&manifest)?;
-        let volume = ReleaseVolume {
-            name: plan.publication.volume.clone(),
-            labels: self.lasting_labels(&plan.name, "bundle"),
-            container_labels: self.passing_labels(&plan.name, "bundle"),
-            instance: self.context.run_id.clone(),
-            container_name: format!(
-                "lockstep-{}-{}-bundle-{}",
-                self.project.name, plan.name, self.context.run_id
-            ),
-            image: resolved.build.id.clone(),
-            mtime_seconds: self.project.source_date_epoch,
+        let volume = self.release_volume(plan, resolved.build.id.clone());
+        let on_wait = |holder: &str| {
+            self.events.emit(Event::Warning {
+                message: format!(
+                    "waiting for another build that publishes to the volume {} ({holder})",
+                    plan.publication.volume
+                ),
+                hint: None,
+            });
         };
-        let release = stage(self.engine.clone(), volume, &manifest, staging.path()).await?;
+        let patience = Patience {
+            on_wait: &on_wait,
+            limit: VOLUME_LEASE_TIMEOUT,
+            cancellation: &self.cancellation,
+        };
+        let release = stage(self.engine.clone(), volume, &manifest, staging.path(), patience).await?;
         let loader = compiled
             .get(&plan.loader.name)
             .map(|loader| loader.directory.join("lockstep-loader"));
@@ -104,12 +111,18 @@ impl Run {
                 return Err(error.into());
             }
         };
-        if let Err(error) = release.commit().await {
-            let _ = self.engine.remove_image(&self.staged_tag(plan)).await;
-            return Err(error.into());
-        }
+        let committed = match release.commit().await {
+            Ok(committed) => committed,
+            Err(error) => {
+                let _ = self.engine.remove_image(&self.staged_tag(plan)).await;
+                return Err(error.into());
+            }
+        };
         publication.keep();
-        self.publish_images(plan, resolved, &image).await?;
+        let named = self.publish_images(plan, resolved, &image).await;
+        let ended = committed.end().await;
+        named?;
+        ended?;
         self.events.emit(Event::StageSummary {
             environment: plan.name.clone(),
             stage: Stage::Seal,
@@ -122,6 +135,23 @@ impl Run {
             image,
             smoke,
         })
+    }
+
+    /// The shared volume of an environment, and what is needed to work in it.
+    pub(super) fn release_volume(&self, plan: &EnvironmentPlan, image: ImageId) -> ReleaseVolume {
+        ReleaseVolume {
+            name: plan.publication.volume.clone(),
+            labels: self.lasting_labels(&plan.name, "bundle"),
+            container_labels: self.passing_labels(&plan.name, "bundle"),
+            instance: self.context.run_id.clone(),
+            publisher: self.owner.short(),
+            container_name: format!(
+                "lockstep-{}-{}-bundle-{}",
+                self.project.name, plan.name, self.context.run_id
+            ),
+            image,
+            mtime_seconds: self.project.source_date_epoch,
+        }
     }
 
     /// Takes back what is staged. What went wrong first is what the user should read; what is left when the engine has

@@ -10,10 +10,11 @@ use tempfile::TempDir;
 use tokio_util::sync::CancellationToken;
 
 use super::{BuildReport, LockReport, Options, Run, RunError, StepEnd};
+use crate::bundle::emulator::with_volumes;
 use crate::bundle::verify;
 use crate::config::load;
 use crate::context::Context;
-use crate::engine::fake::{Behaviour, FakeContainer, FakeEngine};
+use crate::engine::fake::{Behaviour, FakeContainer, FakeEngine, Files, Node};
 use crate::engine::job::OUTPUT_LIMIT_BYTES;
 use crate::engine::{Engine as _, EngineError, Labels, OutputStream};
 use crate::event::{Event, Recorded};
@@ -161,7 +162,7 @@ fn one() -> EnvironmentName {
 
 /// An engine on which everything works.
 fn engine() -> FakeEngine {
-    FakeEngine::new()
+    with_volumes(FakeEngine::new())
         .with_image("build:1")
         .with_image("runtime:1")
         .on("probe", |_| Behaviour::exit(0).stdout("tool gcc 14.2.0"))
@@ -290,7 +291,14 @@ async fn a_build_publishes_and_the_next_one_does_nothing() {
     let (bundle, lock, created) = (sample.bundle(), sample.read("lockstep.lock"), engine.created().len());
     let again = sample.build(&engine).await.unwrap();
     assert!(again.environments[0].unchanged);
-    assert_eq!(engine.created().len(), created, "no container for nothing");
+    let looks = engine.created().split_off(created);
+    assert!(looks.iter().all(|spec| spec.name.ends_with("-look")), "{looks:?}");
+    assert!(
+        !engine
+            .calls()
+            .iter()
+            .any(|call| call.contains("start") && call.ends_with("-look"))
+    );
     assert_eq!((sample.bundle(), sample.read("lockstep.lock")), (bundle.clone(), lock));
 
     sample.write("shout/shout.c", "louder");
@@ -612,15 +620,50 @@ async fn a_release_that_cannot_be_made_current_is_taken_back() {
     sample.build(&engine).await.unwrap();
     let before = (sample.bundle(), sample.read("lockstep.lock"));
     sample.write("shout/shout.c", "louder");
-    let engine = engine.on("bundle", |container| match container.argument_with("mv -T") {
-        Some(_) => Behaviour::exit(1).stderr("mv: cannot move"),
-        None => Behaviour::exit(0),
-    });
+    // The words are in the script that makes a release current, and in no other.
+    let engine = engine.failing("is not there", "mv: cannot move");
     let result = sample.build(&engine).await;
     assert_eq!(exit_of(&result), Exit::Engine);
     assert_eq!((sample.bundle(), sample.read("lockstep.lock")), before);
     assert_eq!(staged_images(&engine).await, Vec::<String>::new());
     assert_eq!(engine.left_behind(), [VOLUME]);
+}
+
+#[tokio::test]
+async fn what_was_published_is_looked_at_and_damage_is_repaired_and_told() {
+    let (sample, engine) = (Sample::new(), engine());
+    sample.build(&engine).await.unwrap();
+    let whole = engine.volume_files("lockstep-sample-one");
+    let plugin = whole.keys().find(|path| path.ends_with("/shout.so")).unwrap().clone();
+    let current = |files: &mut Files| _ = files.remove("current");
+    let damages: [&dyn Fn(&FakeEngine); 5] = [
+        &|engine| {
+            engine.tamper("lockstep-sample-one", |files| {
+                _ = files.insert(plugin.clone(), Node::program("evil"))
+            })
+        },
+        &|engine| engine.tamper("lockstep-sample-one", |files| _ = files.remove(&plugin)),
+        &|engine| engine.tamper("lockstep-sample-one", current),
+        &|engine| engine.tamper("lockstep-sample-one", Files::clear),
+        &|engine| engine.add_image("lockstep/sample:one", "another"),
+    ];
+    for damage in damages {
+        damage(&engine);
+        let (run, events) = sample.start(&engine, false, &CancellationToken::new()).await;
+        let run = run.unwrap();
+        let result = run.build(&[one()]).await;
+        let report = run.finish(result).await.unwrap();
+        // The project is free again.
+        drop(run);
+        assert!(!report.environments[0].unchanged);
+        let told = events.events();
+        let is_told =
+            |event: &Event| matches!(event, Event::Warning { message, .. } if message.contains("not as it was"));
+        assert!(told.iter().any(is_told), "{told:?}");
+        let published = engine.volume_files("lockstep-sample-one");
+        assert_eq!((&published[&plugin], published.len()), (&whole[&plugin], whole.len()));
+        assert!(sample.build(&engine).await.unwrap().environments[0].unchanged);
+    }
 }
 
 #[tokio::test]

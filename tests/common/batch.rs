@@ -72,6 +72,7 @@ pub(crate) async fn run(ground: &Ground, batch: Batch<'_>) -> Result<Done, Failu
             .map(|(name, value)| (name.to_owned(), value.to_owned()))
             .into(),
         init: true,
+        tied: false,
         ..ground.spec(batch.name, &[])
     };
     // Uploaded directories belong to the user of the container; the volume itself does not.

@@ -248,6 +248,7 @@ impl Ground {
             },
             read_only_root: true,
             init: false,
+            tied: false,
             capabilities: Vec::new(),
         }
     }

@@ -1,11 +1,13 @@
 //! Containers.
 
+use std::sync::Mutex;
 use std::time::Duration;
 
 use bollard::container::LogOutput;
 use bollard::errors::Error;
+use bollard::exec::StartExecResults;
 use bollard::models::{
-    ContainerCreateBody, HostConfig, HostConfigLogConfig, Mount as ApiMount, MountTmpfsOptions, MountType,
+    ContainerCreateBody, ExecConfig, HostConfig, HostConfigLogConfig, Mount as ApiMount, MountTmpfsOptions, MountType,
     MountVolumeOptions,
 };
 use bollard::query_parameters::{
@@ -21,13 +23,17 @@ use super::{
     check_path_part, label_filter, ordered, signed, streams, unordered,
 };
 use crate::engine::{
-    ByteStream, ContainerExit, ContainerFacts, ContainerId, ContainerSpec, EngineError, Labels, LogStream, Mount,
-    Network, OutputStream,
+    ByteStream, ContainerExit, ContainerFacts, ContainerId, ContainerSpec, EngineError, Executed, Labels, LogStream,
+    Mount, Network, OutputStream, Tie,
 };
 
 /// One processor, as the engine counts.
 const NANO_CPUS: u64 = 1_000_000_000;
 const STATUS_CONFLICT: u16 = 409;
+/// How much of a command's output is kept.
+const EXEC_OUTPUT_LIMIT_BYTES: usize = 64 * 1024;
+/// How often it is asked how a command ended that has closed its output.
+const EXEC_POLL_MILLISECONDS: u64 = 10;
 /// How often the engine is asked again to remove a container that is still in use somewhere inside it.
 const REMOVE_ATTEMPTS_LIMIT: u32 = 5;
 /// How long it is given in between.
@@ -79,6 +85,10 @@ fn request(spec: &ContainerSpec, processors: u64) -> ContainerCreateBody {
         user: Some(spec.user.clone()),
         labels: Some(unordered(&spec.labels)),
         tty: Some(false),
+        // Once: when whoever holds it has gone, the container reads the end of it.
+        open_stdin: Some(spec.tied),
+        stdin_once: Some(spec.tied),
+        attach_stdin: Some(spec.tied),
         attach_stdout: Some(true),
         attach_stderr: Some(true),
         host_config: Some(host_config),
@@ -138,8 +148,20 @@ impl Docker {
         let action = format!("create container {}", spec.name);
         let call = self.call(action, format!("image {}", spec.image), CHANGE_TIMEOUT_SECONDS);
         let options = CreateContainerOptionsBuilder::new().name(&spec.name).build();
-        let created = call.run(self.client.create_container(Some(options), request)).await?;
-        Ok(ContainerId(created.id))
+        let mut is_taken = false;
+        let created = call
+            .run(async {
+                let created = self.client.create_container(Some(options), request).await;
+                is_taken = matches!(&created, Err(error) if has_status(error, STATUS_CONFLICT));
+                created
+            })
+            .await;
+        match created {
+            Err(_) if is_taken => Err(EngineError::NameTaken {
+                name: spec.name.clone(),
+            }),
+            created => Ok(ContainerId(created?.id)),
+        }
     }
 
     pub(super) async fn upload_archive(
@@ -218,6 +240,54 @@ impl Docker {
         Ok(output.boxed())
     }
 
+    pub(super) async fn start_with_input(&self, container: &ContainerId) -> Result<Tie, EngineError> {
+        let call = self.container_call("hold the input of", container, QUERY_TIMEOUT_SECONDS)?;
+        let options = AttachContainerOptionsBuilder::new().stream(true).stdin(true).build();
+        let attached = call
+            .run(self.client.attach_container(&container.0, Some(options)))
+            .await?;
+        self.start_container(container).await?;
+        Ok(Tie::new(Mutex::new(attached.input)))
+    }
+
+    pub(super) async fn execute(
+        &self,
+        container: &ContainerId,
+        command: &[String],
+        limit: Duration,
+    ) -> Result<Executed, EngineError> {
+        let mut call = self.container_call("run a command in", container, 0)?;
+        call.limit = limit;
+        let config = ExecConfig {
+            attach_stdout: Some(true),
+            attach_stderr: Some(true),
+            cmd: Some(command.to_vec()),
+            ..Default::default()
+        };
+        call.run(async {
+            let exec = self.client.create_exec(&container.0, config).await?.id;
+            let mut output = Vec::new();
+            if let StartExecResults::Attached { output: mut pieces, .. } = self.client.start_exec(&exec, None).await? {
+                while let Some(piece) = pieces.next().await {
+                    let piece = piece?.into_bytes();
+                    // Read to its end, or the command would wait for its reader.
+                    let room = EXEC_OUTPUT_LIMIT_BYTES - output.len();
+                    output.extend_from_slice(&piece[..piece.len().min(room)]);
+                }
+            }
+            // The output ends before the engine has noted the status: it is asked until it has.
+            loop {
+                let inspected = self.client.inspect_exec(&exec).await?;
+                if let (Some(false) | None, Some(status)) = (inspected.running, inspected.exit_code) {
+                    let output = String::from_utf8_lossy(&output).into_owned();
+                    return Ok(Executed { status, output });
+                }
+                tokio::time::sleep(Duration::from_millis(EXEC_POLL_MILLISECONDS)).await;
+            }
+        })
+        .await
+    }
+
     pub(super) async fn wait_for_end(
         &self,
         container: &ContainerId,
@@ -279,6 +349,25 @@ impl Docker {
         }
     }
 
+    pub(super) async fn delete_ended_container(&self, container: &ContainerId) -> Result<bool, EngineError> {
+        let call = self.container_call("remove", container, CHANGE_TIMEOUT_SECONDS)?;
+        let options = RemoveContainerOptionsBuilder::new().force(false).v(true).build();
+        let mut is_running = false;
+        let removed = call
+            .run(async {
+                let removed = self.client.remove_container(&container.0, Some(options)).await;
+                is_running = matches!(&removed, Err(error) if has_status(error, STATUS_CONFLICT));
+                removed
+            })
+            .await;
+        match removed {
+            Ok(()) | Err(EngineError::NotFound { .. }) => Ok(true),
+            // Or somebody else is removing it: then it is gone soon.
+            Err(_) if is_running => Ok(false),
+            Err(error) => Err(error),
+        }
+    }
+
     pub(super) async fn list_containers(&self, labels: &Labels) -> Result<Vec<ContainerFacts>, EngineError> {
         let options = ListContainersOptionsBuilder::new()
             .all(true)
@@ -335,6 +424,7 @@ mod tests {
             },
             read_only_root: true,
             init: true,
+            tied: true,
             capabilities: vec!["CHOWN".to_owned()],
         };
         let request = request(&spec, 2);
@@ -353,5 +443,6 @@ mod tests {
             (Some(true), Some(true), None)
         );
         assert_eq!(host.binds, None);
+        assert_eq!((request.open_stdin, request.stdin_once), (Some(true), Some(true)));
     }
 }

@@ -10,6 +10,7 @@ fn facts(volume: bollard::models::Volume) -> VolumeFacts {
     VolumeFacts {
         name: volume.name,
         labels: ordered(Some(volume.labels)),
+        mountpoint: Some(volume.mountpoint).filter(|path| path.starts_with('/')),
     }
 }
 

@@ -5,8 +5,53 @@ use std::io::{self, Read};
 
 use crate::engine::EngineError;
 
-/// Files by path; a directory has no content.
-pub(super) type Files = BTreeMap<String, Option<Vec<u8>>>;
+/// What is at a path.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Node {
+    /// A directory, with what is below it at paths of their own.
+    Directory,
+    /// A file.
+    File {
+        /// What is in it.
+        content: Vec<u8>,
+        /// Whether it may be executed.
+        executable: bool,
+    },
+    /// What a symbolic link leads to.
+    Link(String),
+}
+
+impl Node {
+    /// A file that may be executed.
+    #[must_use]
+    pub fn program(content: impl Into<Vec<u8>>) -> Self {
+        Self::File {
+            content: content.into(),
+            executable: true,
+        }
+    }
+
+    /// A file that may not.
+    #[must_use]
+    pub fn text(content: impl Into<Vec<u8>>) -> Self {
+        Self::File {
+            content: content.into(),
+            executable: false,
+        }
+    }
+
+    /// A file's content; none for what is none.
+    #[must_use]
+    pub fn content(&self) -> Option<&[u8]> {
+        match self {
+            Self::File { content, .. } => Some(content),
+            Self::Directory | Self::Link(_) => None,
+        }
+    }
+}
+
+/// What is where.
+pub type Files = BTreeMap<String, Node>;
 
 fn malformed(error: &io::Error) -> EngineError {
     EngineError::Failed {
@@ -15,7 +60,7 @@ fn malformed(error: &io::Error) -> EngineError {
     }
 }
 
-/// The files of a tar, by their paths without `./` and a slash at either end. Links are left out.
+/// The files of a tar, by their paths without `./` and a slash at either end. Hard links are left out.
 pub(super) fn unpack(bytes: &[u8]) -> Result<Files, EngineError> {
     let read = || {
         let mut files = Files::new();
@@ -25,11 +70,16 @@ pub(super) fn unpack(bytes: &[u8]) -> Result<Files, EngineError> {
             let path = path.trim_start_matches("./").trim_matches('/');
             let path = if path == "." { "" } else { path }.to_owned();
             match entry.header().entry_type() {
-                tar::EntryType::Directory => _ = files.insert(path, None),
+                tar::EntryType::Directory => _ = files.insert(path, Node::Directory),
+                tar::EntryType::Symlink => {
+                    let target = entry.link_name_bytes().unwrap_or_default();
+                    files.insert(path, Node::Link(String::from_utf8_lossy(&target).into_owned()));
+                }
                 tar::EntryType::Regular => {
                     let mut content = Vec::new();
                     entry.read_to_end(&mut content)?;
-                    files.insert(path, Some(content));
+                    let executable = entry.header().mode().unwrap_or_default() & 0o100 != 0;
+                    files.insert(path, Node::File { content, executable });
                 }
                 _ => {}
             }
@@ -43,29 +93,28 @@ pub(super) fn unpack(bytes: &[u8]) -> Result<Files, EngineError> {
 pub(super) fn pack(files: &Files) -> Result<Vec<u8>, EngineError> {
     let write = || {
         let mut archive = tar::Builder::new(Vec::new());
-        for (path, content) in files {
+        for (path, node) in files {
             let mut header = tar::Header::new_gnu();
-            let content = match content {
-                Some(content) => {
-                    header.set_entry_type(tar::EntryType::Regular);
-                    header.set_mode(0o755);
-                    content.as_slice()
-                }
-                None => {
-                    header.set_entry_type(tar::EntryType::Directory);
-                    header.set_mode(0o755);
-                    &[]
-                }
-            };
-            header.set_size(content.len() as u64);
+            header.set_mode(0o755);
             header.set_uid(1000);
             header.set_gid(1000);
-            let path = if files[path].is_none() {
-                format!("{path}/")
-            } else {
-                path.clone()
-            };
-            archive.append_data(&mut header, path, content)?;
+            header.set_size(0);
+            match node {
+                Node::Directory => {
+                    header.set_entry_type(tar::EntryType::Directory);
+                    archive.append_data(&mut header, format!("{path}/"), io::empty())?;
+                }
+                Node::File { content, executable } => {
+                    header.set_entry_type(tar::EntryType::Regular);
+                    header.set_mode(if *executable { 0o755 } else { 0o644 });
+                    header.set_size(content.len() as u64);
+                    archive.append_data(&mut header, path, content.as_slice())?;
+                }
+                Node::Link(target) => {
+                    header.set_entry_type(tar::EntryType::Symlink);
+                    archive.append_link(&mut header, path, target)?;
+                }
+            }
         }
         archive.into_inner()
     };

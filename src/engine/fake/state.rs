@@ -7,12 +7,12 @@ use bytes::Bytes;
 use serde::Deserialize;
 use tokio::sync::{mpsc, watch};
 
-use super::archive::{self, Files};
+use super::archive::{self, Files, Node};
 use super::{Behaviour, FakeContainer, ROLE_LABEL};
 use crate::digest::Digest;
 use crate::engine::{
-    ContainerExit, ContainerFacts, ContainerId, ContainerSpec, EngineError, ImageFacts, ImageId, Labels, Mount,
-    OutputStream, VolumeFacts,
+    ContainerExit, ContainerFacts, ContainerId, ContainerSpec, EngineError, Executed, ImageFacts, ImageId, Labels,
+    Mount, OutputStream, VolumeFacts,
 };
 
 /// How a container ends that is killed.
@@ -23,6 +23,8 @@ pub(super) const KILLED: ContainerExit = ContainerExit {
 
 /// What containers of one role do.
 pub(super) type Script = Arc<dyn Fn(&FakeContainer) -> Behaviour + Send + Sync>;
+/// What commands do in containers of one role, with the files of the volume that those have.
+pub(super) type ExecScript = Arc<dyn Fn(&[String], &mut Files) -> Executed + Send + Sync>;
 /// Where a container's output goes.
 type Sink = mpsc::UnboundedSender<(OutputStream, Bytes)>;
 
@@ -66,6 +68,7 @@ struct VolumeMount {
     is_read_only: bool,
 }
 
+#[derive(Default)]
 struct Volume {
     labels: Labels,
     is_anonymous: bool,
@@ -108,6 +111,7 @@ pub(super) struct State {
     /// What registries have, by reference.
     pub(super) registry: BTreeMap<String, String>,
     pub(super) scripts: BTreeMap<String, Script>,
+    pub(super) exec_scripts: BTreeMap<String, ExecScript>,
     pub(super) failures: BTreeMap<String, String>,
     pub(super) gone_at: Option<usize>,
     pub(super) calls: Vec<String>,
@@ -211,7 +215,7 @@ impl State {
         let invalid = |error: serde_json::Error| refused("load images", &error.to_string());
         let files = archive::unpack(&bytes)?;
         let file = |name: &str| {
-            let content = files.get(name).and_then(Option::as_ref);
+            let content = files.get(name).and_then(Node::content);
             content.ok_or_else(|| refused("load images", &format!("open {name}: no such file or directory")))
         };
         let manifests: Vec<Manifest> = serde_json::from_slice(file("manifest.json")?).map_err(invalid)?;
@@ -250,10 +254,9 @@ impl State {
             .values()
             .any(|container| container.spec.name == spec.name)
         {
-            return Err(refused(
-                "create a container",
-                &format!("the name {} is already in use", spec.name),
-            ));
+            return Err(EngineError::NameTaken {
+                name: spec.name.clone(),
+            });
         }
         self.created.push(spec.clone());
         let id = Digest::of(format!("{} {}", self.created.len(), spec.name).as_bytes()).hex();
@@ -308,11 +311,11 @@ impl State {
         self.container(id)?;
         files
             .into_iter()
-            .try_for_each(|(name, content)| self.put(id, &join(path, &name), content))
+            .try_for_each(|(name, node)| self.put(id, &join(path, &name), node))
     }
 
     /// Puts a file where it belongs: the volume that is mounted there, or the container's own layer.
-    fn put(&mut self, id: &ContainerId, path: &str, content: Option<Vec<u8>>) -> Result<(), EngineError> {
+    fn put(&mut self, id: &ContainerId, path: &str, node: Node) -> Result<(), EngineError> {
         let container = self
             .containers
             .get_mut(&id.0)
@@ -325,7 +328,7 @@ impl State {
             Some((mount, _)) if mount.is_read_only => Err(refused("write a file", "the volume is mounted read-only")),
             Some((mount, path)) => {
                 if let Some(volume) = self.volumes.get_mut(&mount.volume) {
-                    volume.files.insert(path.to_owned(), content);
+                    volume.files.insert(path.to_owned(), node);
                 }
                 Ok(())
             }
@@ -333,7 +336,7 @@ impl State {
                 Err(refused("write a file", "container rootfs is marked read-only"))
             }
             None => {
-                container.files.insert(path.to_owned(), content);
+                container.files.insert(path.to_owned(), node);
                 Ok(())
             }
         }
@@ -344,10 +347,10 @@ impl State {
         let container = self.container(id)?;
         let mut files = container.files.clone();
         for mount in &container.mounts {
-            files.insert(mount.path.clone(), None);
+            files.insert(mount.path.clone(), Node::Directory);
             let volume = self.volumes.get(&mount.volume).map(|volume| &volume.files);
             let volume = volume.into_iter().flatten();
-            files.extend(volume.map(|(path, content)| (join(&mount.path, path), content.clone())));
+            files.extend(volume.map(|(path, node)| (join(&mount.path, path), node.clone())));
         }
         Ok(files)
     }
@@ -356,13 +359,13 @@ impl State {
     pub(super) fn files_below(&self, id: &ContainerId, path: &str) -> Result<Files, EngineError> {
         let path = path.trim_end_matches('/');
         let root = path.rsplit('/').next().unwrap_or_default();
-        let below = |(file, content): (String, Option<Vec<u8>>)| Some((join(root, relative(&file, path)?), content));
+        let below = |(file, node): (String, Node)| Some((join(root, relative(&file, path)?), node));
         let mut files: Files = self.all_files(id)?.into_iter().filter_map(below).collect();
         if files.is_empty() {
             return Err(missing(path, &format!("in container {id}")));
         }
         // A directory is there as soon as a file below it is.
-        files.entry(root.to_owned()).or_insert(None);
+        files.entry(root.to_owned()).or_insert(Node::Directory);
         Ok(files)
     }
 
@@ -379,7 +382,7 @@ impl State {
         let files = self.all_files(id)?;
         let files = files
             .into_iter()
-            .filter_map(|(path, content)| Some((path, content?)))
+            .filter_map(|(path, node)| Some((path, node.content()?.to_vec())))
             .collect();
         let seen = FakeContainer {
             spec: self.container(id)?.spec.clone(),
@@ -388,7 +391,7 @@ impl State {
         let script = seen.spec.labels.get(ROLE_LABEL).and_then(|role| self.scripts.get(role));
         let behaviour = script.map_or_else(|| Behaviour::exit(0), |script| script(&seen));
         for (path, content) in &behaviour.files {
-            self.put(id, path, Some(content.clone()))?;
+            self.put(id, path, Node::program(content.clone()))?;
         }
         let container = self.container_mut(id)?;
         container.state = "running";
@@ -397,6 +400,40 @@ impl State {
             container.sinks.retain(|sink| sink.send(piece.clone()).is_ok());
         }
         Ok(behaviour)
+    }
+
+    /// Starts a container that lasts until it is killed, removed or let go.
+    pub(super) fn start_tied(&mut self, id: &ContainerId) -> Result<(), EngineError> {
+        self.container_mut(id)?.state = "running";
+        Ok(())
+    }
+
+    /// Runs a command in a running container, on the volume that it has.
+    pub(super) fn exec(&mut self, id: &ContainerId, command: &[String]) -> Result<Executed, EngineError> {
+        let container = self.container(id)?;
+        if container.state != "running" {
+            return Err(refused("run a command", "the container is not running"));
+        }
+        let role = container.spec.labels.get(ROLE_LABEL).cloned().unwrap_or_default();
+        let volume = container.mounts.first().map(|mount| mount.volume.clone());
+        let (Some(script), Some(volume)) = (self.exec_scripts.get(&role).cloned(), volume) else {
+            let output = String::new();
+            return Ok(Executed { status: 0, output });
+        };
+        Ok(script(command, self.nodes_of_volume(&volume)))
+    }
+
+    /// Removes a container unless it runs, and says whether it is gone.
+    pub(super) fn remove_ended(&mut self, id: &ContainerId) -> bool {
+        if self
+            .containers
+            .get(&id.0)
+            .is_some_and(|container| container.state == "running")
+        {
+            return false;
+        }
+        self.remove_container(id);
+        true
     }
 
     /// The container is over, if it still was running.
@@ -458,6 +495,7 @@ impl State {
         Some(VolumeFacts {
             name: name.to_owned(),
             labels,
+            mountpoint: None,
         })
     }
 
@@ -470,6 +508,7 @@ impl State {
             .map(|(name, volume)| VolumeFacts {
                 name: name.clone(),
                 labels: volume.labels.clone(),
+                mountpoint: None,
             })
             .collect()
     }
@@ -482,8 +521,14 @@ impl State {
             .unwrap_or_default();
         files
             .into_iter()
-            .filter_map(|(path, content)| Some((path, content?)))
+            .filter_map(|(path, node)| Some((path, node.content()?.to_vec())))
             .collect()
+    }
+
+    /// What is in a volume, to look at and to change; a new one where there is none.
+    pub(super) fn nodes_of_volume(&mut self, name: &str) -> &mut Files {
+        self.create_volume(name, &Labels::new(), false);
+        &mut self.volumes.entry(name.to_owned()).or_default().files
     }
 
     pub(super) fn remove_volume(&mut self, name: &str) -> Result<(), EngineError> {
@@ -522,7 +567,7 @@ fn image_archive(content: &str, labels: &Labels, tag: &str) -> Result<Vec<u8>, E
     let pack = |files: &[(&str, Vec<u8>)]| {
         let files = files
             .iter()
-            .map(|(path, content)| ((*path).to_owned(), Some(content.clone())));
+            .map(|(path, content)| ((*path).to_owned(), Node::program(content.clone())));
         archive::pack(&files.collect())
     };
     let layer = pack(&[("content", content.into())])?;

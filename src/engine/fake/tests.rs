@@ -47,6 +47,7 @@ async fn spec(engine: &FakeEngine, role: &str) -> Result<ContainerSpec, EngineEr
         },
         read_only_root: true,
         init: false,
+        tied: false,
         capabilities: Vec::new(),
     })
 }
@@ -54,7 +55,7 @@ async fn spec(engine: &FakeEngine, role: &str) -> Result<ContainerSpec, EngineEr
 fn files(pairs: &[(&str, &str)]) -> Result<ByteStream, EngineError> {
     let files = pairs
         .iter()
-        .map(|(path, content)| ((*path).to_owned(), Some(content.as_bytes().to_vec())));
+        .map(|(path, content)| ((*path).to_owned(), Node::program(*content)));
     Ok(stream_of(archive::pack(&files.collect())?))
 }
 
@@ -78,7 +79,10 @@ async fn run(engine: &FakeEngine, cancellation: &CancellationToken) -> Result<(O
         let archive = read(engine.download(&container, "/lockstep/out").await?).await?;
         Ok((
             outcome,
-            archive::unpack(&archive)?.remove("out/x").flatten().unwrap_or_default(),
+            archive::unpack(&archive)?["out/x"]
+                .content()
+                .unwrap_or_default()
+                .to_vec(),
         ))
     };
     job::run_and_collect(engine, job, &|_, _| {}, cancellation, collect).await
