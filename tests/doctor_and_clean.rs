@@ -54,7 +54,7 @@ fn owner(directory: &Path) -> String {
     let machine = std::fs::read_to_string("/etc/machine-id")
         .or_else(|_| std::fs::read_to_string("/proc/sys/kernel/hostname"))
         .unwrap_or_default();
-    lockstep::checkout::known(machine.trim(), &directory.canonicalize().unwrap()).short()
+    lockstep::checkout::owner(machine.trim(), &directory.canonicalize().unwrap()).short()
 }
 
 fn checks(output: &Output) -> Vec<serde_json::Value> {

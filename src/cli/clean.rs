@@ -72,7 +72,7 @@ async fn remove(arguments: &CleanArguments, world: &World, project: &Project) ->
         project: project.name.clone(),
         environments: project.environments.keys().cloned().collect(),
         owner: (!arguments.all_checkouts)
-            .then(|| checkout::known(&world.context.machine_id, &project.directory).short()),
+            .then(|| checkout::owner(&world.context.machine_id, &project.directory).short()),
     };
     let engine = Docker::connect(&world.context.variables)
         .await

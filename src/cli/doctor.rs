@@ -80,7 +80,7 @@ async fn observe(world: &World) -> doctor::Facts {
         },
     };
     let project = project.ok();
-    let owner = |project: &Project| checkout::known(&world.context.machine_id, &project.directory).short();
+    let owner = |project: &Project| checkout::owner(&world.context.machine_id, &project.directory).short();
     let observed = Observed {
         context: &world.context,
         engine: engine

@@ -15,7 +15,7 @@ pub(super) const C: Language = Language {
     compile: |unit| compile(unit, "${CC:-cc}", "CFLAGS", &["c"]),
     variables: &[],
     dependency_paths: &[],
-    uses_cache: false,
+    cache: None,
     toolchains: &[("gcc", CC_VERSION)],
 };
 
@@ -26,7 +26,7 @@ pub(super) const CPP: Language = Language {
     compile: |unit| compile(unit, "${CXX:-c++}", "CXXFLAGS", &["cpp", "cc", "cxx"]),
     variables: &[],
     dependency_paths: &[],
-    uses_cache: false,
+    cache: None,
     toolchains: &[("g++", "${CXX:-c++} -dumpfullversion")],
 };
 

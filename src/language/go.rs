@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use super::{Language, OUT_ROOT, quote};
+use super::{Cache, Language, OUT_ROOT, quote};
 use crate::config::{LanguageName, Unit, UnitRole};
 
 pub(super) const GO: Language = Language {
@@ -13,7 +13,6 @@ pub(super) const GO: Language = Language {
     variables: &[
         // Without cgo, a Go program can load no plugin ("plugin: not implemented").
         ("CGO_ENABLED", "1"),
-        ("GOCACHE", "/lockstep/cache/go"),
         // What was fetched is served as a proxy is, so go.sum is checked again at every compile.
         ("GOMODCACHE", "/lockstep/home/mod"),
         ("GOPROXY", "file:///lockstep/deps/go/cache/download"),
@@ -23,7 +22,12 @@ pub(super) const GO: Language = Language {
         ("GOWORK", "auto"),
     ],
     dependency_paths: &["go/cache/download"],
-    uses_cache: true,
+    cache: Some(Cache {
+        variable: "GOCACHE",
+        directory: "go",
+        bundled: "/usr/share/lockstep/go-build",
+        is_harmless,
+    }),
     toolchains: &[
         ("go", "go env GOVERSION | sed s/^go//"),
         ("gcc", super::c_family::CC_VERSION),
@@ -39,14 +43,27 @@ fn fetch(_: &Unit, files: &BTreeMap<String, String>) -> Option<String> {
     has_sums.then(|| "unset GOPROXY GOSUMDB\nGOMODCACHE=/lockstep/deps/go go mod download".to_owned())
 }
 
-/// Starts the environment's build cache with what the image brings of the standard library. Units run side by side, so
-/// the cache appears complete or not at all; Go finds in it what is the same to the bit, and nothing else.
-const SEED: &str = r#"if [ -d /usr/share/lockstep/go-build ] && [ ! -d "$GOCACHE" ]; then
-  seed=$(mktemp -d "${GOCACHE%/*}/seed.XXXXXX")
-  cp -R /usr/share/lockstep/go-build/. "$seed"
-  mv -T "$seed" "$GOCACHE" 2>/dev/null || rm -rf "$seed"
-fi
-"#;
+/// Whether a variable only says what is compiled. `go build` runs no code of what it compiles, which its cache relies on;
+/// `-toolexec`, `-ldflags=-extld=…`, `CC` or `GOROOT` would make it run whatever they name.
+fn is_harmless(name: &str, value: &str) -> bool {
+    const VARIABLES: [&str; 5] = ["CGO_ENABLED", "GO386", "GOAMD64", "GOARM64", "GOEXPERIMENT"];
+    const FLAGS: [&str; 6] = [
+        "-tags=",
+        "-race",
+        "-mod=vendor",
+        "-mod=readonly",
+        "-trimpath",
+        "-buildvcs=false",
+    ];
+    match name {
+        "GOFLAGS" => value.split_whitespace().all(|flag| {
+            FLAGS
+                .iter()
+                .any(|known| flag == *known || known.ends_with('=') && flag.starts_with(known))
+        }),
+        name => VARIABLES.contains(&name),
+    }
+}
 
 fn compile(unit: &Unit) -> String {
     let mode = match unit.role {
@@ -59,9 +76,7 @@ fn compile(unit: &Unit) -> String {
         unit.artifacts.first().map_or("", String::as_str)
     ));
     // -trimpath and -buildvcs must be the same for host and plugins: the runtime compares what they are compiled into.
-    let build =
-        format!("go build -trimpath -buildvcs=false -ldflags=-buildid= -buildmode={mode} -o {artifact} {package}");
-    format!("{SEED}{build}")
+    format!("go build -trimpath -buildvcs=false -ldflags=-buildid= -buildmode={mode} -o {artifact} {package}")
 }
 
 #[cfg(test)]
@@ -82,5 +97,47 @@ mod tests {
         let files = |path: &str, text: &str| BTreeMap::from([(path.to_owned(), text.to_owned())]);
         assert_eq!(fetch(&unit, &files("go.mod", "module x\n")), None);
         assert!(fetch(&unit, &files("go.sum", "a v1 h1:x=\n")).is_some());
+    }
+
+    #[test]
+    fn only_commands_of_ours_add_to_the_cache() {
+        use super::super::{CacheAccess, cache_access, compile_script, variables};
+        let access = |command: Option<&str>, env: &[(&str, &str)]| {
+            let mut unit = unit(LanguageName::Go, UnitRole::Plugin, "x.so");
+            unit.command = command.map(str::to_owned);
+            let own = env
+                .iter()
+                .map(|(name, value)| ((*name).to_owned(), (*value).to_owned()));
+            unit.env = own.collect();
+            let (access, path) = (cache_access(&unit), variables(&unit, 0)["GOCACHE"].clone());
+            assert_eq!(
+                path.starts_with("/lockstep/cache/"),
+                access == CacheAccess::Write,
+                "{path}"
+            );
+            assert!(compile_script(&unit).contains(&path));
+            access
+        };
+        assert_eq!(access(None, &[]), CacheAccess::Write);
+        for flags in ["", "-tags=netgo,static -race", "-mod=vendor"] {
+            assert_eq!(
+                access(None, &[("GOFLAGS", flags), ("GOAMD64", "v3")]),
+                CacheAccess::Write,
+                "{flags}"
+            );
+        }
+        assert_eq!(access(Some("go build"), &[]), CacheAccess::Read);
+        for (name, value) in [
+            ("GOFLAGS", "-toolexec=./evil"),
+            ("GOFLAGS", "-tags=x -ldflags=-extld=./evil"),
+            ("GOFLAGS", "-race=x"),
+            ("CC", "./evil"),
+            ("GOROOT", "/lockstep/src"),
+            ("PATH", "/lockstep/src"),
+            ("GOENV", "/lockstep/src/env"),
+            ("LD_PRELOAD", "x.so"),
+        ] {
+            assert_eq!(access(None, &[(name, value)]), CacheAccess::Read, "{name}={value}");
+        }
     }
 }

@@ -3,6 +3,7 @@
 //! A language is one file and one line in [`language`]. Everything here is pure: a unit in, scripts out.
 
 mod c_family;
+mod cache;
 mod go;
 mod rust;
 mod shell;
@@ -11,6 +12,7 @@ use std::collections::BTreeMap;
 
 use crate::config::{LanguageName, Unit};
 
+pub use cache::{Cache, CacheAccess};
 pub use shell::quote;
 
 /// The one directory in every container that lockstep writes to.
@@ -42,8 +44,8 @@ pub struct Language {
     pub variables: &'static [(&'static str, &'static str)],
     /// What else, below [`DEPENDENCIES_ROOT`], is worth keeping of what was fetched; relative paths.
     pub dependency_paths: &'static [&'static str],
-    /// Whether it has a use for [`CACHE_ROOT`].
-    pub uses_cache: bool,
+    /// What it keeps in [`CACHE_ROOT`].
+    pub cache: Option<Cache>,
     /// What tells which toolchain is there: a name for people, and a shell command that prints the version alone.
     pub toolchains: &'static [(&'static str, &'static str)],
 }
@@ -72,10 +74,22 @@ pub fn fetch_script(unit: &Unit, dependency_files: &BTreeMap<String, String>) ->
 /// The script that compiles a unit.
 #[must_use]
 pub fn compile_script(unit: &Unit) -> String {
-    match &unit.command {
+    let language = language(unit.language);
+    let command = match &unit.command {
         Some(script) => script.clone(),
-        None => (language(unit.language).compile)(unit),
+        None => (language.compile)(unit),
+    };
+    match &language.cache {
+        Some(cache) => cache.prepare(cache.access(unit)) + &command,
+        None => command,
     }
+}
+
+/// What a unit's compile may do with what its language keeps.
+#[must_use]
+pub fn cache_access(unit: &Unit) -> CacheAccess {
+    let cache = &language(unit.language).cache;
+    cache.as_ref().map_or(CacheAccess::None, |cache| cache.access(unit))
 }
 
 /// The variables of a unit's scripts: the whole list of what may be set, so nothing of the machine's environment comes
@@ -97,6 +111,9 @@ pub fn variables(unit: &Unit, source_date_epoch: u64) -> BTreeMap<String, String
         .map(|(name, value)| ((*name).to_owned(), (*value).to_owned()))
         .collect();
     variables.insert("SOURCE_DATE_EPOCH".to_owned(), source_date_epoch.to_string());
+    if let Some(cache) = &language(unit.language).cache {
+        variables.insert(cache.variable.to_owned(), cache.path(cache.access(unit)));
+    }
     variables.extend(unit.env.clone());
     variables
 }

@@ -17,7 +17,7 @@ pub(super) const RUST: Language = Language {
     ],
     // The archives and the index are enough: cargo unpacks and verifies them again, offline.
     dependency_paths: &["cargo/registry/cache", "cargo/registry/index", "cargo/git/db"],
-    uses_cache: false,
+    cache: None,
     toolchains: &[
         ("rustc", "rustc --version | cut -d' ' -f2"),
         ("cargo", "cargo --version | cut -d' ' -f2"),

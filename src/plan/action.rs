@@ -6,7 +6,7 @@ use serde::Serialize;
 
 use crate::config::{Unit, UnitRole};
 use crate::digest::{Digest, Hasher};
-use crate::language::{self, SOURCE_ROOT, language};
+use crate::language::{self, SOURCE_ROOT};
 use crate::name::UnitName;
 
 /// Part of every key: to be changed when the same inputs are run in another way, so that old results are not used.
@@ -95,12 +95,6 @@ impl UnitPlan {
         names.for_each(|name| artifacts.field(name));
         inputs.push(artifacts.finish());
         key(b"compile", image, &self.compile, &inputs)
-    }
-
-    /// Whether its compile may use the environment's cache volume.
-    #[must_use]
-    pub fn uses_cache(&self) -> bool {
-        language(self.unit.language).uses_cache
     }
 
     /// Whether it is the host.

@@ -7,7 +7,7 @@ use std::sync::{Mutex, PoisonError};
 
 use tokio_util::sync::CancellationToken;
 
-use super::container::{ContainerPlan, OWNER, file_stream, shell};
+use super::container::{CACHE_DIRECTORY, ContainerPlan, OWNER, file_stream, shell};
 use super::error::{StepEnd, StepFailure};
 use super::sources::LOADER_NAME;
 use super::store::Store;
@@ -18,7 +18,7 @@ use crate::engine::job::{Ending, Job, Outcome, Upload, run_and_collect};
 use crate::engine::lines::LINE_LIMIT_BYTES;
 use crate::engine::{ContainerExit, ImageId, Mount, Network};
 use crate::event::{Event, Stage, StepId};
-use crate::language::{CACHE_ROOT, OUT_ROOT, ROOT};
+use crate::language::{CACHE_ROOT, CacheAccess, OUT_ROOT, ROOT, cache_access};
 use crate::name::EnvironmentName;
 use crate::plan::UnitPlan;
 use crate::source::SourceTree;
@@ -108,12 +108,17 @@ impl Run {
         stop: &CancellationToken,
     ) -> Result<Vec<Artifact>, RunError> {
         let mut volumes = vec![];
-        if unit.uses_cache() {
+        // Not the loader: what is compiled for all projects depends on nothing that a project's units were near to.
+        let access = match unit.name.as_str() {
+            LOADER_NAME => CacheAccess::None,
+            _ => cache_access(&unit.unit),
+        };
+        if access != CacheAccess::None {
             let name = self.cache_volume(environment).await?;
             volumes.push(Mount::Volume {
                 name,
                 path: CACHE_ROOT.to_owned(),
-                read_only: false,
+                read_only: access == CacheAccess::Read,
             });
         }
         let spec = self.container(ContainerPlan {
@@ -127,7 +132,12 @@ impl Run {
             network: Network::None,
             volumes,
         });
-        let mut uploads = vec![self.directories()?, self.sources(tree)];
+        let mounted = if access == CacheAccess::Read {
+            CACHE_DIRECTORY
+        } else {
+            ""
+        };
+        let mut uploads = vec![self.directories_but(mounted)?, self.sources(tree)];
         uploads.extend(dependencies.map(|path| Upload {
             path: ROOT.to_owned(),
             archive: file_stream(path),

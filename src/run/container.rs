@@ -21,8 +21,19 @@ use crate::stream;
 pub(super) const OWNER: Owner = Owner { uid: 1000, gid: 1000 };
 /// The directories below [`ROOT`].
 const DIRECTORIES: &[&str] = &[
-    "src", "deps", "out", "home", "target", "cache", "ca", "loader", "bin", "plugins",
+    "src",
+    "deps",
+    "out",
+    "home",
+    "target",
+    CACHE_DIRECTORY,
+    "ca",
+    "loader",
+    "bin",
+    "plugins",
 ];
+/// The one where an environment's cache may be mounted.
+pub(super) const CACHE_DIRECTORY: &str = "cache";
 /// How large `/tmp` may grow.
 const TMP_LIMIT_BYTES: u64 = 1024 * 1024 * 1024;
 /// How much of a processor there is in one.
@@ -104,8 +115,13 @@ impl Run {
 
     /// The directories that every container finds below [`ROOT`], owned by its user.
     pub(super) fn directories(&self) -> Result<Upload, RunError> {
+        self.directories_but("")
+    }
+
+    /// All of them but one, on which something is mounted that cannot be written to.
+    pub(super) fn directories_but(&self, mounted: &str) -> Result<Upload, RunError> {
         let mut archive = tar::Builder::new(Vec::new());
-        for directory in DIRECTORIES {
+        for directory in DIRECTORIES.iter().filter(|directory| **directory != mounted) {
             let mut header = tar::Header::new_gnu();
             header.set_entry_type(tar::EntryType::Directory);
             header.set_mode(0o755);

@@ -100,10 +100,8 @@ impl Run {
     ) -> Result<Self, RunError> {
         let lock = container::lock_project(&project.directory, &context.run_id, &events, &cancellation).await?;
         let engine_facts = engine.facts().await?;
-        let mark =
-            checkout::make_mark(lock.directory(), &context.run_id).map_err(RunError::file("mark the checkout"))?;
         let run = Self {
-            owner: checkout::owner(&context.machine_id, &project.directory, Some(&mark)),
+            owner: checkout::owner(&context.machine_id, &project.directory),
             store: Store::new(lock.directory()),
             shared: Store::new(&context.cache_directory),
             network: NetworkSettings::of(Path::new("/"), &context.variables),
