@@ -9,3 +9,4 @@ mod poison;
 #[path = "../sample/mod.rs"]
 mod sample;
 mod table;
+mod volume;

@@ -35,19 +35,26 @@ func main() {
 "#;
 const PLUGIN: &str = "package main\n\nimport \"strings\"\n\nfunc Answer() string { return strings.ToUpper(\"yes\") }\n\nfunc main() {}\n";
 
-/// Whatever can be written to is: files are changed at their beginning, middle and end, directories get files, what is
-/// executed gets another program. Then the unit is built as if nothing were.
+/// What a program says that is compiled with the changed standard library; as long as the original, or Go would see it.
+const ORIGINAL: &str = "negative Repeat count";
+const POISONED: &str = "POISONED Repeat count";
+
+/// Whatever can be written to is: what is kept of the standard library says something else, also where only a link can be
+/// replaced, other files are overwritten, and directories get files. Then the unit is built as if nothing were.
 const POISON: &str = r#"
 poison() {
-  find / -xdev \( -path /proc -o -path /sys -o -path /lockstep/src -o -path /lockstep/target/fresh \) -prune -o -type f -print 2>/dev/null |
+  for place in "$GOCACHE" /lockstep/cache /usr/share/lockstep/go-build; do
+    grep -rlI -a 'ORIGINAL' "$place"/ 2>/dev/null | while read -r entry; do
+      LC_ALL=C sed 's/ORIGINAL/POISONED/' "$entry" > /tmp/poisoned
+      if [ -w "$entry" ]; then cat /tmp/poisoned > "$entry"; echo "poisoned $entry"; fi
+      if [ -w "${entry%/*}" ]; then rm -f "$entry"; cp /tmp/poisoned "$entry"; echo "poisoned $entry"; fi
+    done
+  done
+  find / -xdev \( -path /proc -o -path /sys -o -path /lockstep/src -o -name '*-[ad]' \) -prune -o -type f -print 2>/dev/null |
     while read -r file; do
-      if [ -w "$file" ]; then { printf POISON | dd of="$file" bs=1 seek=64 conv=notrunc; printf POISON >> "$file"; } 2>/dev/null || true; fi
+      if [ -w "$file" ]; then printf POISON | dd of="$file" bs=1 seek=64 conv=notrunc 2>/dev/null || true; fi
     done
-  for place in /lockstep/cache /usr/share/lockstep/go-build /lockstep/home /lockstep/deps /lockstep/loader /tmp "$GOCACHE"; do
-    find -L "$place" -name '*-d' 2>/dev/null | while read -r entry; do
-      if [ -w "${entry%/*}" ]; then rm -f "$entry"; printf POISON > "$entry"; fi
-    done
-    rm -rf "$place"/*/ 2>/dev/null || true
+  for place in /lockstep/cache /lockstep/home /lockstep/deps /lockstep/loader /tmp "$GOCACHE"; do
     mkdir -p "$place/evil" 2>/dev/null && echo evil > "$place/evil/file" || true
   done
 }
@@ -55,6 +62,13 @@ poison || true
 unset GOFLAGS
 GOCACHE=/lockstep/target/fresh go build -trimpath -buildvcs=false -ldflags=-buildid= -buildmode=plugin -o "$LOCKSTEP_OUT/evil.so" ./evil
 "#;
+
+fn poison() -> String {
+    assert_eq!(ORIGINAL.len(), POISONED.len());
+    POISON
+        .replace("ORIGINAL", ORIGINAL)
+        .replace("/POISONED/", &format!("/{POISONED}/"))
+}
 
 /// The ways in which a unit may come to run something of its own.
 const WAYS: [(&str, &str); 2] = [
@@ -133,7 +147,7 @@ fn what_a_unit_leaves_in_any_place_changes_no_bit_of_another_build() {
             ("server/main.go", HOST),
             ("answer/answer.go", PLUGIN),
             ("evil/evil.go", PLUGIN),
-            ("evil/build.sh", POISON),
+            ("evil/build.sh", &poison()),
         ] {
             sample.write(path, text);
         }
