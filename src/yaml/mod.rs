@@ -4,7 +4,9 @@
 //! A decoder is a function from a [`Value`] to a [`Decoded`]: it reports what is wrong with the value, and goes on with
 //! the values beside it. Nothing in here touches the file system but [`read_file`].
 
+mod conflict;
 mod file;
+mod limits;
 mod number;
 mod parse;
 mod report;
@@ -15,9 +17,10 @@ mod value;
 use crate::problem::Problem;
 
 pub use file::read_file;
+pub use limits::Limits;
 pub use report::{Decoded, Reported};
 pub use source::Span;
-pub use value::{Fields, Value};
+pub use value::{Fields, Value, line_of};
 
 use report::Report;
 use source::Source;
@@ -36,13 +39,25 @@ pub fn read<T>(
     expected: &str,
     decode: impl FnOnce(Value<'_>) -> Decoded<T>,
 ) -> (Option<T>, Vec<Problem>) {
+    read_within(Limits::BY_HAND, code, file, bytes, expected, decode)
+}
+
+/// The same for a document that programs write, which may be larger.
+pub fn read_within<T>(
+    limits: Limits,
+    code: &'static str,
+    file: &str,
+    bytes: &[u8],
+    expected: &str,
+    decode: impl FnOnce(Value<'_>) -> Decoded<T>,
+) -> (Option<T>, Vec<Problem>) {
     let text = String::from_utf8_lossy(bytes);
     let source = Source::new(code, file, &text);
-    let mut report = Report::new(&source);
-    if bytes.len() > TEXT_LIMIT_BYTES {
+    let mut report = Report::new(&source, limits);
+    if bytes.len() > limits.text_bytes {
         let label = format!(
             "no more than {} KiB are read; remove what is not needed",
-            TEXT_LIMIT_BYTES >> 10
+            limits.text_bytes >> 10
         );
         report.add(source.start(), "the file is too large", label);
         return (None, report.finish());
@@ -56,6 +71,9 @@ pub fn read<T>(
         let byte = bytes.get(offset).copied().unwrap_or_default();
         let label = format!("byte 0x{byte:02x} at offset {offset} begins no UTF-8 character; save the file as UTF-8");
         report.add(span, "the file is not UTF-8", label);
+        return (None, report.finish());
+    }
+    if conflict::report_markers(&source, &report) {
         return (None, report.finish());
     }
     let root = parse::parse(&source, &mut report);
@@ -106,7 +124,7 @@ mod tests {
         }
         let text = String::from_utf8_lossy(bytes);
         let source = Source::new("yaml", "test.yaml", &text);
-        let mut report = Report::new(&source);
+        let mut report = Report::new(&source, Limits::BY_HAND);
         let mut lines = Vec::new();
         if let Some(root) = parse::parse(&source, &mut report) {
             describe(&root, 0, &text, &mut lines);
@@ -152,6 +170,7 @@ mod tests {
             b"a: &a [*a]\n",
             b"a: b: c\n",
             b"a: 1\n  b: 2\n",
+            b"a: 1\n<<<<<<< HEAD\nb: 1\n=======\nb: 2\n>>>>>>> other\n",
             b"a: 1\na: 2\nb: 1\n\"a\": 3\n",
             b"[a, b]: 1\n",
             b"a: !!str 1\nb: !secret x\n",

@@ -10,8 +10,6 @@ use super::source::{Source, Span};
 
 /// How deep lists and mappings may be nested.
 const DEPTH_LIMIT_LEVELS: usize = 32;
-/// How large a document may become once its aliases are replaced by what they stand for.
-const EXPANDED_LIMIT_BYTES: usize = 8 << 20;
 /// What a node counts for besides its text.
 const NODE_BYTES: usize = 32;
 
@@ -85,7 +83,7 @@ pub(super) fn parse(source: &Source<'_>, report: &mut Report<'_>) -> Option<Node
         open: Vec::new(),
         anchors: BTreeMap::new(),
         root: None,
-        budget: EXPANDED_LIMIT_BYTES,
+        budget: report.limits.expanded_bytes,
     };
     let is_complete = builder.run(content, &places).is_ok();
     let root = builder.close_all();
@@ -273,7 +271,7 @@ impl Builder<'_> {
             None => {
                 let message = format!(
                     "the document is larger than {} MiB with its aliases",
-                    EXPANDED_LIMIT_BYTES >> 20
+                    self.report.limits.expanded_bytes >> 20
                 );
                 self.report.add(span, message, "this goes beyond it");
                 Err(Stop)

@@ -4,6 +4,7 @@ use std::cell::{Cell, RefCell};
 
 use crate::problem::Problem;
 
+use super::Limits;
 use super::source::{Source, Span};
 
 /// More problems than anyone mends at once; those after it are counted only.
@@ -19,15 +20,17 @@ pub type Decoded<T> = Result<T, Reported>;
 /// Collects the problems of one file.
 pub(super) struct Report<'a> {
     pub(super) source: &'a Source<'a>,
+    pub(super) limits: Limits,
     problems: RefCell<Vec<Problem>>,
     left_out: Cell<usize>,
     is_complete: bool,
 }
 
 impl<'a> Report<'a> {
-    pub(super) fn new(source: &'a Source<'a>) -> Self {
+    pub(super) fn new(source: &'a Source<'a>, limits: Limits) -> Self {
         Self {
             source,
+            limits,
             problems: RefCell::default(),
             left_out: Cell::new(0),
             is_complete: true,

@@ -2,11 +2,10 @@
 
 use crate::nearest::nearest;
 
-use super::parse::{Kind, Meaning, Node, Scalar};
+use super::Limits;
+use super::parse::{Kind, Meaning, Node, Scalar, parse};
 use super::report::{Decoded, Report, Reported};
-
-/// How many items a list or mapping may have: each may be compared with each.
-const ITEMS_LIMIT_COUNT: usize = 1000;
+use super::source::Source;
 
 /// A value of a document. It can be copied and kept, to report later what is wrong with it in the light of others.
 #[derive(Clone, Copy)]
@@ -60,6 +59,12 @@ impl<'a> Value<'a> {
         matches!(self.node.kind, Kind::Mapping(_))
     }
 
+    /// Whether there is nothing, as behind a key without a value.
+    #[must_use]
+    pub fn is_nothing(&self) -> bool {
+        self.scalar().is_some_and(|scalar| scalar.meaning() == Meaning::Nothing)
+    }
+
     /// Whether it is a list.
     #[must_use]
     pub fn is_list(&self) -> bool {
@@ -73,6 +78,20 @@ impl<'a> Value<'a> {
             Kind::Mapping(entries) => entries.iter().filter_map(|(key, _)| key.text()).collect(),
             Kind::Scalar(_) | Kind::Sequence(_) => Vec::new(),
         }
+    }
+
+    /// The value of a key, when this is a mapping that has it; nothing is reported.
+    #[must_use]
+    pub fn child(&self, key: &str) -> Option<Value<'a>> {
+        let Kind::Mapping(entries) = &self.node.kind else {
+            return None;
+        };
+        let (key, node) = entries.iter().find(|(node, _)| node.text() == Some(key))?;
+        Some(Value {
+            node,
+            key: Some(key),
+            report: self.report,
+        })
     }
 
     /// The values of a mapping that are no collections, as they are written; nothing is reported.
@@ -115,8 +134,9 @@ impl<'a> Value<'a> {
     }
 
     fn limit(&self, count: usize) -> Decoded<()> {
-        if count > ITEMS_LIMIT_COUNT {
-            let label = format!("write at most {ITEMS_LIMIT_COUNT}");
+        let limit = self.report.limits.items_count;
+        if count > limit {
+            let label = format!("write at most {limit}");
             return Err(self.report(format!("{count} items are too many"), label));
         }
         Ok(())
@@ -219,6 +239,38 @@ impl<'a> Value<'a> {
         });
         result.and(decoded)
     }
+}
+
+/// The line, counted from 1, of what `path` leads to from the root of the document in `text`: keys of mappings, and
+/// numbers of list items, counted from 0. Where the path ends early, the line of the last that is there.
+#[must_use]
+pub fn line_of(text: &str, path: &[impl AsRef<str>], limits: Limits) -> usize {
+    let source = Source::new("", "", text);
+    let mut report = Report::new(&source, limits);
+    let mut line = 1;
+    let Some(root) = parse(&source, &mut report) else {
+        return line;
+    };
+    let mut node = &root;
+    for step in path {
+        let step = step.as_ref();
+        let next = match &node.kind {
+            Kind::Mapping(entries) => entries
+                .iter()
+                .find(|(key, _)| key.text() == Some(step))
+                .map(|(key, value)| (key.span, value)),
+            Kind::Sequence(items) => step
+                .parse()
+                .ok()
+                .and_then(|number: usize| items.get(number))
+                .map(|item| (item.span, item)),
+            Kind::Scalar(_) => None,
+        };
+        let Some((span, child)) = next else { break };
+        line = source.line(span.start);
+        node = child;
+    }
+    line
 }
 
 /// What to write instead of a key that is not known.
