@@ -11,11 +11,12 @@ use super::cache::{ImageCache, LocalImage, LocalLayer, failed};
 use super::config::ImageConfig;
 use super::error::{ImageError, LayerError};
 use super::machine::Machine;
-use super::package_list::packages;
+use super::package_list::{PACKAGES_LABEL, label_of, packages};
 use super::recipe::{Ground, Recipe};
 use super::tree::Tree;
 use super::write::LayerWriter;
 use crate::digest::{Digest, Hasher};
+use crate::lock::Package;
 
 /// How much of the bootstrap's tar is read at once.
 const READ_BUFFER_BYTES: usize = 1024 * 1024;
@@ -141,27 +142,43 @@ fn make_layer(
         path,
         name,
     });
+    let packages = packages(&note, &files, base.map_or(&[], |image| &image.packages));
+    let diff_ids: Vec<Digest> = layers.iter().map(|layer| layer.diff_id).collect();
+    let architecture = request.machine.architecture;
+    let config = image_config(recipe, architecture, request.epoch_seconds, &diff_ids, &packages);
     let image = LocalImage {
         key,
         recipe: recipe.digest(),
-        config: config(request, recipe, &layers).render(),
+        config: config.render(),
         layers,
-        packages: packages(&note, &files, base.map_or(&[], |image| &image.packages)),
+        packages,
     };
     request.cache.insert(&image)?;
     Ok(image)
 }
 
-/// Nothing in it depends on where the recipe is, so that the same recipe in two projects is one image.
-fn config(request: &MakeRequest<'_>, recipe: &Recipe, layers: &[LocalLayer]) -> ImageConfig {
+/// The config of a recipe's image: all of it follows from these. Nothing in it depends on where the recipe is, so that
+/// the same recipe in two projects is one image.
+///
+/// That it follows is what makes the image's ID, which is the config's digest, the proof of its recipe, its layers and
+/// its packages: they cannot be other ones without the ID being another one.
+#[must_use]
+pub fn image_config(
+    recipe: &Recipe,
+    architecture: &str,
+    epoch_seconds: u64,
+    layers: &[Digest],
+    packages: &[Package],
+) -> ImageConfig {
     let labels = [
         ("dev.lockstep.role", "environment".to_owned()),
         ("dev.lockstep.recipe", recipe.digest().to_string()),
         ("dev.lockstep.suite", recipe.suite().to_owned()),
+        (PACKAGES_LABEL, label_of(packages)),
     ];
     ImageConfig {
-        architecture: request.machine.architecture.to_owned(),
-        created_seconds: request.epoch_seconds,
+        architecture: architecture.to_owned(),
+        created_seconds: epoch_seconds,
         defaults: recipe.merged_defaults(),
         labels: labels
             .into_iter()
@@ -170,7 +187,7 @@ fn config(request: &MakeRequest<'_>, recipe: &Recipe, layers: &[LocalLayer]) -> 
         layers: layers
             .iter()
             .zip(recipe.chain())
-            .map(|(layer, recipe)| (layer.diff_id, format!("lockstep recipe {}", recipe.digest().short())))
+            .map(|(layer, recipe)| (*layer, format!("lockstep recipe {}", recipe.digest().short())))
             .collect(),
     }
 }

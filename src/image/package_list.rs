@@ -5,6 +5,22 @@ use std::collections::BTreeMap;
 use crate::digest::Digest;
 use crate::lock::Package;
 
+/// The label under which an image that lockstep made carries the list of its packages. Labels are part of the config, and
+/// the config's digest is the image's ID.
+pub const PACKAGES_LABEL: &str = "dev.lockstep.packages";
+
+/// The list as the label has it: a package a line, as in the lock.
+pub(super) fn label_of(packages: &[Package]) -> String {
+    packages.iter().map(|package| format!("{package}\n")).collect()
+}
+
+/// The list that an image's labels carry; none when they carry none.
+#[must_use]
+pub fn labelled_packages(labels: &BTreeMap<String, String>) -> Option<Vec<Package>> {
+    let lines = labels.get(PACKAGES_LABEL)?.lines();
+    lines.map(|line| line.parse().ok()).collect()
+}
+
 /// The packages of `note`, one a line (`<name> <version> <architecture>`), and those of `base`. The hash of a package
 /// is that of its file among `files` (by name), else what the base says, else `-`: a recipe may install files of its
 /// own.
@@ -53,6 +69,19 @@ fn file_name(name: &str, version: &str, architecture: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_list_is_read_from_the_label_that_it_was_written_to() {
+        let packages: Vec<Package> = vec![
+            "libc6 2.41 amd64 sha256:00".parse().unwrap(),
+            "own 1 all -".parse().unwrap(),
+        ];
+        let labels = |text: String| BTreeMap::from([(PACKAGES_LABEL.to_owned(), text)]);
+        assert_eq!(labelled_packages(&labels(label_of(&packages))), Some(packages));
+        assert_eq!(labelled_packages(&labels(String::new())), Some(vec![]));
+        assert_eq!(labelled_packages(&labels("libc6 2.41\n".to_owned())), None);
+        assert_eq!(labelled_packages(&BTreeMap::new()), None);
+    }
 
     #[test]
     fn packages_get_the_hashes_of_their_files() {

@@ -14,10 +14,19 @@ pub const IMAGE_REPOSITORY: &str = "lockstep/environment";
 /// The tag of an image: what its topmost recipe is called, for people, and the beginning of its ID.
 #[must_use]
 pub fn image_tag(image: &LocalImage) -> String {
+    tag_of(image.layers.last().map_or("", |layer| layer.name.as_str()), image.id())
+}
+
+/// The name under which an engine has the image of a recipe with this name, if it has the image with this ID.
+#[must_use]
+pub fn image_name(recipe: &str, id: Digest) -> String {
+    format!("{IMAGE_REPOSITORY}:{}", tag_of(recipe, id))
+}
+
+fn tag_of(name: &str, id: Digest) -> String {
     const NAME_PARTS: usize = 2;
     const NAME_LIMIT_CHARACTERS: usize = 64;
     const ID_DIGITS: usize = 12;
-    let name = image.layers.last().map_or("", |layer| layer.name.as_str());
     let parts: Vec<&str> = name.rsplit('/').take(NAME_PARTS).collect();
     let mut tag: String = parts
         .into_iter()
@@ -27,7 +36,7 @@ pub fn image_tag(image: &LocalImage) -> String {
         .skip_while(|character| !character.is_ascii_alphanumeric())
         .take(NAME_LIMIT_CHARACTERS)
         .collect();
-    tag.push_str(&image.id().hex()[..ID_DIGITS]);
+    tag.push_str(&id.hex()[..ID_DIGITS]);
     tag
 }
 

@@ -7,7 +7,7 @@ use serde::Serialize;
 use crate::digest::{Digest, Hasher};
 
 /// Part of every key: to be changed when the same recipe is made into an image in another way.
-const KEY_VERSION: &[u8] = b"lockstep bootstrap 1";
+const KEY_VERSION: &[u8] = b"lockstep bootstrap 2";
 
 /// How packages get into the image.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
