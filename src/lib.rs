@@ -28,6 +28,7 @@ pub mod network;
 pub mod owner;
 pub mod plan;
 pub mod problem;
+pub mod regular_file;
 pub mod report;
 pub mod rootfs;
 pub mod run;

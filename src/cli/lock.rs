@@ -8,6 +8,7 @@ use super::World;
 use super::build::with_run;
 use super::schema::Format;
 use super::stop::Stop;
+use crate::config::Project;
 use crate::exit::Exit;
 use crate::run::{LockReport, Options, Run, check_lock};
 
@@ -27,10 +28,7 @@ pub(super) struct LockArguments {
 pub(super) fn lock(arguments: &LockArguments, world: &World) -> Result<Exit, Stop> {
     let project = world.project()?;
     if arguments.check {
-        let report = check_lock(&project)?;
-        let is_current = report.environments.values().all(Vec::is_empty);
-        show(&report, arguments.format, world)?;
-        return Ok(if is_current { Exit::Ok } else { Exit::Drift });
+        return check(project, arguments.format, world);
     }
     let asked: Vec<String> = arguments.update.clone().flatten().into_iter().collect();
     let environments = crate::plan::select(&project, &asked)?;
@@ -48,18 +46,38 @@ pub(super) fn lock(arguments: &LockArguments, world: &World) -> Result<Exit, Sto
     Ok(Exit::Ok)
 }
 
+/// What the files tell needs no engine; what they do not tell does.
+fn check(project: Project, format: Format, world: &World) -> Result<Exit, Stop> {
+    let mut report = check_lock(&project)?;
+    if !report.has_changes() {
+        let options = Options {
+            jobs: 1,
+            locked: true,
+            check: false,
+            allowed: BTreeSet::new(),
+        };
+        report = with_run(project, options, world, Run::check_lock)?;
+    }
+    show(&report, format, world)?;
+    Ok(if report.is_current() { Exit::Ok } else { Exit::Drift })
+}
+
 fn show(report: &LockReport, format: Format, world: &World) -> Result<(), Stop> {
     if format == Format::Json {
         return world.print_json(report);
     }
     for (environment, changes) in &report.environments {
-        if changes.is_empty() {
+        let unchecked = report.unchecked.get(environment).into_iter().flatten();
+        if changes.is_empty() && !report.unchecked.contains_key(environment) {
             world.printer.data(&format!("{environment}: as locked\n"));
         } else {
             world.printer.data(&format!("{environment}:\n"));
         }
         for change in changes {
             world.printer.data(&format!("  {change}\n"));
+        }
+        for reason in unchecked {
+            world.printer.data(&format!("  not checked: {reason}\n"));
         }
     }
     Ok(())

@@ -1,11 +1,12 @@
 //! What changed between two states of an environment, one line each, for people and for the decision to stop.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
 use serde::Serialize;
 
 use super::{Environment, Image, Package, Unit};
+use crate::digest::Digest;
 use crate::name::UnitName;
 
 /// One thing that is not as it was.
@@ -17,6 +18,38 @@ pub struct Change {
     pub before: Option<String>,
     /// What it is; none for what is gone.
     pub after: Option<String>,
+    /// The line of the lock that says what it was, or where it would; where that is known.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub line: Option<usize>,
+    /// What leads there from the environment: keys, and numbers of list items.
+    #[serde(skip)]
+    pub path: Vec<String>,
+}
+
+impl Change {
+    /// A change at `path` of an environment's entry.
+    pub fn new(subject: impl Into<String>, path: &[&str], before: Option<String>, after: Option<String>) -> Self {
+        Self {
+            subject: subject.into(),
+            before,
+            after,
+            line: None,
+            path: path.iter().map(|step| (*step).to_owned()).collect(),
+        }
+    }
+
+    /// The change if there is one.
+    pub fn between(subject: impl Into<String>, path: &[&str], before: &str, after: &str) -> Option<Self> {
+        (before != after).then(|| Self::new(subject, path, Some(before.to_owned()), Some(after.to_owned())))
+    }
+
+    /// The change from one digest to another if there is one: their first digits, unless those are the same.
+    pub fn of_digests(subject: impl Into<String>, path: &[&str], before: Digest, after: Digest) -> Option<Self> {
+        if before.short() == after.short() {
+            return Self::between(subject, path, &before.to_string(), &after.to_string());
+        }
+        Self::between(subject, path, &before.short(), &after.short())
+    }
 }
 
 impl fmt::Display for Change {
@@ -31,94 +64,181 @@ impl fmt::Display for Change {
             (Some(before), Some(after)) => write!(formatter, "{before} -> {after}"),
             (Some(only), None) | (None, Some(only)) => formatter.write_str(only),
             (None, None) => Ok(()),
+        }?;
+        match self.line {
+            Some(line) => write!(formatter, " (line {line})"),
+            None => Ok(()),
         }
     }
 }
 
-/// What an environment is made of: every image, package and toolchain that differs. Empty exactly when both are the
-/// same environment.
+/// What an environment is made of: every image, package and toolchain that differs. Empty exactly when both are made of
+/// the same; units do not count.
 #[must_use]
 pub fn environment_changes(before: &Environment, after: &Environment) -> Vec<Change> {
     let mut changes = image_changes("build", &before.build, &after.build);
     changes.extend(image_changes("runtime", &before.runtime, &after.runtime));
-    changes.extend(map_changes("toolchain", &before.toolchains, &after.toolchains));
+    changes.extend(map_changes(
+        "toolchain",
+        &["toolchains"],
+        &before.toolchains,
+        &after.toolchains,
+    ));
     changes
 }
 
-fn image_changes(role: &str, before: &Image, after: &Image) -> Vec<Change> {
-    let of_packages = |image: &Image| -> BTreeMap<String, String> {
-        let line = |package: &Package| match package.hash.as_str() {
-            "-" => package.version.clone(),
-            hash => format!("{} ({hash})", package.version),
-        };
-        image
-            .packages
-            .iter()
-            .map(|package| (format!("{}:{}", package.name, package.architecture), line(package)))
-            .collect()
-    };
-    let mut changes = single(&format!("{role} recipe"), &before.recipe.short(), &after.recipe.short());
-    // Two engines may call the same image by different IDs; its layers are the same everywhere.
-    if before.layers != after.layers {
-        changes.extend(single(&format!("{role} image"), &before.id, &after.id));
-        if before.id == after.id {
-            let layers = |image: &Image| {
-                image
-                    .layers
-                    .iter()
-                    .map(ToString::to_string)
-                    .collect::<Vec<_>>()
-                    .join(" ")
-            };
-            changes.extend(single(&format!("{role} layers"), &layers(before), &layers(after)));
-        }
+/// What differs between two images; `role` is `build` or `runtime`.
+#[must_use]
+pub fn image_changes(role: &str, before: &Image, after: &Image) -> Vec<Change> {
+    let mut changes: Vec<Change> =
+        Change::of_digests(format!("{role} recipe"), &[role, "recipe"], before.recipe, after.recipe)
+            .into_iter()
+            .collect();
+    if before.id != after.id {
+        // Another image has other layers, of which nobody wants to read.
+        changes.extend(Change::between(
+            format!("{role} image"),
+            &[role, "id"],
+            &before.id,
+            &after.id,
+        ));
+    } else {
+        changes.extend(layer_changes(role, &before.layers, &after.layers));
     }
-    changes.extend(map_changes(
+    if before.registry != after.registry {
+        changes.push(Change::new(
+            format!("{role} registry"),
+            &[role, "registry"],
+            before.registry.clone(),
+            after.registry.clone(),
+        ));
+    }
+    changes.extend(package_changes(role, &before.packages, &after.packages));
+    changes
+}
+
+fn layer_changes(role: &str, before: &[Digest], after: &[Digest]) -> Vec<Change> {
+    (0..before.len().max(after.len()))
+        .filter(|number| before.get(*number) != after.get(*number))
+        .map(|number| {
+            Change::new(
+                format!("{role} layer {}", number + 1),
+                &[role, "layers", &number.to_string()],
+                before.get(number).map(ToString::to_string),
+                after.get(number).map(ToString::to_string),
+            )
+        })
+        .collect()
+}
+
+fn package_changes(role: &str, before: &[Package], after: &[Package]) -> Vec<Change> {
+    if before == after {
+        return vec![];
+    }
+    let flat = |packages: &[Package]| -> BTreeMap<String, String> {
+        let mut flat: BTreeMap<String, String> = BTreeMap::new();
+        for package in packages {
+            let line = match package.hash.as_str() {
+                "-" => package.version.clone(),
+                hash => format!("{} ({hash})", package.version),
+            };
+            let lines = flat
+                .entry(format!("{}:{}", package.name, package.architecture))
+                .or_default();
+            // An image can be made of two versions of a package.
+            if !lines.is_empty() {
+                lines.push_str(", ");
+            }
+            lines.push_str(&line);
+        }
+        flat
+    };
+    let mut changes = map_changes(
         &format!("{role} package"),
-        &of_packages(before),
-        &of_packages(after),
-    ));
+        &[role, "packages"],
+        &flat(before),
+        &flat(after),
+    );
+    for change in &mut changes {
+        let is_meant =
+            |package: &Package| change.path.last() == Some(&format!("{}:{}", package.name, package.architecture));
+        // A list has numbers, not names; of two versions, the one that is not among the others is meant.
+        let number = before
+            .iter()
+            .position(|package| is_meant(package) && !after.contains(package))
+            .or_else(|| before.iter().position(is_meant));
+        change.path.pop();
+        change.path.extend(number.map(|number| number.to_string()));
+    }
+    if changes.is_empty() {
+        let number = (0..before.len()).find(|number| before.get(*number) != after.get(*number));
+        changes.push(Change::new(
+            format!("{role} packages"),
+            &[role, "packages", &number.unwrap_or_default().to_string()],
+            Some("in another order".to_owned()),
+            Some("sorted".to_owned()),
+        ));
+    }
     changes
 }
 
 /// What a unit's entry says now and said before.
 #[must_use]
 pub fn unit_changes(before: &BTreeMap<UnitName, Unit>, after: &BTreeMap<UnitName, Unit>) -> Vec<Change> {
-    let flat = |units: &BTreeMap<UnitName, Unit>| -> BTreeMap<String, String> {
-        units
-            .iter()
-            .flat_map(|(name, unit)| {
-                let artifacts = unit
-                    .artifacts
-                    .iter()
-                    .map(move |(file, digest)| (format!("{name} artifact {file}"), digest.short()));
-                [(format!("{name} source"), unit.source.short())]
-                    .into_iter()
-                    .chain(artifacts)
-            })
-            .collect()
-    };
-    map_changes("unit", &flat(before), &flat(after))
+    let names: BTreeSet<&UnitName> = before.keys().chain(after.keys()).collect();
+    let mut changes = Vec::new();
+    for name in names {
+        let path = ["units", name.as_str()];
+        match (before.get(name), after.get(name)) {
+            (Some(before), Some(after)) => {
+                for (key, before, after) in [
+                    ("source", before.source, after.source),
+                    ("action", before.action, after.action),
+                ] {
+                    let subject = format!("unit {name} {key}");
+                    let path = [path[0], path[1], key];
+                    changes.extend(Change::of_digests(subject, &path, before, after));
+                }
+                let flat = |unit: &Unit| -> BTreeMap<String, String> {
+                    let artifacts = unit.artifacts.iter();
+                    artifacts
+                        .map(|(file, digest)| (file.clone(), digest.to_string()))
+                        .collect()
+                };
+                changes.extend(map_changes(
+                    &format!("unit {name} artifact"),
+                    &[path[0], path[1], "artifacts"],
+                    &flat(before),
+                    &flat(after),
+                ));
+            }
+            (Some(_), None) => {
+                let gone = "not in the project".to_owned();
+                changes.push(Change::new(format!("unit {name}"), &path, Some(gone), None));
+            }
+            (None, _) => {
+                let new = "not in the lock".to_owned();
+                changes.push(Change::new(format!("unit {name}"), &path, None, Some(new)));
+            }
+        }
+    }
+    changes
 }
 
-fn single(subject: &str, before: &str, after: &str) -> Vec<Change> {
-    let change = || Change {
-        subject: subject.to_owned(),
-        before: Some(before.to_owned()),
-        after: Some(after.to_owned()),
-    };
-    if before == after { vec![] } else { vec![change()] }
-}
-
-fn map_changes(subject: &str, before: &BTreeMap<String, String>, after: &BTreeMap<String, String>) -> Vec<Change> {
-    let names: std::collections::BTreeSet<&String> = before.keys().chain(after.keys()).collect();
+fn map_changes(
+    subject: &str,
+    path: &[&str],
+    before: &BTreeMap<String, String>,
+    after: &BTreeMap<String, String>,
+) -> Vec<Change> {
+    let names: BTreeSet<&String> = before.keys().chain(after.keys()).collect();
     names
         .into_iter()
         .filter(|name| before.get(*name) != after.get(*name))
-        .map(|name| Change {
-            subject: format!("{subject} {name}"),
-            before: before.get(name).cloned(),
-            after: after.get(name).cloned(),
+        .map(|name| {
+            let path: Vec<&str> = path.iter().copied().chain([name.as_str()]).collect();
+            let (before, after) = (before.get(name).cloned(), after.get(name).cloned());
+            Change::new(format!("{subject} {name}"), &path, before, after)
         })
         .collect()
 }
@@ -126,7 +246,6 @@ fn map_changes(subject: &str, before: &BTreeMap<String, String>, after: &BTreeMa
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::digest::Digest;
     use crate::lock::file::tests::example;
 
     fn environment() -> Environment {
@@ -164,10 +283,43 @@ mod tests {
         );
     }
 
+    /// Every field is told, and told at its own place.
     #[test]
-    fn another_engines_name_for_the_same_layers_is_no_change() {
+    fn nothing_differs_in_silence() {
+        type Edit = fn(&mut Environment);
+        let cases: [(Edit, &str); 9] = [
+            (|after| after.build.id = "sha256:ff".to_owned(), "build/id"),
+            (|after| after.runtime.recipe = Digest::of(b"other"), "runtime/recipe"),
+            (|after| after.build.layers[0] = Digest::of(b"other"), "build/layers/0"),
+            (|after| after.build.layers.push(Digest::of(b"other")), "build/layers/1"),
+            (
+                |after| after.build.registry = Some("a@sha256:00".to_owned()),
+                "build/registry",
+            ),
+            (
+                |after| after.build.packages[0].hash = "-".to_owned(),
+                "build/packages/0",
+            ),
+            (|after| after.build.packages.clear(), "build/packages/0"),
+            (
+                |after| after.build.packages.push("libc6 3 amd64 -".parse().unwrap()),
+                "build/packages/0",
+            ),
+            (|after| after.toolchains.clear(), "toolchains/rustc"),
+        ];
+        for (edit, expected) in cases {
+            let mut after = environment();
+            edit(&mut after);
+            let changes = environment_changes(&environment(), &after);
+            let paths: Vec<String> = changes.iter().map(|change| change.path.join("/")).collect();
+            assert_eq!(paths, [expected]);
+        }
         let mut after = environment();
-        after.build.id = "sha256:ff".to_owned();
-        assert_eq!(environment_changes(&environment(), &after), []);
+        let other: Package = "aaa 1 all -".parse().unwrap();
+        after.build.packages.push(other.clone());
+        let mut before = environment();
+        before.build.packages.insert(0, other);
+        let changes = environment_changes(&before, &after);
+        assert_eq!(changes[0].to_string(), "~ build packages: in another order -> sorted");
     }
 }

@@ -4,22 +4,24 @@ use std::collections::BTreeMap;
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
 
-use serde::{Deserialize, Serialize};
+use serde::Serialize;
 
 use super::Package;
+use super::decode::{LOCK_LIMITS, decode};
 use crate::digest::Digest;
 use crate::name::{EnvironmentName, UnitName};
+use crate::problem::Problem;
+use crate::{regular_file, yaml};
 
 /// The version of the format that this program reads and writes.
 pub const SCHEMA_VERSION: u32 = 1;
 /// The largest lock that is read; one of a few hundred packages has some 50 KB.
-pub const LOCK_SIZE_LIMIT_BYTES: u64 = 16 * 1024 * 1024;
+pub const LOCK_SIZE_LIMIT_BYTES: usize = 4 * 1024 * 1024;
 /// What the file begins with.
 const HEADER: &str = "# Written by lockstep; belongs in version control. Refresh it with: lockstep lock --update\n";
 
 /// All of `lockstep.lock`.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Lock {
     /// [`SCHEMA_VERSION`].
     pub schema_version: u32,
@@ -37,8 +39,7 @@ impl Default for Lock {
 }
 
 /// One environment.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Environment {
     /// Where everything is compiled.
     pub build: Image,
@@ -51,25 +52,24 @@ pub struct Environment {
 }
 
 /// One image.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Image {
     /// The digest of its recipe: of the files, or of the reference.
     pub recipe: Digest,
-    /// The image's ID in the engine that made it (the digest of its config in the classic image store).
+    /// The digest of its config, which is its ID in the classic image store. Of images that others made, what the engine
+    /// calls it.
     pub id: String,
     /// The digests of its layers, lowest first: the same in every engine.
     pub layers: Vec<Digest>,
     /// The name and digest under which a registry has it, for images from a registry.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub registry: Option<String>,
     /// What is installed in it.
     pub packages: Vec<Package>,
 }
 
 /// One unit's inputs and what came out of them.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Unit {
     /// The digest of its sources.
     pub source: Digest,
@@ -90,27 +90,17 @@ pub enum LockError {
         /// Why.
         cause: std::io::Error,
     },
-    /// It is far larger than a lock can be.
-    #[error("{} is larger than {LOCK_SIZE_LIMIT_BYTES} bytes", path.display())]
-    TooLarge {
-        /// The file.
-        path: PathBuf,
-    },
     /// It is not a lock that this program understands.
-    #[error("failed to understand {}: {cause}", path.display())]
-    Parse {
-        /// The file.
-        path: PathBuf,
-        /// Where and why.
-        cause: String,
+    #[error("{}", first_message(problems))]
+    Form {
+        /// Everything that is wrong with it, in the order of the places.
+        problems: Vec<Problem>,
     },
-    /// A newer program wrote it.
-    #[error("{} has schema version {found}, this lockstep reads version {SCHEMA_VERSION}", path.display())]
-    Version {
-        /// The file.
-        path: PathBuf,
-        /// Its version.
-        found: u32,
+    /// It has no text.
+    #[error("failed to write the lock as text: {cause}")]
+    Render {
+        /// Why.
+        cause: serde_yaml::Error,
     },
     /// It cannot be written.
     #[error("failed to write {}: {cause}", path.display())]
@@ -128,60 +118,150 @@ pub fn lock_path(configuration: &Path) -> PathBuf {
     configuration.with_extension("lock")
 }
 
+fn first_message(problems: &[Problem]) -> String {
+    problems
+        .first()
+        .map_or_else(String::new, |problem| problem.message.clone())
+}
+
+/// What a file is called in messages.
+fn shown(path: &Path) -> String {
+    path.file_name().unwrap_or_default().to_string_lossy().into_owned()
+}
+
+/// The lock as it lies in a project: what it says, and the text that says it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LockFile {
+    /// Where it is, or would be.
+    pub path: PathBuf,
+    /// What it says; nothing when there is no such file.
+    pub lock: Lock,
+    text: Option<String>,
+}
+
+/// A line that is not as lockstep writes it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Misformed {
+    /// Counted from 1.
+    pub line: usize,
+    /// What is there.
+    pub found: String,
+    /// What lockstep would have written for the same lock.
+    pub expected: String,
+}
+
+impl LockFile {
+    /// What it is called in messages.
+    #[must_use]
+    pub fn name(&self) -> String {
+        shown(&self.path)
+    }
+
+    /// Whether there is such a file.
+    #[must_use]
+    pub fn exists(&self) -> bool {
+        self.text.is_some()
+    }
+
+    /// Where something of an environment is said, or where it would be: the line, counted from 1. None without a file,
+    /// and for an environment that it does not have.
+    #[must_use]
+    pub fn line(&self, environment: &EnvironmentName, path: &[String]) -> Option<usize> {
+        let text = self.text.as_deref()?;
+        self.lock.environments.get(environment)?;
+        let start = ["environments".to_owned(), environment.to_string()];
+        let path: Vec<&String> = start.iter().chain(path).collect();
+        Some(yaml::line_of(text, &path, LOCK_LIMITS))
+    }
+
+    /// The first line that is not as lockstep writes the same lock: a comment, another order, other quotes. None of them
+    /// says anything, so there is no telling whether it should. Line ends are git's business and may be CRLF.
+    ///
+    /// # Errors
+    /// As [`render`].
+    pub fn misformed(&self) -> Result<Option<Misformed>, LockError> {
+        let Some(text) = &self.text else { return Ok(None) };
+        let expected = render(&self.lock)?;
+        let text = text.trim_start_matches('\u{feff}');
+        if text == expected {
+            return Ok(None);
+        }
+        let found = text.split('\n').map(|line| line.strip_suffix('\r').unwrap_or(line));
+        let mut found = found.map(Some).chain(std::iter::repeat(None));
+        let mut expected = expected.split('\n').map(Some).chain(std::iter::repeat(None));
+        // Each has an end, behind which both are none.
+        for line in 1.. {
+            match (found.next().flatten(), expected.next().flatten()) {
+                (None, None) => break,
+                (found, expected) if found == expected => {}
+                (found, expected) => {
+                    return Ok(Some(Misformed {
+                        line,
+                        found: found.unwrap_or_default().to_owned(),
+                        expected: expected.unwrap_or_default().to_owned(),
+                    }));
+                }
+            }
+        }
+        Ok(None)
+    }
+}
+
 /// Reads a lock; none when there is no such file.
 ///
 /// # Errors
 /// See [`LockError`].
 pub fn read(path: &Path) -> Result<Option<Lock>, LockError> {
-    let failed = |cause| LockError::Read {
-        path: path.to_owned(),
-        cause,
-    };
-    match std::fs::metadata(path) {
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
-        Err(error) => return Err(failed(error)),
-        Ok(metadata) if metadata.len() > LOCK_SIZE_LIMIT_BYTES => {
-            return Err(LockError::TooLarge { path: path.to_owned() });
-        }
-        Ok(_) => {}
-    }
-    parse(&std::fs::read_to_string(path).map_err(failed)?, path).map(Some)
+    let file = read_file(path)?;
+    Ok(file.exists().then_some(file.lock))
 }
 
-/// Takes `text` as a lock; `path` is for messages alone.
+/// Reads a lock with its text.
 ///
 /// # Errors
-/// [`LockError::Parse`] and [`LockError::Version`].
-pub fn parse(text: &str, path: &Path) -> Result<Lock, LockError> {
-    #[derive(Deserialize)]
-    struct Version {
-        schema_version: u32,
-    }
-    let failed = |cause: serde_yaml::Error| LockError::Parse {
-        path: path.to_owned(),
-        cause: cause.to_string(),
+/// See [`LockError`].
+pub fn read_file(path: &Path) -> Result<LockFile, LockError> {
+    let bytes = match regular_file::read(path, LOCK_SIZE_LIMIT_BYTES as u64) {
+        Ok(bytes) => bytes,
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
+            return Ok(LockFile {
+                path: path.to_owned(),
+                lock: Lock::default(),
+                text: None,
+            });
+        }
+        Err(cause) => {
+            return Err(LockError::Read {
+                path: path.to_owned(),
+                cause,
+            });
+        }
     };
-    let Version { schema_version } = serde_yaml::from_str(text).map_err(failed)?;
-    if schema_version != SCHEMA_VERSION {
-        return Err(LockError::Version {
-            path: path.to_owned(),
-            found: schema_version,
-        });
-    }
-    serde_yaml::from_str(text).map_err(failed)
+    Ok(LockFile {
+        path: path.to_owned(),
+        lock: parse(&bytes, path)?,
+        // What is not UTF-8 is no lock.
+        text: String::from_utf8(bytes).ok(),
+    })
+}
+
+/// Takes `bytes` as a lock; `path` is for messages alone.
+///
+/// # Errors
+/// [`LockError::Form`].
+pub fn parse(bytes: &[u8], path: &Path) -> Result<Lock, LockError> {
+    let (lock, problems) = decode(&shown(path), bytes);
+    lock.ok_or(LockError::Form { problems })
 }
 
 /// The text of a lock: the same for the same lock.
 ///
 /// # Errors
-/// [`LockError::Parse`] when it has no YAML form, which no lock of ours lacks.
+/// [`LockError::Render`] when it has no YAML form, which no lock of ours lacks.
 pub fn render(lock: &Lock) -> Result<String, LockError> {
     serde_yaml::to_string(lock)
         .map(|text| format!("{HEADER}{text}"))
-        .map_err(|error| LockError::Parse {
-            path: PathBuf::new(),
-            cause: error.to_string(),
-        })
+        .map_err(|cause| LockError::Render { cause })
 }
 
 /// Writes a lock in place of what was there, whole or not at all.
@@ -247,20 +327,124 @@ pub(in crate::lock) mod tests {
         assert_eq!(std::fs::read_dir(directory.path()).unwrap().count(), 1);
     }
 
+    /// What is told about a text that is no lock: the problems' places and messages.
+    fn told(text: &str) -> Vec<String> {
+        match parse(text.as_bytes(), Path::new("lockstep.lock")) {
+            Ok(_) => vec![],
+            Err(LockError::Form { problems }) => problems
+                .iter()
+                .map(|problem| format!("{:?} {}", problem.position(), problem.message))
+                .collect(),
+            Err(other) => vec![other.to_string()],
+        }
+    }
+
     #[test]
     fn what_is_no_lock_is_refused_with_its_place() {
+        let good = render(&example()).unwrap();
+        let with = |from: &str, to: &str| {
+            assert!(good.contains(from), "{from}");
+            good.replacen(from, to, 1)
+        };
+        let digest = Digest::of(b"layer");
         for (text, expected) in [
-            ("schema_version: 2\nx: 1\n", "schema version 2"),
             (
-                "schema_version: 1\nenvironments: {}\nextra: 1\n",
-                "unknown field `extra`",
+                "schema_version: 2\nx: 1\n".to_owned(),
+                "(1, 17) the lock has schema version 2, this lockstep reads version 1",
             ),
-            ("schema_version: 1\n", "missing field `environments`"),
-            ("{", "failed to understand lockstep.lock"),
-            ("", "failed to understand lockstep.lock"),
+            (
+                "schema_version: 1\nenvironments: {}\nextra: 1\n".to_owned(),
+                "(3, 1) unknown key `extra`",
+            ),
+            (
+                "schema_version: 1\n".to_owned(),
+                "(1, 1) the key `environments` is missing: a lock needs it",
+            ),
+            (
+                "{".to_owned(),
+                "(1, 2) failed to parse the file as YAML: while parsing a node, did not find expected node content",
+            ),
+            (String::new(), "(1, 1) the file is empty"),
+            (
+                with("schema_version: 1", "schema_version: '1'"),
+                "(2, 17) `schema_version` must be a whole number, found text",
+            ),
+            (with("units:", "unitz:"), "(21, 5) unknown key `unitz`"),
+            (with("  glibc:", "  Glibc:"), "(4, 3) this is not a name"),
+            (
+                with("- libc6 ", "- libc6  "),
+                "(11, 9) `libc6  2.41-12 amd64 sha256:00` is not a package: expected `<name> <version> <architecture> <hash>`",
+            ),
+            (
+                with(
+                    "- libc6 2.41-12 amd64 sha256:00",
+                    "- libc6 2.41-12 amd64 sha256:00\n      - libc6 2.41-12 amd64 sha256:11",
+                ),
+                "(12, 9) the package `libc6` is given twice",
+            ),
+            (
+                with("    toolchains:", "    toolchains:\n    toolchains:"),
+                "(20, 5) the key `toolchains` is given twice",
+            ),
+            (
+                format!("{good}  glibc: {{}}\n"),
+                "(27, 3) the key `glibc` is given twice",
+            ),
+            (
+                format!("<<<<<<< HEAD\n{good}=======\n{good}>>>>>>> other\n"),
+                "(1, 1) a merge left a conflict here",
+            ),
+            (
+                with(&format!("      - {digest}\n"), ""),
+                "(8, 7) `layers` must be a list, found nothing",
+            ),
+            (
+                with(&digest.to_string(), "sha256:00"),
+                "(9, 9) `sha256:00` is not a digest: expected `sha256:` and 64 hexadecimal digits in lower case",
+            ),
         ] {
-            let error = parse(text, Path::new("lockstep.lock")).unwrap_err().to_string();
-            assert!(error.contains(expected), "{text:?}: {error}");
+            let told = told(&text);
+            assert_eq!(told.first().map(String::as_str), Some(expected), "{text}{told:#?}");
         }
+    }
+
+    #[test]
+    fn a_place_is_that_of_the_line_or_of_what_it_belongs_to() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("lockstep.lock");
+        write(&path, &example()).unwrap();
+        let file = read_file(&path).unwrap();
+        let environment = EnvironmentName::new("glibc").unwrap();
+        for (path, expected) in [
+            (&[][..], 4),
+            (&["build", "id"], 7),
+            (&["build", "packages", "0"], 11),
+            (&["build", "packages", "1"], 10),
+            (&["units", "greeter", "artifacts", "greeter"], 26),
+            (&["units", "gone"], 21),
+        ] {
+            let path: Vec<String> = path.iter().map(|step| (*step).to_owned()).collect();
+            assert_eq!(file.line(&environment, &path), Some(expected), "{path:?}");
+        }
+        assert_eq!(file.line(&EnvironmentName::new("musl").unwrap(), &[]), None);
+    }
+
+    #[test]
+    fn what_lockstep_does_not_write_is_seen() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("lockstep.lock");
+        let good = render(&example()).unwrap();
+        let line = |text: &str| {
+            std::fs::write(&path, text).unwrap();
+            read_file(&path).unwrap().misformed().unwrap().map(|found| found.line)
+        };
+        assert_eq!(line(&good), None);
+        assert_eq!(line(&good.replace('\n', "\r\n")), None, "git may write line ends so");
+        assert_eq!(line(&format!("\u{feff}{good}")), None);
+        assert_eq!(line(&good.replace("rustc: 1.85.0", "rustc: '1.85.0'")), Some(20));
+        assert_eq!(line(&good.replace("    build:", "    # mine\n    build:")), Some(5));
+        assert_eq!(line(&format!("{good}\n")), Some(28));
+        assert_eq!(line(good.trim_end()), Some(27));
+        assert_eq!(line(good.split_once('\n').unwrap().1), Some(1));
     }
 }

@@ -1,12 +1,13 @@
 //! The main job: resolve, fetch, compile, collect, check, smoke-test, seal.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 use futures_util::stream::StreamExt as _;
 use serde::Serialize;
 
 use super::compile::Compiled;
-use super::images::{ResolvedEnvironment, describe, write_if_changed};
+use super::error::OtherBits;
+use super::images::{ResolvedEnvironment, describe};
 use super::smoke::SmokeReport;
 use super::sources::{LoaderSources, Sources, scan};
 use super::store::Record;
@@ -15,9 +16,13 @@ use crate::bundle::{Expected, INSTANCE_LABEL, VolumeError, look_at, verify};
 use crate::digest::{Digest, Hasher};
 use crate::engine::{EngineError, ImageId};
 use crate::event::{Event, Stage};
-use crate::lock::{self, Lock};
+use crate::lock::{self, Change, LockFile, unit_changes};
 use crate::name::{EnvironmentName, ProjectName, UnitName};
-use crate::plan::{EnvironmentPlan, plan};
+use crate::plan::{EnvironmentPlan, UnitPlan, plan};
+
+/// Part of what a build is asked for: to be changed when builds are held to other rules, so that what passed by the old
+/// ones is looked at again.
+const REQUEST_VERSION: &[u8] = b"lockstep request 2";
 
 /// What `build` did.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -68,7 +73,7 @@ pub struct UnitReport {
 pub(super) struct Workload {
     pub(super) sources: Sources,
     pub(super) loader: LoaderSources,
-    pub(super) lock: Lock,
+    pub(super) lock: LockFile,
     pub(super) environments: Vec<EnvironmentPlan>,
 }
 
@@ -79,6 +84,9 @@ impl Run {
     /// [`RunError`].
     pub async fn build(&self, environments: &[EnvironmentName]) -> Result<BuildReport, RunError> {
         let mut work = self.prepare(environments)?;
+        if self.options.locked {
+            self.check_rest_of_lock(&work).await?;
+        }
         self.events.emit(Event::RunStarted {
             project: self.project.name.to_string(),
             environments: environments.to_vec(),
@@ -87,7 +95,8 @@ impl Run {
         let mut reports = Vec::new();
         for plan in work.environments.clone() {
             self.is_cancelled()?;
-            reports.push(self.build_environment(&plan, &mut work).await?);
+            let report = self.build_environment(&plan, &mut work).await;
+            reports.push(report.map_err(|error| error.located(&work.lock))?);
         }
         let known = self.project.environments.keys().cloned().collect();
         self.store
@@ -117,21 +126,31 @@ impl Run {
 
     /// Reads everything that decides what is to be done.
     pub(super) fn prepare(&self, environments: &[EnvironmentName]) -> Result<Workload, RunError> {
-        let lock = lock::read(&lock::lock_path(&self.project.file))?.unwrap_or_default();
+        let lock = lock::read_file(&lock::lock_path(&self.project.file))?;
         let sources = scan(&self.project)?;
         let loader = LoaderSources::unpack(self.project.contract.loader, &self.store)?;
+        Ok(Workload {
+            environments: self.plans(environments, &sources, &loader, &lock)?,
+            sources,
+            loader,
+            lock,
+        })
+    }
+
+    fn plans(
+        &self,
+        environments: &[EnvironmentName],
+        sources: &Sources,
+        loader: &LoaderSources,
+        lock: &LockFile,
+    ) -> Result<Vec<EnvironmentPlan>, RunError> {
         let unit_sources = sources
             .iter()
             .map(|(name, (_, source))| (name.clone(), source.clone()))
             .collect();
-        let loader_unit = (loader.unit.clone(), loader.source.clone());
-        let plan = plan(&self.project, environments, &unit_sources, &loader_unit, Some(&lock))?;
-        Ok(Workload {
-            sources,
-            loader,
-            lock,
-            environments: plan.environments,
-        })
+        let loader = (loader.unit.clone(), loader.source.clone());
+        let plan = plan(&self.project, environments, &unit_sources, &loader, Some(&lock.lock))?;
+        Ok(plan.environments)
     }
 
     async fn build_environment(
@@ -139,13 +158,14 @@ impl Run {
         plan: &EnvironmentPlan,
         work: &mut Workload,
     ) -> Result<EnvironmentReport, RunError> {
-        let locked = work.lock.environments.get(&plan.name).cloned();
+        let locked = work.lock.lock.environments.get(&plan.name).cloned();
         if let Some(report) = self.unchanged(plan, locked.as_ref()).await? {
             return Ok(report);
         }
         if locked.is_none() && self.options.locked {
             return Err(RunError::OutOfDate {
-                changes: vec![format!("+ environment {}: not in the lock", plan.name)],
+                environment: plan.name.clone(),
+                changes: vec![missing_environment(&plan.name)],
             });
         }
         let resolved = self.resolve(&plan.name, locked.as_ref(), false).await?;
@@ -159,10 +179,16 @@ impl Run {
         let entry = self
             .lock_entry(plan, &resolved, &compiled, locked.as_ref())
             .inspect_err(|error| self.forget_what_differs(error, &compiled))?;
+        if self.options.locked {
+            // What came out must be what the lock has, to the last line, before anything is published.
+            let empty = BTreeMap::new();
+            let units = locked.as_ref().map_or(&empty, |locked| &locked.units);
+            out_of_date(&plan.name, unit_changes(units, &entry.units))?;
+        }
         self.check_stage(plan, &resolved, &compiled).await?;
         let sealed = self.seal(plan, &resolved, &compiled, &entry).await?;
-        work.lock.environments.insert(plan.name.clone(), entry.clone());
-        write_if_changed(&lock::lock_path(&self.project.file), &work.lock)?;
+        work.lock.lock.environments.insert(plan.name.clone(), entry.clone());
+        self.write_lock(&work.lock)?;
         let record = Record {
             manifest: sealed.manifest,
             request: self.request_digest(plan, &entry)?,
@@ -299,6 +325,7 @@ impl Run {
     /// The digest of all that decides the result: the plan, what the lock demands, and what the artifacts must pass.
     fn request_digest(&self, plan: &EnvironmentPlan, entry: &lock::Environment) -> Result<Digest, RunError> {
         let mut hasher = Hasher::new();
+        hasher.field(REQUEST_VERSION);
         hasher.field(env!("CARGO_PKG_VERSION").as_bytes());
         // The images that the plan shows are those of the lock, which is part of the request itself.
         let plan = EnvironmentPlan {
@@ -334,41 +361,35 @@ impl Run {
         if !self.options.locked {
             return Ok(());
         }
-        let identity = resolved.build_image().identity;
-        let units = locked.map(|locked| locked.units.clone()).unwrap_or_default();
-        let mut changes = Vec::new();
-        for unit in &plan.units {
-            match units.get(&unit.name) {
-                None => changes.push(format!("+ unit {}: not in the lock for {}", unit.name, plan.name)),
-                Some(entry) if entry.source != unit.source => {
-                    changes.push(format!(
-                        "~ unit {} source: {} -> {}",
-                        unit.name,
-                        entry.source.short(),
-                        unit.source.short()
-                    ));
-                }
-                Some(entry) if entry.action != unit.action_key(identity) => {
-                    changes.push(format!(
-                        "~ unit {}: its command, variables or artifacts changed",
-                        unit.name
-                    ));
-                }
-                Some(_) => {}
-            }
+        let empty = BTreeMap::new();
+        let units = locked.map_or(&empty, |locked| &locked.units);
+        out_of_date(
+            &plan.name,
+            planned_changes(plan, resolved.build_image().identity, units),
+        )
+    }
+
+    /// With `--locked`, the whole file must be as it should be, also what says nothing of the environments that are built.
+    async fn check_rest_of_lock(&self, work: &Workload) -> Result<(), RunError> {
+        if let Some(misformed) = work.lock.misformed()? {
+            return Err(RunError::Misformed {
+                file: work.lock.name(),
+                misformed,
+            });
         }
-        let planned: BTreeSet<&UnitName> = plan.units.iter().map(|unit| &unit.name).collect();
-        changes.extend(
-            units
-                .keys()
-                .filter(|name| !planned.contains(name))
-                .map(|name| format!("- unit {name}: not in the project")),
-        );
-        if changes.is_empty() {
-            Ok(())
-        } else {
-            Err(RunError::OutOfDate { changes })
+        let others = self.project.environments.keys();
+        let others: Vec<EnvironmentName> = others.filter(|name| work.plan_of(name).is_none()).cloned().collect();
+        let others = self.plans(&others, &work.sources, &work.loader, &work.lock)?;
+        for (name, entry) in &work.lock.lock.environments {
+            let changes = match others.iter().find(|plan| plan.name == *name) {
+                // What cannot be looked at here is for the run that builds it.
+                Some(plan) => self.check_entry(plan, entry).await?.changes,
+                None if work.plan_of(name).is_some() => continue,
+                None => vec![gone_environment(name)],
+            };
+            out_of_date(name, changes).map_err(|error| error.located(&work.lock))?;
         }
+        Ok(())
     }
 
     /// Compiles the loader and all units, side by side.
@@ -417,8 +438,8 @@ impl Run {
 
     /// What is not reproducible is compiled anew by the next run: kept, it would stay wrong after its cause is gone.
     fn forget_what_differs(&self, error: &RunError, compiled: &BTreeMap<UnitName, Compiled>) {
-        if let RunError::NotReproducible { unit, .. } = error
-            && let Some(compiled) = compiled.get(unit)
+        if let RunError::NotReproducible(other) = error
+            && let Some(compiled) = compiled.get(&other.unit)
         {
             // What cannot be removed only leads to the same error once more.
             let _ = self.store.forget_compiled(compiled.action);
@@ -446,21 +467,22 @@ impl Run {
             let before = locked
                 .and_then(|locked| locked.units.get(&unit.name))
                 .filter(|before| before.action == compiled.action);
-            if let Some((name, expected)) = before.and_then(|before| {
-                before
-                    .artifacts
-                    .iter()
-                    .find(|(name, digest)| artifacts.get(*name) != Some(digest))
-            }) {
-                return Err(RunError::NotReproducible {
+            // One that the unit does not have is not compared but left out.
+            let other = before.and_then(|before| {
+                before.artifacts.iter().find_map(|(name, expected)| {
+                    let found = artifacts.get(name).filter(|found| *found != expected)?;
+                    Some((name, *expected, *found))
+                })
+            });
+            if let Some((artifact, expected, found)) = other {
+                return Err(RunError::NotReproducible(Box::new(OtherBits {
                     environment: plan.name.clone(),
                     unit: unit.name.clone(),
-                    artifact: name.clone(),
-                    expected: expected.to_string(),
-                    found: artifacts
-                        .get(name)
-                        .map_or_else(|| "nothing".to_owned(), ToString::to_string),
-                });
+                    artifact: artifact.clone(),
+                    expected,
+                    found,
+                    line: None,
+                })));
             }
             units.insert(
                 unit.name.clone(),
@@ -478,6 +500,63 @@ impl Run {
             units,
         })
     }
+}
+
+/// What a lock that lacks an environment is told.
+fn missing_environment(name: &EnvironmentName) -> Change {
+    let missing = "not in the lock".to_owned();
+    Change::new(format!("environment {name}"), &[], None, Some(missing))
+}
+
+/// What a lock that has an environment which the project has not is told.
+pub(super) fn gone_environment(name: &EnvironmentName) -> Change {
+    let gone = "not in the project".to_owned();
+    Change::new(format!("environment {name}"), &[], Some(gone), None)
+}
+
+/// What the lock says of the units otherwise than they are planned. Which bits come out is known afterwards; which
+/// artifacts there are to be is known before.
+pub(super) fn planned_changes(
+    plan: &EnvironmentPlan,
+    identity: Digest,
+    locked: &BTreeMap<UnitName, lock::Unit>,
+) -> Vec<Change> {
+    let unit = |unit: &UnitPlan| {
+        let mut artifacts = locked
+            .get(&unit.name)
+            .map(|locked| locked.artifacts.clone())
+            .unwrap_or_default();
+        artifacts.retain(|name, _| unit.unit.artifacts.contains(name));
+        let unit_entry = lock::Unit {
+            source: unit.source,
+            action: unit.action_key(identity),
+            artifacts,
+        };
+        (unit.name.clone(), unit_entry)
+    };
+    let planned: BTreeMap<UnitName, lock::Unit> = plan.units.iter().map(unit).collect();
+    let mut changes = unit_changes(locked, &planned);
+    for unit in &plan.units {
+        let Some(locked) = locked.get(&unit.name) else { continue };
+        let missing = unit.unit.artifacts.iter();
+        let missing = missing.filter(|name| !locked.artifacts.contains_key(*name));
+        changes.extend(missing.map(|name| {
+            let subject = format!("unit {} artifact {name}", unit.name);
+            let path = ["units", unit.name.as_str(), "artifacts"];
+            Change::new(subject, &path, None, Some("not in the lock".to_owned()))
+        }));
+    }
+    changes
+}
+
+fn out_of_date(environment: &EnvironmentName, changes: Vec<Change>) -> Result<(), RunError> {
+    if changes.is_empty() {
+        return Ok(());
+    }
+    Err(RunError::OutOfDate {
+        environment: environment.clone(),
+        changes,
+    })
 }
 
 fn unit_report(name: &UnitName, compiled: &Compiled) -> UnitReport {

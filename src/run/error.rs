@@ -3,14 +3,17 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
+use super::images::locate;
 use super::making::MakeError;
 use super::rootfs::OpenRootError;
 use crate::bundle::{CollectError, Difference, PublishError, VolumeError};
+use crate::digest::Digest;
 use crate::engine::EngineError;
 use crate::exit::Exit;
-use crate::lock::{Change, LockError};
+use crate::lock::{Change, LockError, LockFile, Misformed};
 use crate::name::{EnvironmentName, UnitName};
 use crate::plan::PlanError;
+use crate::problem::{Problem, one_line};
 use crate::report::Failure;
 use crate::smoke::SmokeFailure;
 use crate::source::SourceError;
@@ -57,6 +60,24 @@ pub struct StepFailure {
     pub tail: Vec<String>,
     /// All of its output.
     pub log: PathBuf,
+}
+
+/// An artifact that is another one than the lock has of the same inputs.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("`{artifact}` of `{unit}` is not reproducible: the same inputs gave other bits than the lock has")]
+pub struct OtherBits {
+    /// The environment.
+    pub environment: EnvironmentName,
+    /// The unit.
+    pub unit: UnitName,
+    /// The artifact.
+    pub artifact: String,
+    /// What the lock has.
+    pub expected: Digest,
+    /// What came out.
+    pub found: Digest,
+    /// The line of the lock.
+    pub line: Option<usize>,
 }
 
 /// What ends a run.
@@ -139,23 +160,25 @@ pub enum RunError {
     /// With `--locked`, something would have to be written to the lock.
     #[error("the lock is out of date, and --locked forbids to write it")]
     OutOfDate {
-        /// What would be written.
-        changes: Vec<String>,
-    },
-    /// The same inputs gave other bits.
-    #[error("`{artifact}` of `{unit}` is not reproducible: the same inputs gave other bits than the lock has")]
-    NotReproducible {
         /// The environment.
         environment: EnvironmentName,
-        /// The unit.
-        unit: UnitName,
-        /// The artifact.
-        artifact: String,
-        /// What the lock has.
-        expected: String,
-        /// What came out.
-        found: String,
+        /// What would be written.
+        changes: Vec<Change>,
     },
+    /// With `--locked`, a line of the lock is none that lockstep writes.
+    #[error("line {} of {file} is not as lockstep writes it", misformed.line)]
+    Misformed {
+        /// What the lock is called.
+        file: String,
+        /// The line.
+        misformed: Misformed,
+    },
+    /// With `--locked`, the lock would be written all the same.
+    #[error("the lock would have to be written, and --locked forbids it")]
+    WouldWrite,
+    /// The same inputs gave other bits.
+    #[error(transparent)]
+    NotReproducible(Box<OtherBits>),
     /// A published bundle is not what its manifest says.
     #[error("{directory} is not what its manifest says")]
     Altered {
@@ -199,6 +222,22 @@ impl RunError {
         move |cause| Self::File { action, cause }
     }
 
+    /// The error with the lines of the lock that it is about.
+    #[must_use]
+    pub(super) fn located(mut self, file: &LockFile) -> Self {
+        match &mut self {
+            Self::Drift { environment, changes } | Self::OutOfDate { environment, changes } => {
+                locate(changes, environment, file);
+            }
+            Self::NotReproducible(other) => {
+                let path = ["units", other.unit.as_str(), "artifacts", other.artifact.as_str()];
+                other.line = file.line(&other.environment, &path.map(str::to_owned));
+            }
+            _ => {}
+        }
+        self
+    }
+
     /// The error as the user sees it.
     #[must_use]
     pub fn failure(&self) -> Failure {
@@ -206,8 +245,8 @@ impl RunError {
         match self {
             Self::Engine(error) => from_engine(error),
             Self::Image(error) => error.failure(),
-            Self::Lock(_) => Failure::new(Exit::Drift, "lock", message)
-                .with_hint("restore it from version control, or remove it and run: lockstep lock"),
+            Self::Lock(LockError::Form { problems }) => from_problems(problems),
+            Self::Lock(_) => Failure::new(Exit::Drift, "lock", message).with_hint(LOCK_HINT),
             Self::Plan(error) => Failure::new(Exit::Usage, "config", message).with_hint(error.hint()),
             Self::Source { cause, .. } => hinted(Failure::new(Exit::Usage, "source", message), cause.hint()),
             Self::Step(failure) => {
@@ -230,27 +269,86 @@ impl RunError {
                 error.hint(),
             ),
             Self::Drift { environment, changes } => Failure::new(Exit::Drift, "lock-drift", message)
-                .at("lockstep.lock")
+                .at(lock_place(changes))
                 .with_notes(changes.iter().map(ToString::to_string))
                 .with_hint(format!("if that is meant: lockstep lock --update {environment}")),
             Self::Altered { directory, differences } => Failure::new(Exit::Findings, "bundle", message)
                 .at(directory)
                 .with_notes(differences.iter().map(ToString::to_string))
                 .with_hint("make it again: lockstep build"),
-            Self::OutOfDate { changes } => Failure::new(Exit::Drift, "lock-out-of-date", message)
-                .at("lockstep.lock")
-                .with_notes(changes.iter().cloned())
+            Self::OutOfDate { environment, changes } => Failure::new(Exit::Drift, "lock-out-of-date", message)
+                .at(lock_place(changes))
+                .with_notes([format!("environment {environment}:")])
+                .with_notes(changes.iter().map(ToString::to_string))
                 .with_hint("run `lockstep build` without --locked, and commit lockstep.lock"),
-            Self::NotReproducible { environment, expected, found, .. } => {
-                Failure::new(Exit::Drift, "not-reproducible", message)
-                    .at(format!("environment {environment}"))
-                    .with_notes([format!("lock: {expected}"), format!("now:  {found}")])
-                    .with_hint("look for times, random numbers or paths in what is compiled; if it is mended, remove the unit's entry from lockstep.lock")
-            }
+            Self::Misformed { file, misformed } => Failure::new(Exit::Drift, "lock-form", message)
+                .at(format!("{file}:{}", misformed.line))
+                .with_notes([
+                    format!("there is: {}", one_line(&misformed.found)),
+                    format!("expected: {}", one_line(&misformed.expected)),
+                ])
+                .with_hint("if it says what it should, `lockstep lock` writes it anew"),
+            Self::WouldWrite => Failure::new(Exit::Drift, "lock-out-of-date", message)
+                .with_hint("run `lockstep build` without --locked, and commit lockstep.lock"),
+            Self::NotReproducible(other) => Failure::new(Exit::Drift, "not-reproducible", message)
+                .at(place_at(other.line))
+                .with_notes([
+                    format!("environment {}", other.environment),
+                    format!("lock: {}", other.expected),
+                    format!("now:  {}", other.found),
+                ])
+                .with_hint("look for times, random numbers or paths in what is compiled; if it is mended, remove the unit's entry from lockstep.lock"),
             Self::Interrupted => Failure::new(Exit::Interrupted, "interrupted", message)
                 .with_hint("nothing was published, and everything that had been started was removed"),
         }
     }
+}
+
+/// What to do about a lock that cannot be read.
+const LOCK_HINT: &str = "restore it from version control, or remove it and run: lockstep lock";
+/// How many of a lock's problems are shown: after the first ones, most follow from them.
+const SHOWN_PROBLEMS_LIMIT: usize = 20;
+
+/// The first line of the lock that is not so.
+fn lock_place(changes: &[Change]) -> String {
+    place_at(changes.iter().filter_map(|change| change.line).min())
+}
+
+fn place_at(line: Option<usize>) -> String {
+    match line {
+        Some(line) => format!("lockstep.lock:{line}"),
+        None => "lockstep.lock".to_owned(),
+    }
+}
+
+/// What is wrong with a lock's text: the first problem with its line, the others by their places.
+fn from_problems(problems: &[Problem]) -> Failure {
+    let Some(first) = problems.first() else {
+        return Failure::new(Exit::Drift, "lock", "the lock cannot be read").with_hint(LOCK_HINT);
+    };
+    let place = |problem: &Problem| match &problem.excerpt {
+        Some(excerpt) => format!("{}:{}:{}", problem.file, excerpt.line, excerpt.column),
+        None => problem.file.clone(),
+    };
+    let told = |problem: &Problem| format!("{}: {}", place(problem), problem.message);
+    let excerpt = first.excerpt.iter().flat_map(|excerpt| {
+        let mark = "^".repeat(excerpt.mark_columns);
+        let label = format!("{}{mark} {}", " ".repeat(excerpt.mark_column), excerpt.label);
+        [excerpt.text.clone(), label.trim_end().to_owned()]
+    });
+    let left_out = problems.len().saturating_sub(SHOWN_PROBLEMS_LIMIT);
+    let is_merge = first.message.starts_with("a merge left");
+    let hint = if is_merge {
+        "take either side whole, and run `lockstep build`, which writes what the other side brings"
+    } else {
+        LOCK_HINT
+    };
+    Failure::new(Exit::Drift, "lock", &first.message)
+        .at(place(first))
+        .with_notes(excerpt)
+        .with_notes(problems.iter().skip(1).take(SHOWN_PROBLEMS_LIMIT - 1).map(told))
+        .with_notes((left_out > 0).then(|| format!("and {left_out} more")))
+        .with_hint(hint)
 }
 
 /// An engine's error as the user sees it.

@@ -3,14 +3,15 @@
 use std::collections::BTreeMap;
 
 use super::compile::BuildImage;
-use super::making::{Made, Making, recipe_digest};
+use super::making::{Made, MakeError, Making, recipe_digest};
+use super::truth::KnownImage;
 use super::{Run, RunError};
 use crate::config::RecipeReference;
 use crate::digest::{Digest, Hasher};
-use crate::engine::{ImageFacts, ImageId};
+use crate::engine::ImageId;
 use crate::event::{Event, Stage, StepId};
 
-use crate::lock::{self, Change, Lock, environment_changes};
+use crate::lock::{self, Change, LockFile, environment_changes};
 use crate::name::EnvironmentName;
 
 /// Where an image came from.
@@ -47,6 +48,46 @@ pub struct LockReport {
     pub schema_version: u32,
     /// What changed, by environment; one without changes is there with none.
     pub environments: BTreeMap<EnvironmentName, Vec<Change>>,
+    /// What could not be looked at, and why: it is not known to be true.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub unchecked: BTreeMap<EnvironmentName, Vec<String>>,
+}
+
+impl LockReport {
+    pub(super) fn new() -> Self {
+        Self {
+            schema_version: 1,
+            environments: BTreeMap::new(),
+            unchecked: BTreeMap::new(),
+        }
+    }
+
+    /// Whether all was looked at, and nothing differs.
+    #[must_use]
+    pub fn is_current(&self) -> bool {
+        self.environments.values().all(Vec::is_empty) && self.unchecked.is_empty()
+    }
+
+    /// Whether something differs.
+    #[must_use]
+    pub fn has_changes(&self) -> bool {
+        !self.environments.values().all(Vec::is_empty)
+    }
+
+    /// The same, with the lines of the lock that say what is not so.
+    pub(super) fn located(mut self, file: &LockFile) -> Self {
+        for (environment, changes) in &mut self.environments {
+            locate(changes, environment, file);
+        }
+        self
+    }
+}
+
+/// Notes the lines of the lock that say what is not so.
+pub(super) fn locate(changes: &mut [Change], environment: &EnvironmentName, file: &LockFile) {
+    for change in changes {
+        change.line = file.line(environment, &change.path);
+    }
 }
 
 impl ResolvedEnvironment {
@@ -98,7 +139,8 @@ pub(super) fn identity(image: &lock::Image) -> Digest {
 }
 
 impl Run {
-    /// The images of an environment. With an entry in the lock, exactly those; `update` looks at the world again.
+    /// The images of an environment. With an entry in the lock, exactly those, and all that it says of them must be true;
+    /// `update` looks at the world again.
     pub(super) async fn resolve(
         &self,
         environment: &EnvironmentName,
@@ -135,14 +177,7 @@ impl Run {
                 update,
             )
             .await?;
-        let toolchains = match expected {
-            Some(entry)
-                if entry.build.layers == build.locked.layers && entry.runtime.layers == runtime.locked.layers =>
-            {
-                entry.toolchains.clone()
-            }
-            _ => self.probe_toolchains(environment, &build.id, &runtime.id).await?,
-        };
+        let toolchains = self.probe_toolchains(environment, &build.id, &runtime.id).await?;
         let resolved = ResolvedEnvironment {
             build,
             runtime,
@@ -173,13 +208,8 @@ impl Run {
             ("runtime", &recipes.runtime, &expected.runtime),
         ] {
             let digest = recipe_digest(&self.project, recipe)?;
-            if digest != locked.recipe {
-                changes.push(Change {
-                    subject: format!("{role} recipe"),
-                    before: Some(locked.recipe.short()),
-                    after: Some(digest.short()),
-                });
-            }
+            let subject = format!("{role} recipe");
+            changes.extend(Change::of_digests(subject, &[role, "recipe"], locked.recipe, digest));
         }
         if changes.is_empty() {
             Ok(())
@@ -200,15 +230,22 @@ impl Run {
         update: bool,
     ) -> Result<ResolvedImage, RunError> {
         self.is_cancelled()?;
-        if let Some(expected) = expected
-            && let Some(facts) = self.engine.image(&expected.id).await?
-            && facts.diff_ids == expected.layers
-        {
-            return Ok(ResolvedImage {
-                id: facts.id,
-                locked: expected.clone(),
-                origin: Origin::Lock,
-            });
+        if let Some(expected) = expected {
+            if let Some(KnownImage { facts, truth }) = self.locked_image(environment, recipe, expected).await? {
+                return Ok(ResolvedImage {
+                    id: facts.id,
+                    locked: truth,
+                    origin: Origin::Lock,
+                });
+            }
+            // Nothing that could be made now would fit what contradicts itself.
+            let changes = self.contradictions(role, recipe, expected)?;
+            if !changes.is_empty() {
+                return Err(RunError::Drift {
+                    environment: environment.clone(),
+                    changes,
+                });
+            }
         }
         let step = StepId {
             environment: None,
@@ -227,14 +264,16 @@ impl Run {
             expected,
             update,
         };
-        let made = making.make(recipe, &self.passing_labels(environment, "image")).await;
-        let Made {
-            facts,
-            recipe,
-            packages,
-            registry,
-            is_new,
-        } = match made {
+        let made = async {
+            let made = making.make(recipe).await?;
+            let truth = self.truth(environment, recipe, &made.facts, expected).await?;
+            let replaced = || MakeError::Replaced {
+                reference: made.facts.id.0.clone(),
+            };
+            let truth = truth.ok_or_else(replaced)?;
+            Ok::<_, RunError>((made, truth))
+        };
+        let (Made { facts, is_new }, locked) = match made.await {
             Ok(made) => made,
             Err(error) => {
                 self.events.emit(Event::StepFailed {
@@ -249,16 +288,8 @@ impl Run {
             summary: facts.id.short(),
             cached: !is_new,
         });
-        let ImageFacts { id, diff_ids, .. } = facts;
-        let locked = lock::Image {
-            recipe,
-            id: id.0.clone(),
-            layers: diff_ids,
-            registry,
-            packages,
-        };
         Ok(ResolvedImage {
-            id,
+            id: facts.id,
             locked,
             origin: if is_new { Origin::Made } else { Origin::Present },
         })
@@ -267,17 +298,18 @@ impl Run {
     /// Writes the lock's part about environments, and tells what changed. Units are left as they are.
     ///
     /// # Errors
-    /// When an image cannot be made, or the lock cannot be written.
+    /// When an image cannot be made, or the lock cannot be written; without `update`, when an entry is not true.
     pub async fn lock(&self, environments: &[EnvironmentName], update: bool) -> Result<LockReport, RunError> {
-        let path = lock::lock_path(&self.project.file);
-        let mut lock = lock::read(&path)?.unwrap_or_default();
-        let mut report = LockReport {
-            schema_version: 1,
-            environments: BTreeMap::new(),
-        };
+        let mut file = lock::read_file(&lock::lock_path(&self.project.file))?;
+        let mut report = LockReport::new();
         for environment in environments {
-            let before = lock.environments.get(environment).cloned();
-            let resolved = self.resolve(environment, before.as_ref(), update).await?;
+            let before = file.lock.environments.get(environment).cloned();
+            let resolved = self.resolve(environment, before.as_ref(), update).await;
+            let resolved = resolved.map_err(|error| error.located(&file))?;
+            if let Some(before) = before.as_ref().filter(|_| !update) {
+                let untrue = self.untrue_artifacts(environment, &resolved, before)?;
+                untrue.map_or(Ok(()), |error| Err(error.located(&file)))?;
+            }
             let mut entry = resolved.entry();
             entry.units = before.as_ref().map(|before| before.units.clone()).unwrap_or_default();
             self.events.emit(Event::EnvironmentDescribed {
@@ -287,21 +319,56 @@ impl Run {
             self.emit_images(environment, &resolved);
             let changes = match &before {
                 Some(before) => environment_changes(before, &entry),
-                None => vec![Change {
-                    subject: format!("environment {environment}"),
-                    before: None,
-                    after: Some("locked".to_owned()),
-                }],
+                None => vec![Change::new(
+                    format!("environment {environment}"),
+                    &[],
+                    None,
+                    Some("locked".to_owned()),
+                )],
             };
             report.environments.insert(environment.clone(), changes);
-            lock.environments.insert(environment.clone(), entry);
+            file.lock.environments.insert(environment.clone(), entry);
         }
         // Environments that the project no longer has are of no use to anybody.
-        lock.environments
+        file.lock
+            .environments
             .retain(|name, _| self.project.environments.contains_key(name));
         self.is_cancelled()?;
-        write_if_changed(&path, &lock)?;
+        self.write_lock(&file)?;
         Ok(report)
+    }
+
+    /// Whether the lock has other artifacts of what is to be compiled than this machine has: then one of them is not what
+    /// came out.
+    fn untrue_artifacts(
+        &self,
+        environment: &EnvironmentName,
+        resolved: &ResolvedEnvironment,
+        entry: &lock::Environment,
+    ) -> Result<Option<RunError>, RunError> {
+        let work = self.prepare(std::slice::from_ref(environment))?;
+        let identity = resolved.build_image().identity;
+        let checked = work
+            .plan_of(environment)
+            .map(|plan| self.check_artifacts(plan, identity, entry));
+        let changes = checked.map(|checked| checked.changes).unwrap_or_default();
+        Ok((!changes.is_empty()).then(|| RunError::Drift {
+            environment: environment.clone(),
+            changes,
+        }))
+    }
+
+    /// Writes a lock, unless it is what is there already, so that its time of change means something.
+    pub(super) fn write_lock(&self, file: &LockFile) -> Result<(), RunError> {
+        let before = lock::read_file(&file.path)?;
+        if before.lock == file.lock && before.misformed()?.is_none() && before.exists() {
+            return Ok(());
+        }
+        // Everything that differs has been told before; this is for what nobody thought of.
+        if self.options.locked {
+            return Err(RunError::WouldWrite);
+        }
+        Ok(lock::write(&file.path, &file.lock)?)
     }
 
     /// The line about an environment's images.
@@ -322,14 +389,6 @@ impl Run {
             note: note.to_owned(),
         });
     }
-}
-
-/// Writes a lock only when it differs from what is there, so that its time of change means something.
-pub(super) fn write_if_changed(path: &std::path::Path, lock: &Lock) -> Result<(), RunError> {
-    if lock::read(path)?.as_ref() != Some(lock) {
-        lock::write(path, lock)?;
-    }
-    Ok(())
 }
 
 /// What a recipe is called where people read it.

@@ -10,17 +10,11 @@ use super::container::in_memory;
 use crate::config::{Project, RecipeReference};
 use crate::context::Context;
 use crate::digest::{Digest, Hasher};
-use crate::engine::{
-    ByteStream, ContainerId, ContainerSpec, Engine, EngineError, ImageBuild, ImageFacts, Labels, Network,
-    ResourceLimits,
-};
+use crate::engine::{ByteStream, Engine, EngineError, ImageBuild, ImageFacts};
 use crate::event::{Event, Events, StepId};
 use crate::exit::Exit;
-use crate::image::packages::{parse_apk_installed, parse_dpkg_status};
-use crate::image::{
-    Builtin, ImageCache, ImageError, LocalImage, Machine, MakeRequest, Recipe, RecipeFiles, make, provide,
-};
-use crate::lock::{self, Package};
+use crate::image::{Builtin, ImageCache, ImageError, Machine, MakeRequest, Recipe, RecipeFiles, make, provide};
+use crate::lock;
 use crate::network::NetworkSettings;
 use crate::owner::Owner;
 use crate::problem::Problem;
@@ -28,18 +22,11 @@ use crate::report::Failure;
 use crate::source::{SourceError, SourceTree};
 use crate::stream;
 
-/// Where distributions keep the list of what is installed, and what reads it.
-const PACKAGE_LISTS: &[(&str, PackageParser)] = &[
-    ("/var/lib/dpkg/status", parse_dpkg_status),
-    ("/lib/apk/db/installed", parse_apk_installed),
-];
-/// The largest such list that is read.
-const PACKAGE_LIST_LIMIT_BYTES: u64 = 64 * 1024 * 1024;
 /// The owner of files in a build context: the engine's builder runs as root.
 const CONTEXT_OWNER: Owner = Owner { uid: 0, gid: 0 };
 
-/// What a list of packages becomes.
-type PackageParser = fn(&str) -> Vec<Package>;
+/// The label under which an image that was built from a Dockerfile carries the digest of its recipe.
+pub(super) const RECIPE_LABEL: &str = "dev.lockstep.recipe";
 
 /// What is needed to make an image.
 pub(super) struct Making<'a> {
@@ -59,10 +46,6 @@ pub(super) struct Making<'a> {
 /// An image that the engine has now.
 pub(super) struct Made {
     pub(super) facts: ImageFacts,
-    pub(super) recipe: Digest,
-    pub(super) packages: Vec<Package>,
-    /// The name under which a registry has exactly this image.
-    pub(super) registry: Option<String>,
     /// Whether it was made now.
     pub(super) is_new: bool,
 }
@@ -110,6 +93,14 @@ pub enum MakeError {
         /// Its name or ID.
         reference: String,
     },
+    /// What the engine has under the image's name is something else.
+    #[error(
+        "the engine's image `{reference}` is not the one that was made: its layers are the same, its config is not"
+    )]
+    Replaced {
+        /// Its name or ID.
+        reference: String,
+    },
     /// The list of packages in the image.
     #[error("failed to read {path} of the image: {cause}")]
     Packages {
@@ -151,6 +142,8 @@ impl MakeError {
                 }
             }
             Self::Recipe { .. } => Failure::new(Exit::Usage, "recipe", self.to_string()),
+            Self::Replaced { reference } => Failure::new(Exit::Engine, "image", self.to_string())
+                .with_hint(format!("remove it: docker rmi {reference}")),
             Self::Vanished { .. } | Self::Packages { .. } | Self::NoConfig { .. } => {
                 Failure::new(Exit::Engine, "image", self.to_string())
             }
@@ -182,6 +175,19 @@ pub(super) fn recipe_digest(project: &Project, recipe: &RecipeReference) -> Resu
     }
 }
 
+/// The recipe, when it is one from which lockstep assembles the image itself.
+///
+/// # Errors
+/// When a file cannot be read.
+pub(super) fn bootstrap_recipe(project: &Project, recipe: &RecipeReference) -> Result<Option<Recipe>, MakeError> {
+    match recipe {
+        RecipeReference::Image { .. } | RecipeReference::Dockerfile { .. } => Ok(None),
+        RecipeReference::File { path } => read_recipe(&ProjectFiles(&project.directory), path).map(Some),
+        RecipeReference::Builtin { name } if Builtin::dockerfile(name).is_some() => Ok(None),
+        RecipeReference::Builtin { name } => read_recipe(&Builtin, &format!("{name}.yaml")).map(Some),
+    }
+}
+
 /// The files of a project, as recipes name them.
 struct ProjectFiles<'a>(&'a Path);
 
@@ -203,6 +209,22 @@ fn digest_of(fields: &[&str]) -> Digest {
     let mut hasher = Hasher::new();
     fields.iter().for_each(|field| hasher.field(field.as_bytes()));
     hasher.finish()
+}
+
+/// The image with the digest that the lock has, in the repository that the recipe names: what is asked for, and where,
+/// is never for the lock to say. None for a lock that has no digest, and for a recipe that has one itself.
+pub(super) fn pinned(reference: &str, locked: &str) -> Option<String> {
+    let (_, digest) = locked.rsplit_once('@')?;
+    digest.parse::<Digest>().ok()?;
+    if reference.contains('@') {
+        return None;
+    }
+    // A colon before the last slash is a port.
+    let start = reference.rfind('/').map_or(0, |slash| slash + 1);
+    let end = reference[start..]
+        .find(':')
+        .map_or(reference.len(), |colon| start + colon);
+    Some(format!("{}@{digest}", &reference[..end]))
 }
 
 /// A build context of one file.
@@ -232,14 +254,13 @@ fn context_tree(project: &Project, dockerfile: &str) -> Result<SourceTree, MakeE
 
 impl Making<'_> {
     /// Makes the image, or finds it.
-    pub(super) async fn make(&self, recipe: &RecipeReference, labels: &Labels) -> Result<Made, RunError> {
+    pub(super) async fn make(&self, recipe: &RecipeReference) -> Result<Made, RunError> {
         match recipe {
-            RecipeReference::Image { reference } => Ok(self.find_or_pull(recipe, reference, labels).await?),
+            RecipeReference::Image { reference } => Ok(self.find_or_pull(reference).await?),
             RecipeReference::Dockerfile { path, target } => {
                 let (tree, mtime) = (context_tree(self.project, path)?, self.project.source_date_epoch);
                 let context = stream::written_by(move |writer| tree.write_archive(writer, "", CONTEXT_OWNER, mtime));
-                self.build(recipe, context, file_name(path), target.as_deref(), labels)
-                    .await
+                self.build(recipe, context, file_name(path), target.as_deref()).await
             }
             RecipeReference::File { path } => {
                 self.bootstrap(read_recipe(&ProjectFiles(&self.project.directory), path)?)
@@ -248,8 +269,7 @@ impl Making<'_> {
             RecipeReference::Builtin { name } => match Builtin::dockerfile(name) {
                 Some(stage) => {
                     let context = single_file("Dockerfile", stage.text.as_bytes())?;
-                    self.build(recipe, context, "Dockerfile", Some(stage.target), labels)
-                        .await
+                    self.build(recipe, context, "Dockerfile", Some(stage.target)).await
                 }
                 None => self.bootstrap(read_recipe(&Builtin, &format!("{name}.yaml"))?).await,
             },
@@ -309,25 +329,22 @@ impl Making<'_> {
             .until_cancelled(provide(self.engine, &image))
             .await?
             .map_err(MakeError::from)?;
-        let LocalImage { recipe, packages, .. } = image;
         Ok(Made {
             facts,
-            recipe,
-            packages,
-            registry: None,
             is_new: !(was_made && was_loaded),
         })
     }
 
-    async fn find_or_pull(&self, recipe: &RecipeReference, reference: &str, labels: &Labels) -> Result<Made, RunError> {
-        // The lock may name it by digest, when the tag has moved on since.
-        let pinned = self.expected.and_then(|expected| expected.registry.as_deref());
+    async fn find_or_pull(&self, reference: &str) -> Result<Made, RunError> {
+        // The lock may know it by digest, when the tag has moved on since.
+        let locked = self.expected.and_then(|expected| expected.registry.as_deref());
+        let pinned = locked.and_then(|locked| pinned(reference, locked));
         let present = self.engine.image(reference).await?;
         let wanted = |facts: &ImageFacts| self.expected.is_none_or(|expected| expected.layers == facts.diff_ids);
         let is_usable = |facts: &ImageFacts| wanted(facts) && (!self.update || facts.repository_digests.is_empty());
         let (facts, is_new) = match present {
             Some(facts) if is_usable(&facts) => (facts, false),
-            other => match (self.pull(pinned.unwrap_or(reference)).await, other) {
+            other => match (self.pull(pinned.as_deref().unwrap_or(reference)).await, other) {
                 (Ok(facts), _) => (facts, true),
                 // Another image has the name, and the locked one is nowhere: that it differs is what the user should
                 // read, not that there is no registry.
@@ -335,15 +352,7 @@ impl Making<'_> {
                 (Err(error), _) => return Err(error),
             },
         };
-        let packages = self.packages(&facts, labels).await?;
-        let registry = facts.repository_digests.first().cloned();
-        Ok(Made {
-            recipe: recipe_digest(self.project, recipe)?,
-            packages,
-            registry,
-            is_new,
-            facts,
-        })
+        Ok(Made { facts, is_new })
     }
 
     async fn pull(&self, reference: &str) -> Result<ImageFacts, RunError> {
@@ -370,29 +379,22 @@ impl Making<'_> {
         context: ByteStream,
         dockerfile: &str,
         target: Option<&str>,
-        labels: &Labels,
     ) -> Result<Made, RunError> {
         let digest = recipe_digest(self.project, recipe)?;
         let tag = format!("lockstep/recipe:{}", digest.short());
         // Built before from the same files: that is the same recipe's image.
         if !self.update
             && let Some(facts) = self.engine.image(&tag).await?
+            && facts.labels.get(RECIPE_LABEL) == Some(&digest.to_string())
         {
-            let packages = self.packages(&facts, labels).await?;
-            return Ok(Made {
-                facts,
-                recipe: digest,
-                packages,
-                registry: None,
-                is_new: false,
-            });
+            return Ok(Made { facts, is_new: false });
         }
         let build = ImageBuild {
             context,
             dockerfile: dockerfile.to_owned(),
             target: target.map(ToOwned::to_owned),
             arguments: self.network.proxies.clone(),
-            labels: BTreeMap::from([("dev.lockstep.recipe".to_owned(), digest.to_string())]),
+            labels: BTreeMap::from([(RECIPE_LABEL.to_owned(), digest.to_string())]),
             tag: tag.clone(),
         };
         let log = |line: &str| {
@@ -405,14 +407,7 @@ impl Making<'_> {
             .await?
             .map_err(MakeError::from)?;
         let facts = self.existing(&tag).await?;
-        let packages = self.packages(&facts, labels).await?;
-        Ok(Made {
-            facts,
-            recipe: digest,
-            packages,
-            registry: None,
-            is_new: true,
-        })
+        Ok(Made { facts, is_new: true })
     }
 
     async fn existing(&self, reference: &str) -> Result<ImageFacts, RunError> {
@@ -422,62 +417,35 @@ impl Making<'_> {
         Ok(self.engine.image(reference).await?.ok_or_else(vanished)?)
     }
 
-    /// What is installed in an image, from its own list; none for images without one.
-    async fn packages(&self, image: &ImageFacts, labels: &Labels) -> Result<Vec<Package>, RunError> {
-        let spec = ContainerSpec {
-            name: format!("lockstep-packages-{}-{}", image.id.short(), self.context.run_id),
-            image: image.id.clone(),
-            // Never started.
-            command: vec!["true".to_owned()],
-            environment: BTreeMap::new(),
-            working_directory: "/".to_owned(),
-            user: "0:0".to_owned(),
-            labels: labels.clone(),
-            network: Network::None,
-            mounts: vec![],
-            limits: ResourceLimits {
-                memory_bytes: 64 * 1024 * 1024,
-                nano_cpus: 1_000_000_000,
-                processes: 16,
-            },
-            read_only_root: true,
-            init: false,
-            tied: false,
-            capabilities: vec![],
-        };
-        let container = self.engine.create_container(&spec).await?;
-        let packages = self.read_packages(&container).await;
-        self.engine.remove_container(&container).await?;
-        Ok(packages?)
-    }
-
-    async fn read_packages(&self, container: &ContainerId) -> Result<Vec<Package>, MakeError> {
-        for (path, parse) in PACKAGE_LISTS {
-            let archive = match self.engine.download(container, path).await {
-                Ok(archive) => archive,
-                Err(EngineError::NotFound { .. }) => continue,
-                Err(error) => return Err(error.into()),
-            };
-            let text = stream::read_by(archive, |reader| {
-                use std::io::Read as _;
-                let mut archive = tar::Archive::new(reader);
-                let mut text = String::new();
-                if let Some(entry) = archive.entries()?.next() {
-                    entry?.take(PACKAGE_LIST_LIMIT_BYTES).read_to_string(&mut text)?;
-                }
-                Ok(text)
-            });
-            let failed = |cause| MakeError::Packages { path, cause };
-            return Ok(parse(&text.await.map_err(failed)?.map_err(failed)?));
-        }
-        Ok(vec![])
-    }
-
     /// What `work` gives, unless the run is cancelled first.
     async fn until_cancelled<T>(&self, work: impl Future<Output = T>) -> Result<T, RunError> {
         tokio::select! {
             value = work => Ok(value),
             () = self.cancellation.cancelled() => Err(RunError::Interrupted),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_lock_says_which_image_and_never_where_it_is() {
+        let digest = Digest::of(b"image");
+        let locked = format!("elsewhere:5000/other@{digest}");
+        for (reference, expected) in [
+            ("alpine:3.22", Some("alpine@")),
+            ("alpine", Some("alpine@")),
+            ("host:5000/a/b", Some("host:5000/a/b@")),
+            ("host:5000/a/b:1", Some("host:5000/a/b@")),
+            ("alpine@sha256:00", None),
+        ] {
+            let expected = expected.map(|name| format!("{name}{digest}"));
+            assert_eq!(pinned(reference, &locked), expected, "{reference}");
+        }
+        for locked in ["", "alpine", "alpine@", "alpine@latest"] {
+            assert_eq!(pinned("alpine", locked), None, "{locked}");
         }
     }
 }

@@ -101,6 +101,12 @@ pub(super) async fn assemble_matched(engine: &dyn Engine, request: MatchedImage<
     }
 }
 
+/// The digest of an image's config, whatever the engine calls the image; none when it is not to be had.
+pub(super) async fn config_digest(engine: &dyn Engine, image: &ImageId) -> Result<Option<Digest>, RunError> {
+    let documents = read_documents(engine, &image.0).await?;
+    Ok(config_of(&documents).map(Digest::of))
+}
+
 async fn loaded_image(engine: &dyn Engine, tag: &str, expected: &[Digest]) -> Result<Option<ImageFacts>, RunError> {
     Ok(engine.image(tag).await?.filter(|facts| facts.diff_ids == expected))
 }
@@ -163,7 +169,7 @@ async fn read_documents(engine: &dyn Engine, image: &str) -> Result<BTreeMap<Str
     });
     read.await
         .and_then(|documents| documents)
-        .map_err(RunError::file("read the runtime image"))
+        .map_err(RunError::file("read the image"))
 }
 
 /// The config that the manifest of a saved image names (image specification 1.2).

@@ -182,8 +182,11 @@ impl Run {
             known: vec![],
         };
         let plan = work.plan_of(name).ok_or_else(unknown)?;
-        let locked: Option<&lock::Environment> = work.lock.environments.get(name);
-        let resolved: ResolvedEnvironment = self.resolve(name, locked, false).await?;
+        let locked: Option<&lock::Environment> = work.lock.lock.environments.get(name);
+        let resolved: ResolvedEnvironment = self
+            .resolve(name, locked, false)
+            .await
+            .map_err(|error| error.located(&work.lock))?;
         let loader = self
             .compile(
                 name,

@@ -13,6 +13,7 @@ mod lock_check;
 mod making;
 mod matched;
 mod matrix;
+mod observed;
 mod rootfs;
 mod seal;
 mod serve;
@@ -22,6 +23,7 @@ mod store;
 #[cfg(test)]
 mod tests;
 mod toolchains;
+mod truth;
 
 use std::collections::BTreeSet;
 use std::path::Path;
@@ -40,9 +42,11 @@ use crate::name::EnvironmentName;
 use crate::network::NetworkSettings;
 use crate::state::ProjectLock;
 
+use observed::Observed;
+
 pub use build::{BuildReport, EnvironmentReport, UnitReport};
 pub use check::{CheckedFiles, CheckedProcess, cached_root, image_root, predict_files, smoke_user, smoked_contract};
-pub use error::{RunError, StepEnd, StepFailure, from_engine};
+pub use error::{OtherBits, RunError, StepEnd, StepFailure, from_engine};
 pub use images::LockReport;
 pub use lock_check::check_lock;
 pub use making::MakeError;
@@ -78,6 +82,8 @@ pub struct Run {
     store: Store,
     /// What is the same for all projects of this user: the smoke loaders.
     shared: Store,
+    /// What images told of themselves.
+    observed: Observed,
     owner: Digest,
     network: NetworkSettings,
     /// Volumes that did not exist before this run and are of no use if it fails.
@@ -104,6 +110,7 @@ impl Run {
             owner: checkout::owner(&context.machine_id, &project.directory),
             store: Store::new(lock.directory()),
             shared: Store::new(&context.cache_directory),
+            observed: Observed::below(&context.cache_directory),
             network: NetworkSettings::of(Path::new("/"), &context.variables),
             new_volumes: Mutex::default(),
             project,

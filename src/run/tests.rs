@@ -805,10 +805,10 @@ async fn other_bits_for_the_same_inputs_are_an_error() {
     // As in a fresh clone: the lock is there, and nothing that was compiled.
     std::fs::remove_dir_all(sample.path().join(".lockstep")).unwrap();
     let error = sample.build(&engine).await.unwrap_err();
-    let RunError::NotReproducible { unit, artifact, .. } = &error else {
+    let RunError::NotReproducible(other) = &error else {
         panic!("{error}");
     };
-    assert_eq!((unit.as_str(), artifact.as_str()), ("shout", "shout.so"));
+    assert_eq!((other.unit.as_str(), other.artifact.as_str()), ("shout", "shout.so"));
     assert_eq!(error.failure().exit, Exit::Drift);
     assert_eq!((sample.bundle(), sample.read("lockstep.lock")), (bundle, lock));
     assert_eq!(engine.left_behind(), [VOLUME]);

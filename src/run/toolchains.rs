@@ -31,6 +31,24 @@ impl Run {
         build: &ImageId,
         runtime: &ImageId,
     ) -> Result<BTreeMap<String, String>, RunError> {
+        let found = parse(&self.probe(environment, "build", build, &self.build_probe()).await?);
+        let runtime = match self.probe(environment, "runtime", runtime, RUNTIME_PROBE).await {
+            Ok(lines) => parse(&lines),
+            // An image without a shell, which cannot be started with one, tells nothing.
+            Err(RunError::Engine(EngineError::Failed { .. } | EngineError::NotFound { .. })) => BTreeMap::new(),
+            Err(error) => return Err(error),
+        };
+        Ok(merged(found, runtime))
+    }
+
+    /// What images told before, without asking them; none when one was not asked yet.
+    pub(super) fn known_toolchains(&self, build: &ImageId, runtime: &ImageId) -> Option<BTreeMap<String, String>> {
+        let build: Vec<String> = self.observed.answer(build, &self.build_probe())?;
+        let runtime: Vec<String> = self.observed.answer(runtime, RUNTIME_PROBE)?;
+        Some(merged(parse(&build), parse(&runtime)))
+    }
+
+    fn build_probe(&self) -> String {
         let commands: BTreeSet<&(&str, &str)> = self
             .project
             .units()
@@ -40,22 +58,10 @@ impl Run {
             .iter()
             .map(|(name, command)| format!("if version=$({command}); then echo \"tool {name} $version\"; fi\n"))
             .collect();
-        let mut found = parse(
-            &self
-                .probe(environment, "build", build, &format!("{script}{RUNTIME_PROBE}"))
-                .await?,
-        );
-        // What host and plugins will meet is the runtime image's C library.
-        let runtime = match self.probe(environment, "runtime", runtime, RUNTIME_PROBE).await {
-            Ok(lines) => parse(&lines),
-            // An image without a shell, which cannot be started with one, tells nothing.
-            Err(RunError::Engine(EngineError::Failed { .. } | EngineError::NotFound { .. })) => BTreeMap::new(),
-            Err(error) => return Err(error),
-        };
-        found.extend(runtime.into_iter().filter(|(name, _)| name == "libc"));
-        Ok(found)
+        format!("{script}{RUNTIME_PROBE}")
     }
 
+    /// What an image prints when this script runs in it; asked once for all runs.
     async fn probe(
         &self,
         environment: &EnvironmentName,
@@ -63,6 +69,9 @@ impl Run {
         image: &ImageId,
         script: &str,
     ) -> Result<Vec<String>, RunError> {
+        if let Some(known) = self.observed.answer(image, script) {
+            return Ok(known);
+        }
         let spec = self.container(ContainerPlan {
             environment,
             role: "probe",
@@ -89,9 +98,20 @@ impl Run {
                     .push(line.to_owned());
             }
         };
-        job::run(self.engine.as_ref(), job, &sink, &self.cancellation).await?;
-        Ok(lines.into_inner().unwrap_or_else(PoisonError::into_inner))
+        let outcome = job::run(self.engine.as_ref(), job, &sink, &self.cancellation).await?;
+        let lines = lines.into_inner().unwrap_or_else(PoisonError::into_inner);
+        // What was cut short is not all that there is to say.
+        if outcome.ending.is_success() {
+            return Ok(self.observed.keep(image, script, lines));
+        }
+        Ok(lines)
     }
+}
+
+/// What host and plugins will meet is the runtime image's C library.
+fn merged(mut build: BTreeMap<String, String>, runtime: BTreeMap<String, String>) -> BTreeMap<String, String> {
+    build.extend(runtime.into_iter().filter(|(name, _)| name == "libc"));
+    build
 }
 
 fn parse(lines: &[String]) -> BTreeMap<String, String> {

@@ -5,6 +5,7 @@
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
+mod lock;
 mod poison;
 #[path = "../sample/mod.rs"]
 mod sample;
