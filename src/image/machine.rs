@@ -114,7 +114,8 @@ fn available_memory_bytes(text: &str) -> u64 {
 }
 
 /// The architecture that this program was compiled for: images are made by running programs of theirs.
-fn architecture() -> &'static str {
+#[must_use]
+pub fn architecture() -> &'static str {
     match std::env::consts::ARCH {
         "x86_64" => "amd64",
         "aarch64" => "arm64",

@@ -184,11 +184,16 @@ impl Run {
             let empty = BTreeMap::new();
             let units = locked.as_ref().map_or(&empty, |locked| &locked.units);
             out_of_date(&plan.name, unit_changes(units, &entry.units))?;
+            if locked.as_ref() != Some(&entry) {
+                return Err(RunError::WouldWrite);
+            }
         }
         self.check_stage(plan, &resolved, &compiled).await?;
         let sealed = self.seal(plan, &resolved, &compiled, &entry).await?;
         work.lock.lock.environments.insert(plan.name.clone(), entry.clone());
-        self.write_lock(&work.lock)?;
+        if !self.options.locked {
+            self.write_lock(&work.lock)?;
+        }
         let record = Record {
             manifest: sealed.manifest,
             request: self.request_digest(plan, &entry)?,
@@ -253,6 +258,9 @@ impl Run {
                 ),
                 hint: Some("it is published again now; look for who changed it".to_owned()),
             });
+            return Ok(None);
+        }
+        if self.options.locked && !self.are_registries_confirmed(plan, entry).await? {
             return Ok(None);
         }
         self.events.emit(Event::EnvironmentDescribed {

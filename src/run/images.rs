@@ -364,10 +364,6 @@ impl Run {
         if before.lock == file.lock && before.misformed()?.is_none() && before.exists() {
             return Ok(());
         }
-        // Everything that differs has been told before; this is for what nobody thought of.
-        if self.options.locked {
-            return Err(RunError::WouldWrite);
-        }
         Ok(lock::write(&file.path, &file.lock)?)
     }
 

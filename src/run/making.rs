@@ -227,6 +227,11 @@ pub(super) fn pinned(reference: &str, locked: &str) -> Option<String> {
     Some(format!("{}@{digest}", &reference[..end]))
 }
 
+/// What an engine calls the image that it built from a Dockerfile.
+pub(super) fn recipe_tag(digest: Digest) -> String {
+    format!("lockstep/recipe:{}", digest.short())
+}
+
 /// A build context of one file.
 fn single_file(name: &str, content: &[u8]) -> Result<ByteStream, RunError> {
     let mut archive = tar::Builder::new(Vec::new());
@@ -381,7 +386,7 @@ impl Making<'_> {
         target: Option<&str>,
     ) -> Result<Made, RunError> {
         let digest = recipe_digest(self.project, recipe)?;
-        let tag = format!("lockstep/recipe:{}", digest.short());
+        let tag = recipe_tag(digest);
         // Built before from the same files: that is the same recipe's image.
         if !self.update
             && let Some(facts) = self.engine.image(&tag).await?

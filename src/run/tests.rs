@@ -149,6 +149,12 @@ impl Sample {
         self.build_with(engine, true, &CancellationToken::new()).await
     }
 
+    async fn check_lock(&self, engine: &FakeEngine) -> Result<LockReport, RunError> {
+        let run = self.start(engine, true, &CancellationToken::new()).await.0?;
+        let result = run.check_lock().await;
+        run.finish(result).await
+    }
+
     async fn lock(&self, engine: &FakeEngine, update: bool) -> Result<LockReport, RunError> {
         let run = self.start(engine, false, &CancellationToken::new()).await.0?;
         let result = run.lock(&[one()], update).await;
@@ -790,6 +796,185 @@ async fn locked_takes_only_what_the_lock_has_and_never_writes() {
     sample.locked_build(&engine).await.unwrap();
     assert_eq!(sample.read("lockstep.lock"), lock);
     assert!(sample.bundle().is_some());
+}
+
+/// A project whose images came from a registry, and its engine.
+async fn sample_from_registry() -> (Sample, FakeEngine) {
+    let (sample, engine) = (Sample::new(), engine());
+    for name in ["build:1", "runtime:1"] {
+        let local = engine.image(name).await.unwrap().unwrap().id;
+        engine.remove_image(&local.0).await.unwrap();
+        engine.push_image(name, name);
+    }
+    sample.build(&engine).await.unwrap();
+    (sample, engine)
+}
+
+/// Each line of a text changed in each of its words, left out, and given twice.
+fn edits(good: &str) -> Vec<String> {
+    let lines: Vec<&str> = good.lines().collect();
+    let mut edits = vec![];
+    for (number, line) in lines.iter().enumerate() {
+        let with = |replacement: &[&str]| {
+            [&lines[..number], replacement, &lines[number + 1..]]
+                .concat()
+                .join("\n")
+                + "\n"
+        };
+        edits.extend([with(&[]), with(&[line, line])]);
+        let ends = line.char_indices().filter(|(at, character)| {
+            let next = line[at + 1..].chars().next();
+            character.is_ascii_alphanumeric() && next.is_none_or(|next| !next.is_ascii_alphanumeric())
+        });
+        for (at, character) in ends {
+            let other = if character == '1' { '2' } else { '1' };
+            edits.push(with(&[&format!("{}{other}{}", &line[..at], &line[at + 1..])]));
+        }
+    }
+    edits
+}
+
+#[tokio::test]
+async fn every_line_of_a_lock_counts() {
+    let (sample, engine) = sample_from_registry().await;
+    let good = sample.read("lockstep.lock").unwrap();
+    assert!(good.contains("registry: build@sha256:"), "{good}");
+    assert_eq!(exit_of(&sample.locked_build(&engine).await), Exit::Ok);
+    assert!(sample.check_lock(&engine).await.unwrap().is_current());
+    let edits = edits(&good);
+    assert!(edits.len() > 150, "{}", edits.len());
+    for text in edits {
+        sample.write("lockstep.lock", &text);
+        let built = sample.locked_build(&engine).await;
+        assert_eq!(exit_of(&built), Exit::Drift, "{text}{built:?}");
+        let place = built.unwrap_err().failure().place.unwrap_or_default();
+        assert!(place.starts_with("lockstep.lock:"), "{place}: {text}");
+        match sample.check_lock(&engine).await {
+            Ok(report) => assert!(!report.is_current(), "{text}"),
+            Err(error) => assert_eq!(error.failure().exit, Exit::Drift, "{text}{error}"),
+        }
+        assert_eq!(sample.read("lockstep.lock"), Some(text));
+        assert_eq!(engine.left_behind(), [VOLUME]);
+    }
+}
+
+#[tokio::test]
+async fn what_a_check_cannot_see_is_no_success() {
+    let (sample, engine) = (Sample::new(), engine());
+    sample.build(&engine).await.unwrap();
+    assert!(sample.check_lock(&engine).await.unwrap().is_current());
+    let (gone, kept) = (sample.path().join(".lockstep/compiled"), sample.path().join("kept"));
+    std::fs::rename(&gone, &kept).unwrap();
+    assert!(
+        sample.check_lock(&engine).await.unwrap().is_current(),
+        "the bundle has the artifacts"
+    );
+    std::fs::remove_dir_all(sample.path().join("dist")).unwrap();
+    let report = sample.check_lock(&engine).await.unwrap();
+    assert!(!report.is_current() && !report.has_changes(), "{report:?}");
+    assert_eq!(report.unchecked[&one()].len(), 3, "{report:?}");
+    std::fs::rename(&kept, &gone).unwrap();
+    assert!(sample.check_lock(&engine).await.unwrap().is_current());
+
+    engine.remove_image("lockstep/sample:one-build").await.unwrap();
+    engine.remove_image("build:1").await.unwrap();
+    let report = sample.check_lock(&engine).await.unwrap();
+    assert!(!report.is_current() && !report.has_changes(), "{report:?}");
+    let reasons = &report.unchecked[&one()];
+    assert!(
+        reasons.iter().any(|reason| reason.starts_with("the build image ")),
+        "{reasons:?}"
+    );
+}
+
+#[tokio::test]
+async fn an_image_may_have_the_name_that_another_store_gives_it() {
+    let (sample, engine) = sample_from_registry().await;
+    let good = sample.read("lockstep.lock").unwrap();
+    let image = engine.image("build:1").await.unwrap().unwrap();
+    let manifest = image.repository_digests[0].rsplit_once('@').unwrap().1.to_owned();
+    // A containerd store would have called it so.
+    let text = good.replace(&image.id.0, &manifest);
+    assert_ne!(text, good);
+    sample.write("lockstep.lock", &text);
+    assert!(sample.check_lock(&engine).await.unwrap().is_current());
+    assert_eq!(exit_of(&sample.locked_build(&engine).await), Exit::Ok);
+    assert_eq!(exit_of(&sample.build(&engine).await), Exit::Ok);
+    assert_eq!(sample.read("lockstep.lock"), Some(text));
+}
+
+#[tokio::test]
+async fn a_registry_that_nobody_confirms_passes_only_without_locked() {
+    let (sample, engine) = (Sample::new(), engine());
+    sample.build(&engine).await.unwrap();
+    let good = sample.read("lockstep.lock").unwrap();
+    // As when the image was pulled where it was locked, and loaded from a file here.
+    let digest = crate::digest::Digest::of(b"manifest");
+    let text = good.replacen(
+        "      packages:",
+        &format!("      registry: build@{digest}\n      packages:"),
+        1,
+    );
+    sample.write("lockstep.lock", &text);
+    assert_eq!(exit_of(&sample.build(&engine).await), Exit::Ok);
+    assert!(sample.build(&engine).await.unwrap().environments[0].unchanged);
+    for attempt in 1..=2 {
+        let failure = sample.locked_build(&engine).await.unwrap_err().failure();
+        assert_eq!(failure.exit, Exit::Drift, "attempt {attempt}");
+        assert!(
+            failure.notes[0].starts_with("- build registry: build@"),
+            "{:?}",
+            failure.notes
+        );
+    }
+    let pulls = engine.calls();
+    let pulls: Vec<&String> = pulls.iter().filter(|call| call.starts_with("pull ")).collect();
+    assert!(
+        pulls.iter().all(|call| **call == format!("pull build@{digest}")),
+        "{pulls:?}"
+    );
+    assert!(!sample.check_lock(&engine).await.unwrap().is_current());
+    assert_eq!(sample.read("lockstep.lock"), Some(text));
+}
+
+#[tokio::test]
+async fn locked_looks_at_environments_that_are_not_built() {
+    let (sample, engine) = (Sample::new(), engine());
+    let two = PROJECT.replace(
+        "  one: {build",
+        "  two: {build: {image: 'build:1'}, runtime: {image: 'runtime:1'}}\n  one: {build",
+    );
+    sample.write("lockstep.yaml", &two);
+    let both = [one(), EnvironmentName::new("two").unwrap()];
+    let run = sample.start(&engine, false, &CancellationToken::new()).await.0.unwrap();
+    let result = run.build(&both).await;
+    run.finish(result).await.unwrap();
+    drop(run);
+    let good = sample.read("lockstep.lock").unwrap();
+    assert_eq!(exit_of(&sample.locked_build(&engine).await), Exit::Ok);
+    let at = good.rfind("gcc: 14.2.0").unwrap();
+    sample.write(
+        "lockstep.lock",
+        &format!("{}gcc: 15.2.0{}", &good[..at], &good[at + 11..]),
+    );
+    let failure = sample.locked_build(&engine).await.unwrap_err().failure();
+    assert_eq!(failure.exit, Exit::Drift);
+    assert!(
+        failure.notes[1].starts_with("~ toolchain gcc: 15.2.0 -> 14.2.0"),
+        "{:?}",
+        failure.notes
+    );
+    // What the project has not, the lock should not have.
+    sample.write("lockstep.lock", &good);
+    sample.write("lockstep.yaml", PROJECT);
+    let failure = sample.locked_build(&engine).await.unwrap_err().failure();
+    assert_eq!(failure.exit, Exit::Drift);
+    assert!(
+        failure.notes[1].starts_with("- environment two: "),
+        "{:?}",
+        failure.notes
+    );
+    assert!(!sample.check_lock(&engine).await.unwrap().is_current());
 }
 
 #[tokio::test]

@@ -4,18 +4,21 @@
 //! layers and packages, and whose digest is the ID: so each of these proves the others. Any other image is asked what is
 //! installed in it. Nothing here is taken from the lock, which is only told where to look.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
-use super::making::{MakeError, RECIPE_LABEL, bootstrap_recipe, pinned, recipe_digest};
+use super::making::{MakeError, RECIPE_LABEL, bootstrap_recipe, pinned, recipe_digest, recipe_tag};
 use super::matched::config_digest;
 use super::{Run, RunError};
 use crate::config::RecipeReference;
 use crate::digest::Digest;
 use crate::engine::{ContainerId, ContainerSpec, EngineError, ImageFacts, ImageId, Network, ResourceLimits};
 use crate::image::packages::{parse_apk_installed, parse_dpkg_status};
-use crate::image::{ImageCache, LocalImage, Machine, Recipe, image_config, image_key, image_name, labelled_packages};
+use crate::image::{
+    ImageCache, LocalImage, Recipe, architecture, image_config, image_key, image_name, labelled_packages,
+};
 use crate::lock::{self, Change, Package};
 use crate::name::EnvironmentName;
+use crate::plan::EnvironmentPlan;
 use crate::stream;
 
 /// Where distributions keep the list of what is installed, and what reads it.
@@ -47,8 +50,9 @@ impl Run {
         reference: &RecipeReference,
         locked: &lock::Image,
     ) -> Result<Option<KnownImage>, RunError> {
-        for name in self.names(reference, locked)? {
+        for (name, is_proof) in self.names(reference, locked)? {
             if let Some(facts) = self.engine.image(&name).await?
+                && (is_proof || facts.diff_ids == locked.layers)
                 && let Some(truth) = self.truth(environment, reference, &facts, Some(locked)).await?
             {
                 return Ok(Some(KnownImage { facts, truth }));
@@ -57,26 +61,30 @@ impl Run {
         Ok(None)
     }
 
-    /// What an engine may call the image that a lock means.
-    fn names(&self, reference: &RecipeReference, locked: &lock::Image) -> Result<Vec<String>, RunError> {
-        let mut names = vec![locked.id.clone()];
+    /// What an engine may call the image that a lock means, and whether the name alone says that it is this one.
+    fn names(&self, reference: &RecipeReference, locked: &lock::Image) -> Result<Vec<(String, bool)>, RunError> {
+        let mut names = vec![(locked.id.clone(), true)];
         if let Some(recipe) = bootstrap_recipe(&self.project, reference)? {
             // In another kind of image store it has its ID as part of its name only. And should the lock's ID be wrong,
             // then the other lines still say which image is meant.
             let claimed = self.claimed_id(&recipe, locked);
-            names.push(claimed.to_string());
-            names.extend(locked.id.parse().map(|id| image_name(&recipe.name, id)));
-            names.push(image_name(&recipe.name, claimed));
+            let of_name = |id| (image_name(&recipe.name, id), true);
+            names.push((claimed.to_string(), true));
+            names.extend(locked.id.parse().map(of_name));
+            names.push(of_name(claimed));
+        } else if let RecipeReference::Image { reference } = reference {
+            names.push((reference.clone(), false));
+        } else {
+            names.push((recipe_tag(recipe_digest(&self.project, reference)?), false));
         }
-        let mut seen = std::collections::BTreeSet::new();
-        names.retain(|name| seen.insert(name.clone()));
+        let mut seen = BTreeSet::new();
+        names.retain(|(name, _)| seen.insert(name.clone()));
         Ok(names)
     }
 
     /// The ID that an image of this recipe has with the layers and packages that a lock names.
     fn claimed_id(&self, recipe: &Recipe, locked: &lock::Image) -> Digest {
-        let architecture = Machine::from_context(&self.context).architecture;
-        self.assembled_id(recipe, architecture, &locked.layers, &locked.packages)
+        self.assembled_id(recipe, architecture(), &locked.layers, &locked.packages)
     }
 
     /// What is wrong with an entry by itself, without a look at any image: its ID does not follow from its other lines.
@@ -180,11 +188,10 @@ impl Run {
         let Some(recipe) = bootstrap_recipe(&self.project, reference)? else {
             return Ok(None);
         };
-        let architecture = Machine::from_context(&self.context).architecture;
-        let key = image_key(&recipe, architecture, self.project.source_date_epoch);
+        let key = image_key(&recipe, architecture(), self.project.source_date_epoch);
         let cached = ImageCache::below(&self.context.cache_directory).find(key, None);
         let is_whole = |image: &LocalImage| {
-            image.id() == self.assembled_id(&recipe, architecture, &image.diff_ids(), &image.packages)
+            image.id() == self.assembled_id(&recipe, architecture(), &image.diff_ids(), &image.packages)
         };
         Ok(cached.filter(is_whole).map(|image| lock::Image {
             recipe: image.recipe,
@@ -244,6 +251,27 @@ impl Run {
             None if !is_strict => Ok(None),
             _ => Ok(known.first().cloned()),
         }
+    }
+
+    /// Whether registries know the images as the lock says. A build without `--locked` does not insist on it, so that it
+    /// went well is no proof.
+    pub(super) async fn are_registries_confirmed(
+        &self,
+        plan: &EnvironmentPlan,
+        entry: &lock::Environment,
+    ) -> Result<bool, RunError> {
+        for (reference, locked) in [(&plan.build, &entry.build), (&plan.runtime, &entry.runtime)] {
+            if !matches!(reference, RecipeReference::Image { .. }) {
+                continue;
+            }
+            let Some(facts) = self.engine.image(&locked.id).await? else {
+                return Ok(false);
+            };
+            if self.confirmed_registry(reference, &facts, Some(locked)).await? != locked.registry {
+                return Ok(false);
+            }
+        }
+        Ok(true)
     }
 
     async fn config_digest(&self, image: &ImageId) -> Result<Option<Digest>, RunError> {
