@@ -8,6 +8,7 @@ use serde::Serialize;
 use super::{Environment, Image, Package, Unit};
 use crate::digest::Digest;
 use crate::name::UnitName;
+use crate::problem::one_line;
 
 /// One thing that is not as it was.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize)]
@@ -59,10 +60,11 @@ impl fmt::Display for Change {
             (_, None) => '-',
             _ => '~',
         };
-        write!(formatter, "{sign} {}: ", self.subject)?;
+        // What a lock says may be anything, and is shown to people.
+        write!(formatter, "{sign} {}: ", one_line(&self.subject))?;
         match (&self.before, &self.after) {
-            (Some(before), Some(after)) => write!(formatter, "{before} -> {after}"),
-            (Some(only), None) | (None, Some(only)) => formatter.write_str(only),
+            (Some(before), Some(after)) => write!(formatter, "{} -> {}", one_line(before), one_line(after)),
+            (Some(only), None) | (None, Some(only)) => formatter.write_str(&one_line(only)),
             (None, None) => Ok(()),
         }?;
         match self.line {

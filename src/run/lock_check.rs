@@ -16,6 +16,7 @@ use crate::engine::ImageId;
 use crate::lock::{self, Change, environment_changes, image_changes};
 use crate::name::EnvironmentName;
 use crate::plan::{EnvironmentPlan, UnitPlan};
+use crate::problem::one_line;
 
 /// What came of looking at one environment's entry.
 pub(super) struct Checked {
@@ -148,7 +149,7 @@ impl Run {
             let contradictions = self.contradictions(role, recipe, locked)?;
             let is_known = self.cached_truth(recipe)?.is_some_and(|cached| cached == *locked);
             if contradictions.is_empty() && !is_known {
-                let id = ImageId(locked.id.clone()).short();
+                let id = one_line(&ImageId(locked.id.clone()).short());
                 unchecked.push(format!("the {role} image {id}: the engine does not have it"));
             }
             changes.extend(contradictions);

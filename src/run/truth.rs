@@ -51,7 +51,12 @@ impl Run {
         locked: &lock::Image,
     ) -> Result<Option<KnownImage>, RunError> {
         for (name, is_proof) in self.names(reference, locked)? {
-            if let Some(facts) = self.engine.image(&name).await?
+            let facts = match self.engine.image(&name).await {
+                // What can be no image's name is none's.
+                Err(EngineError::NotFound { .. }) => None,
+                facts => facts?,
+            };
+            if let Some(facts) = facts
                 && (is_proof || facts.diff_ids == locked.layers)
                 && let Some(truth) = self.truth(environment, reference, &facts, Some(locked)).await?
             {
@@ -264,7 +269,7 @@ impl Run {
             if !matches!(reference, RecipeReference::Image { .. }) {
                 continue;
             }
-            let Some(facts) = self.engine.image(&locked.id).await? else {
+            let Ok(Some(facts)) = self.engine.image(&locked.id).await else {
                 return Ok(false);
             };
             if self.confirmed_registry(reference, &facts, Some(locked)).await? != locked.registry {
