@@ -36,4 +36,5 @@ pub mod smoke;
 pub mod source;
 pub mod state;
 pub mod stream;
+pub mod temporary;
 pub mod yaml;

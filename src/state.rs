@@ -1,13 +1,16 @@
 //! `.lockstep/`: what a run keeps beside the project while it goes on, and the lock that lets only one run at a time.
 
 use std::fs::{self, File};
-use std::io::{self, Read, Write};
+use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use rustix::fs::{FlockOperation, flock};
 use rustix::io::Errno;
 use tokio::time::{Instant, sleep};
+
+use crate::regular_file;
+use crate::temporary::{self, COLLECT_PREFIX, INIT_PREFIX, LOCK_PREFIX};
 
 /// The directory's name, in a project's directory.
 pub const STATE_DIRECTORY: &str = ".lockstep";
@@ -77,7 +80,7 @@ fn failed<'path>(action: &'static str, path: &'path Path) -> impl FnOnce(io::Err
 /// When it cannot be made.
 pub fn state_directory(project: &Path) -> Result<PathBuf, StateError> {
     let directory = project.join(STATE_DIRECTORY);
-    fs::create_dir_all(&directory).map_err(failed("make the directory", &directory))?;
+    regular_file::make_directory(&directory).map_err(failed("make the directory", &directory))?;
     let gitignore = directory.join(".gitignore");
     match File::create_new(&gitignore).and_then(|mut file| file.write_all(GITIGNORE.as_bytes())) {
         Err(error) if error.kind() != io::ErrorKind::AlreadyExists => Err(failed("write", &gitignore)(error)),
@@ -146,6 +149,10 @@ impl ProjectLock {
         &self.directory
     }
 
+    fn project(&self) -> &Path {
+        self.directory.parent().unwrap_or(&self.directory)
+    }
+
     /// What runs that were killed have left behind. Whoever holds the lock is the only run, so all of it is dead.
     ///
     /// # Errors
@@ -154,12 +161,15 @@ impl ProjectLock {
         let mut leftovers = Vec::new();
         for entry in fs::read_dir(&self.directory).map_err(failed("list", &self.directory))? {
             let entry = entry.map_err(failed("list", &self.directory))?;
-            if entry.file_name().to_string_lossy().starts_with(STAGING_PREFIX) {
+            let name = entry.file_name();
+            let is_ours = |prefix: &&str| name.as_encoded_bytes().starts_with(prefix.as_bytes());
+            if [STAGING_PREFIX, COLLECT_PREFIX].iter().any(is_ours) {
                 leftovers.push(entry.path());
             }
         }
         leftovers.sort();
         leftovers.truncate(SWEEP_LIMIT_ENTRIES);
+        leftovers.extend(leftovers_beside(self.project()).map_err(failed("list", self.project()))?);
         Ok(leftovers)
     }
 
@@ -170,16 +180,18 @@ impl ProjectLock {
     pub fn sweep(&self) -> Result<Vec<PathBuf>, StateError> {
         let leftovers = self.leftovers()?;
         for path in &leftovers {
-            let is_directory = fs::symlink_metadata(path).is_ok_and(|metadata| metadata.is_dir());
-            let removed = if is_directory {
-                fs::remove_dir_all(path)
-            } else {
-                fs::remove_file(path)
-            };
-            removed.map_err(failed("remove", path))?;
+            temporary::remove(path).map_err(failed("remove", path))?;
         }
         Ok(leftovers)
     }
+}
+
+/// What dead processes have left in a project's own directory, beside its files.
+///
+/// # Errors
+/// When the directory cannot be listed.
+pub fn leftovers_beside(project: &Path) -> io::Result<Vec<PathBuf>> {
+    temporary::leftovers(project, &[LOCK_PREFIX, INIT_PREFIX])
 }
 
 /// What the run that holds a project's lock wrote about itself; none when no run goes on. Makes nothing.
@@ -188,7 +200,7 @@ impl ProjectLock {
 /// When the lock cannot be opened or tried.
 pub fn holder(project: &Path) -> io::Result<Option<String>> {
     let path = project.join(STATE_DIRECTORY).join(LOCK_FILE);
-    let file = match File::open(&path) {
+    let file = match regular_file::open_itself(&path) {
         Ok(file) => file,
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
         Err(error) => return Err(error),
@@ -201,11 +213,10 @@ pub fn holder(project: &Path) -> io::Result<Option<String>> {
 }
 
 fn read_holder(path: &Path) -> String {
-    let mut text = Vec::new();
-    let read = File::open(path).and_then(|file| file.take(HOLDER_LIMIT_BYTES).read_to_end(&mut text));
+    let text = regular_file::read_start(path, HOLDER_LIMIT_BYTES).unwrap_or_default();
     let text = String::from_utf8_lossy(&text);
     match text.trim() {
-        name if read.is_ok() && !name.is_empty() => name.escape_debug().to_string(),
+        name if !name.is_empty() => name.escape_debug().to_string(),
         _ => "of unknown name".to_owned(),
     }
 }
@@ -257,8 +268,13 @@ mod tests {
         );
         fs::create_dir_all(lock.directory().join("staging-dead/glibc")).unwrap();
         fs::write(lock.directory().join("staging-file"), "x").unwrap();
+        fs::create_dir_all(lock.directory().join("collect-dead/x")).unwrap();
+        fs::write(project.path().join(".lockstep-lock-dead"), "x").unwrap();
+        fs::write(project.path().join(".lockstep-init-dead"), "x").unwrap();
+        let init = temporary::file_in(project.path(), INIT_PREFIX).unwrap();
         fs::create_dir(lock.directory().join("logs")).unwrap();
-        assert_eq!(lock.sweep().unwrap().len(), 2);
+        assert_eq!(lock.sweep().unwrap().len(), 5);
+        assert!(init.path().is_file(), "an `init` that goes on keeps its file");
         assert_eq!(lock.leftovers().unwrap(), Vec::<PathBuf>::new());
         assert!(lock.directory().join("logs").is_dir());
     }

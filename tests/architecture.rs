@@ -97,6 +97,8 @@ const ABSENCES: &[Absence] = &[
             "std::fs",
             "fs::read",
             "File::open",
+            "regular_file",
+            "temporary::",
             "std::net",
             "std::process",
             "Command::new",
@@ -124,8 +126,28 @@ const ABSENCES: &[Absence] = &[
     Absence {
         rule: "the configuration is parsed without a look at the disk: src/yaml/file.rs alone reads files",
         within: &["src/config", "src/yaml", "src/problem.rs"],
-        words: &["std::fs", "fs::", "File::open", "std::env", "SystemTime", "tokio"],
+        words: &[
+            "std::fs",
+            "fs::",
+            "File::open",
+            "regular_file",
+            "std::env",
+            "SystemTime",
+            "tokio",
+        ],
         except: &["src/yaml/file.rs"],
+    },
+    Absence {
+        rule: "files are opened by src/regular_file.rs: what a name leads to may be a pipe, a device, or endless",
+        within: &["src"],
+        words: &[
+            "fs::read(",
+            "fs::read_to_string(",
+            "fs::copy(",
+            "File::open(",
+            "OpenOptions",
+        ],
+        except: &["src/lock/file.rs"],
     },
     Absence {
         rule: "the engine, the images, the root file systems and the bundle know nothing of a run or of the command line",

@@ -9,7 +9,7 @@ pub use manifest::{
     ArgumentRecord, ArtifactRecord, CallRecord, ContractRecord, ImageRecord, MANIFEST_FILE, MANIFEST_LIMIT_BYTES,
     MANIFEST_SCHEMA_VERSION, Manifest, ManifestError, SmokeRecord, UnitRecord,
 };
-pub use publish::{Difference, Publication, PublishError, Staging, verify};
+pub use publish::{Difference, Publication, PublishError, Staging, restore, verify};
 pub use untrusted::{
     ARCHIVE_ENTRIES_LIMIT, Artifact, CollectError, Collected, Declared, EXTENSION_LIMIT_BYTES, IGNORED_LIMIT_BYTES,
     collect,

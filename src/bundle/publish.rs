@@ -2,17 +2,18 @@
 
 use std::fmt;
 use std::fs::{self, File};
-use std::io::{self, Read, Write};
+use std::io::{self, Write};
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
-use rustix::fs::{CWD, RenameFlags, rename, renameat_with};
+use rustix::fs::{CWD, Mode, OFlags, RenameFlags, rename, renameat_with};
 use rustix::io::Errno;
 
 use super::manifest::MANIFEST_LIMIT_BYTES;
 use super::{ArtifactRecord, BUNDLE_DIRECTORY, MANIFEST_FILE, Manifest, ManifestError};
 use crate::digest::Digest;
 use crate::name::EnvironmentName;
+use crate::regular_file;
 use crate::state::{STAGING_PREFIX, StateError, state_directory};
 
 /// How many files a bundle's directory may hold when it is compared with its manifest.
@@ -138,7 +139,7 @@ impl Staging {
     pub fn publish(self, environment: &EnvironmentName) -> Result<Publication, PublishError> {
         self.synchronise()?;
         let parent = self.project.join(BUNDLE_DIRECTORY);
-        fs::create_dir_all(&parent).map_err(failed("make the directory", &parent))?;
+        regular_file::make_directory(&parent).map_err(failed("make the directory", &parent))?;
         let target = parent.join(environment.as_str());
         let replaces = match fs::symlink_metadata(&target) {
             Ok(metadata) if metadata.is_dir() => true,
@@ -176,7 +177,10 @@ impl Staging {
     /// Brings all files to the disk before they get the name under which they are used.
     fn synchronise(&self) -> Result<(), PublishError> {
         for entry in fs::read_dir(&self.directory).map_err(failed("list", &self.directory))? {
-            synchronise(&entry.map_err(failed("list", &self.directory))?.path())?;
+            let path = entry.map_err(failed("list", &self.directory))?.path();
+            regular_file::open_itself(&path)
+                .and_then(|file| file.sync_all())
+                .map_err(failed("bring to the disk", &path))?;
         }
         synchronise(&self.directory)
     }
@@ -198,9 +202,34 @@ fn swap(left: &Path, right: &Path) -> Result<(), Errno> {
     }
 }
 
+/// What a bundle is called while it is moved aside for the next one; the staging directory's name comes before it.
+const ASIDE_SUFFIX: &str = ".previous";
+
+/// Puts a bundle back that a run which was killed had moved aside: only file systems without an exchange need it, and
+/// only between two renames.
+///
+/// # Errors
+/// When it cannot be moved.
+pub fn restore(project: &Path, leftovers: &[PathBuf]) -> Result<(), PublishError> {
+    for aside in leftovers {
+        let name = aside.file_name().and_then(|name| name.to_str()).unwrap_or_default();
+        let environment = name
+            .strip_prefix(STAGING_PREFIX)
+            .and_then(|name| name.strip_suffix(ASIDE_SUFFIX))
+            .and_then(|name| name.split_once('-'))
+            .and_then(|(_, environment)| EnvironmentName::new(environment).ok());
+        let Some(environment) = environment else { continue };
+        let target = project.join(BUNDLE_DIRECTORY).join(environment.as_str());
+        if aside.join(MANIFEST_FILE).is_file() && fs::symlink_metadata(&target).is_err() {
+            rename(aside, &target).map_err(|errno| failed("put back", &target)(errno.into()))?;
+        }
+    }
+    Ok(())
+}
+
 fn swap_by_renames(left: &Path, right: &Path) -> Result<(), Errno> {
     let mut aside = left.as_os_str().to_owned();
-    aside.push(".previous");
+    aside.push(ASIDE_SUFFIX);
     let aside = PathBuf::from(aside);
     rename(right, &aside)?;
     if let Err(errno) = rename(left, right) {
@@ -211,10 +240,12 @@ fn swap_by_renames(left: &Path, right: &Path) -> Result<(), Errno> {
     rename(&aside, left)
 }
 
-fn synchronise(path: &Path) -> Result<(), PublishError> {
-    File::open(path)
-        .and_then(|file| file.sync_all())
-        .map_err(failed("bring to the disk", path))
+/// Brings the names in a directory to the disk.
+fn synchronise(directory: &Path) -> Result<(), PublishError> {
+    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
+    rustix::fs::open(directory, flags, Mode::empty())
+        .and_then(rustix::fs::fsync)
+        .map_err(|errno| failed("bring to the disk", directory)(errno.into()))
 }
 
 /// A bundle that is in its place, while it may still be taken back.
@@ -273,7 +304,7 @@ impl fmt::Display for Difference {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Missing { name } => write!(formatter, "{name} is missing"),
-            Self::Changed { name, what } => write!(formatter, "{name} has another {what}"),
+            Self::Changed { name, what } => write!(formatter, "{name} {what}"),
             Self::Unknown { name } => write!(formatter, "{name} is not in the manifest"),
         }
     }
@@ -285,10 +316,7 @@ impl fmt::Display for Difference {
 /// When there is no manifest, it is not one, or the directory cannot be read.
 pub fn verify(bundle: &Path) -> Result<(Manifest, Vec<Difference>), PublishError> {
     let path = bundle.join(MANIFEST_FILE);
-    let mut json = Vec::new();
-    File::open(&path)
-        .and_then(|file| file.take(MANIFEST_LIMIT_BYTES).read_to_end(&mut json))
-        .map_err(failed("read", &path))?;
+    let json = regular_file::read_itself(&path, MANIFEST_LIMIT_BYTES).map_err(failed("read", &path))?;
     let manifest = Manifest::from_json(&json).map_err(|cause| PublishError::Manifest { path, cause })?;
     let mut differences = Vec::new();
     for artifact in manifest.artifacts() {
@@ -336,7 +364,7 @@ fn compare(bundle: &Path, artifact: &ArtifactRecord) -> Result<Option<Difference
     } else if executable != artifact.executable {
         "mode"
     } else {
-        let content = File::open(&path)
+        let content = regular_file::open_itself(&path)
             .and_then(Digest::of_reader)
             .map_err(failed("read", &path))?;
         if content == artifact.digest {
@@ -435,6 +463,25 @@ mod tests {
         assert_eq!(swap_by_renames(&left, &right), Err(Errno::NOENT));
         assert!(right.join("new").is_file(), "the bundle is back where it was");
         assert_eq!(fs::read_dir(directory.path()).unwrap().count(), 1);
+    }
+
+    #[test]
+    fn a_bundle_that_was_moved_aside_is_put_back_unless_there_is_another() {
+        let bench = Bench::new();
+        bench
+            .staged("run", b"first")
+            .publish(&bench.environment)
+            .unwrap()
+            .keep();
+        let aside = bench.project.path().join(".lockstep/staging-0123abcd-glibc.previous");
+        fs::rename(bench.bundle(), &aside).unwrap();
+        restore(bench.project.path(), std::slice::from_ref(&aside)).unwrap();
+        assert_eq!(bench.published().unwrap(), b"first");
+        fs::create_dir(&aside).unwrap();
+        fs::write(aside.join(MANIFEST_FILE), "").unwrap();
+        restore(bench.project.path(), std::slice::from_ref(&aside)).unwrap();
+        assert!(aside.is_dir());
+        assert_eq!(bench.published().unwrap(), b"first");
     }
 
     #[test]

@@ -18,7 +18,6 @@ pub(super) mod look;
 pub(super) mod removal;
 
 use std::collections::BTreeMap;
-use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
@@ -33,6 +32,7 @@ use crate::engine::{
     ByteStream, ContainerSpec, Engine, EngineError, ImageId, Labels, Mount, Network, ResourceLimits, VolumeFacts,
 };
 use crate::owner::Owner;
+use crate::regular_file;
 use crate::source::DeterministicTar;
 use crate::stream;
 
@@ -601,7 +601,7 @@ fn archive(bundle: PathBuf, files: Vec<ArtifactRecord>, json: Vec<u8>, mtime_sec
             executable,
         } in files
         {
-            let content = File::open(bundle.join(&name))?;
+            let content = regular_file::open_itself(&bundle.join(&name))?;
             let in_volume = format!("incoming/{name}");
             if !archive.checked_file(&in_volume, size_bytes, executable, digest, content)? {
                 return Err(io::Error::other(format!("`{name}` is not what the manifest says")));

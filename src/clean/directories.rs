@@ -22,7 +22,10 @@ pub fn directories(directory: &Path, scope: &Scope) -> std::io::Result<Vec<Item>
         .iter()
         .map(|environment| directory.join(Publication::new(&scope.project, environment).directory))
         .collect();
+    // Lockstep publishes through no link, so what is behind one is somebody else's.
+    let is_link = dist.is_symlink();
     let entries: Vec<PathBuf> = match std::fs::read_dir(&dist) {
+        _ if is_link => vec![],
         Ok(entries) => entries
             .map(|entry| entry.map(|entry| entry.path()))
             .collect::<Result<_, _>>()?,
@@ -32,14 +35,14 @@ pub fn directories(directory: &Path, scope: &Scope) -> std::io::Result<Vec<Item>
     let (mut bundles, others): (Vec<PathBuf>, Vec<PathBuf>) = entries
         .into_iter()
         .partition(|path| ours.contains(path) || path.join(MANIFEST).is_file());
-    if others.is_empty() && dist.exists() {
+    if others.is_empty() && dist.exists() && !is_link {
         bundles = vec![dist];
     }
     bundles.sort();
     bundles.extend(
         [directory.join(STATE_DIRECTORY)]
             .into_iter()
-            .filter(|path| path.exists()),
+            .filter(|path| std::fs::symlink_metadata(path).is_ok()),
     );
     Ok(bundles.into_iter().map(|path| Item::Directory { path }).collect())
 }
@@ -71,5 +74,9 @@ mod tests {
         assert_eq!(found(), ["dist", ".lockstep"]);
         std::fs::write(project.path().join("dist/index.html"), "").unwrap();
         assert_eq!(found(), ["dist/glibc", "dist/old", ".lockstep"]);
+        let elsewhere = project.path().join("elsewhere");
+        std::fs::rename(project.path().join("dist"), &elsewhere).unwrap();
+        std::os::unix::fs::symlink(&elsewhere, project.path().join("dist")).unwrap();
+        assert_eq!(found(), [".lockstep"]);
     }
 }

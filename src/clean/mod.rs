@@ -60,6 +60,11 @@ pub enum Item {
         /// Absolute.
         path: PathBuf,
     },
+    /// A file that a process which died was writing.
+    File {
+        /// Absolute.
+        path: PathBuf,
+    },
 }
 
 /// What is known of a shared volume before it is looked at.
@@ -70,7 +75,17 @@ pub struct Shared {
 }
 
 impl Item {
-    /// `container`, `volume`, `image` or `directory`.
+    /// What is at `path`.
+    #[must_use]
+    pub fn at(path: PathBuf) -> Self {
+        if path.is_dir() {
+            Self::Directory { path }
+        } else {
+            Self::File { path }
+        }
+    }
+
+    /// `container`, `volume`, `image`, `directory` or `file`.
     #[must_use]
     pub fn kind(&self) -> &'static str {
         match self {
@@ -78,6 +93,7 @@ impl Item {
             Self::Volume { .. } => "volume",
             Self::Image { .. } => "image",
             Self::Directory { .. } => "directory",
+            Self::File { .. } => "file",
         }
     }
 
@@ -87,7 +103,7 @@ impl Item {
         match self {
             Self::Container { name, .. } | Self::Volume { name, .. } => name.clone(),
             Self::Image { reference, .. } => reference.clone(),
-            Self::Directory { path } => path.display().to_string(),
+            Self::Directory { path } | Self::File { path } => path.display().to_string(),
         }
     }
 

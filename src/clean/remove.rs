@@ -6,6 +6,7 @@ use super::{Item, Scope, Shared};
 use crate::bundle::{ReleaseVolume, Removal, VolumeError, remove_own};
 use crate::engine::{ContainerId, Engine, EngineError, Labels};
 use crate::run::labels;
+use crate::temporary;
 
 /// Why something is still there.
 #[derive(Debug, thiserror::Error)]
@@ -59,7 +60,7 @@ impl Remover<'_> {
             } => return self.remove_shared(name, *shared).await,
             Item::Volume { name, shared: None } => self.engine.remove_volume(name).await,
             Item::Image { reference, .. } => self.engine.remove_image(reference).await,
-            Item::Directory { path } => remove_directory(path).map(|()| Ok(()))?,
+            Item::Directory { path } | Item::File { path } => remove_path(path).map(|()| Ok(()))?,
         };
         match removed {
             Ok(()) | Err(EngineError::NotFound { .. }) => Ok(Removed::Gone),
@@ -105,20 +106,11 @@ impl Remover<'_> {
 }
 
 /// A link is removed itself: what it leads to is not the project's.
-fn remove_directory(path: &Path) -> Result<(), CleanError> {
-    let removed = match std::fs::symlink_metadata(path) {
-        Ok(metadata) if metadata.is_dir() => std::fs::remove_dir_all(path),
-        Ok(_) => std::fs::remove_file(path),
-        Err(error) => Err(error),
-    };
-    match removed {
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(()),
-        Err(cause) => Err(CleanError::File {
-            path: path.to_owned(),
-            cause,
-        }),
-        Ok(()) => Ok(()),
-    }
+fn remove_path(path: &Path) -> Result<(), CleanError> {
+    temporary::remove(path).map_err(|cause| CleanError::File {
+        path: path.to_owned(),
+        cause,
+    })
 }
 
 #[cfg(test)]
@@ -133,10 +125,10 @@ mod tests {
         std::fs::write(kept.join("file"), "").unwrap();
         let link = directory.path().join("dist");
         std::os::unix::fs::symlink(&kept, &link).unwrap();
-        remove_directory(&link).unwrap();
+        remove_path(&link).unwrap();
         assert!(kept.join("file").exists() && !link.exists());
-        remove_directory(&kept).unwrap();
-        remove_directory(&kept).unwrap();
+        remove_path(&kept).unwrap();
+        remove_path(&kept).unwrap();
         assert!(!kept.exists());
     }
 }

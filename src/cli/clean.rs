@@ -14,8 +14,8 @@ use crate::config::Project;
 use crate::engine::docker::Docker;
 use crate::exit::Exit;
 use crate::report::Failure;
-use crate::run::RunError;
-use crate::state::{ProjectLock, STATE_DIRECTORY};
+use crate::run::{RunError, cache_leftovers};
+use crate::state::{ProjectLock, STATE_DIRECTORY, leftovers_beside};
 
 /// Who cleans up does not wait for a run that may take half an hour.
 const LOCK_TIMEOUT: Duration = Duration::from_secs(2);
@@ -87,6 +87,9 @@ async fn remove(arguments: &CleanArguments, world: &World, project: &Project) ->
     };
     items.extend(clean::directories(&project.directory, &scope).map_err(of_files)?);
     let cache = &world.context.cache_directory;
+    // What is of no project is in the way of all: it goes with the first that is cleaned up.
+    let beside = leftovers_beside(&project.directory).map_err(of_files)?;
+    items.extend(beside.into_iter().chain(cache_leftovers(cache)).map(Item::at));
     if arguments.all_cache && cache.exists() {
         items.push(Item::Directory { path: cache.clone() });
     }

@@ -8,6 +8,7 @@ use super::stop::Stop;
 use crate::exit::Exit;
 use crate::init::{self, Candidate, Proposal, Tree};
 use crate::report::Failure;
+use crate::temporary::{self, INIT_PREFIX};
 
 /// The name of the file that is written.
 const FILE_NAME: &str = "lockstep.yaml";
@@ -67,9 +68,7 @@ pub(super) fn init(arguments: &InitArguments, world: &World) -> Result<Exit, Sto
 /// Writes `text`, whole or not at all.
 fn write(path: &Path, text: &str) -> std::io::Result<()> {
     let directory = path.parent().unwrap_or(Path::new("."));
-    let mut file = tempfile::Builder::new()
-        .prefix(".lockstep-init-")
-        .tempfile_in(directory)?;
+    let mut file = temporary::file_in(directory, INIT_PREFIX)?;
     file.write_all(text.as_bytes())?;
     // Everybody who can read the project's other files can read this one: temporary files start private.
     let mode = <std::fs::Permissions as std::os::unix::fs::PermissionsExt>::from_mode(0o644);

@@ -11,6 +11,7 @@ use super::{World, runtime};
 use crate::engine::docker::Docker;
 use crate::exit::Exit;
 use crate::inspect::{Facts, HEAD_BYTES, Inspection, inspect_file, inspect_object, inspect_root};
+use crate::regular_file;
 use crate::report::{Failure, render_inspection};
 use crate::rootfs::{DirectoryRoot, RootFs, RootFsError};
 use crate::run::{OpenRootError, open_rootfs};
@@ -48,16 +49,7 @@ fn facts_of_file(path: &Path, name: &str, world: &World) -> Result<Facts, Stop> 
         Failure::new(Exit::Usage, "inspect", format!("failed to read {name}: {cause}"))
             .with_hint("check the permissions")
     };
-    // Opening a pipe waits for somebody to write to it.
-    if !std::fs::metadata(path).map_err(failed)?.is_file() {
-        return Err(Failure::new(
-            Exit::Usage,
-            "inspect",
-            format!("{name} is neither a directory nor a plain file"),
-        )
-        .into());
-    }
-    let file = std::fs::File::open(path).map_err(failed)?;
+    let file = regular_file::open(path).map_err(failed)?;
     let size_bytes = file.metadata().map_err(failed)?.len();
     let mut head = vec![];
     file.take(HEAD_BYTES as u64).read_to_end(&mut head).map_err(failed)?;

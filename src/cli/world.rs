@@ -14,7 +14,11 @@ use crate::context::Context;
 use crate::digest::Digest;
 use crate::event::Events;
 use crate::exit::Exit;
+use crate::regular_file;
 use crate::report::{Failure, Printer, Progress, reporter};
+
+/// The longest name of a machine that is read; it has 32 digits, or 64 characters.
+const NAME_LIMIT_BYTES: u64 = 4096;
 
 /// What commands need besides their arguments.
 pub struct World {
@@ -37,8 +41,8 @@ impl World {
             .collect();
         let working_directory = std::env::current_dir().unwrap_or_else(|_| PathBuf::from("/"));
         let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-        let machine = std::fs::read_to_string("/etc/machine-id")
-            .or_else(|_| std::fs::read_to_string("/proc/sys/kernel/hostname"));
+        let machine = regular_file::read_text(Path::new("/etc/machine-id"), NAME_LIMIT_BYTES)
+            .or_else(|_| regular_file::read_text(Path::new("/proc/sys/kernel/hostname"), NAME_LIMIT_BYTES));
         let seed = format!("{}-{}", now.as_nanos(), std::process::id());
         let context = Context {
             cache_directory: cache_directory(&variables),

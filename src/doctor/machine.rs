@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 
 use super::apt;
 use super::facts::{Certificates, Space, UserNamespaces};
+use crate::regular_file;
 
 /// The largest file that is read; the common ones have some 200 KB.
 const FILE_LIMIT_BYTES: u64 = 8 * 1024 * 1024;
@@ -102,12 +103,8 @@ fn has_range(text: &str, user: &str, passwd: &str) -> bool {
 }
 
 fn read(path: &Path) -> Option<String> {
-    let metadata = path.metadata().ok()?;
-    let is_readable = metadata.is_file() && metadata.len() <= FILE_LIMIT_BYTES;
-    is_readable
-        .then(|| std::fs::read(path).ok())
-        .flatten()
-        .map(|bytes| String::from_utf8_lossy(&bytes).into_owned())
+    let bytes = regular_file::read(path, FILE_LIMIT_BYTES).ok()?;
+    Some(String::from_utf8_lossy(&bytes).into_owned())
 }
 
 #[cfg(test)]

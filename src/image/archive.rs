@@ -1,7 +1,6 @@
 //! An image as an engine loads it: a tar with its config, its layers and a manifest that names them (image
 //! specification 1.2, as `docker save` writes it).
 
-use std::fs::File;
 use std::io::{self, Write};
 use std::path::PathBuf;
 
@@ -12,6 +11,7 @@ use super::entry::Entry;
 use super::write::LayerWriter;
 use crate::digest::Digest;
 use crate::engine::ByteStream;
+use crate::regular_file;
 use crate::stream::written_by;
 
 /// An image on its way to an engine.
@@ -59,7 +59,7 @@ impl ImageArchive {
             if let Some(path) = path
                 && written.insert(digest)
             {
-                let mut content = File::open(path).map_err(LayerError::Read)?;
+                let mut content = regular_file::open_itself(path).map_err(LayerError::Read)?;
                 let size_bytes = content.metadata().map_err(LayerError::Read)?.len();
                 tar.append(&Entry::directory(&digest.hex(), 0), &mut io::empty())?;
                 tar.append(&file(&layer_path(digest), size_bytes), &mut content)?;

@@ -1,7 +1,7 @@
 //! Images that were made on this machine, and the packages that they were made of: known by their content, and only
 //! ever added to.
 
-use std::fs::{self, File};
+use std::fs;
 use std::io::{self, Read, Write};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, UNIX_EPOCH};
@@ -9,11 +9,15 @@ use std::time::{Duration, UNIX_EPOCH};
 use serde::{Deserialize, Serialize};
 
 use super::error::ImageError;
-use super::work::{KeyLock, WorkDirectory, Writing, link_or_copy, publish};
+use super::work::{KeyLock, WORK_PREFIX, WorkDirectory, Writing, link_or_copy, publish};
 use crate::digest::{Digest, Hasher};
 use crate::lock::Package;
+use crate::regular_file;
+use crate::temporary;
 use tokio_util::sync::CancellationToken;
 
+/// What the names of files start with that are not in the cache yet.
+const NEW_PREFIX: &str = "new-";
 /// The version of the record of an image.
 const SCHEMA_VERSION: u32 = 1;
 /// The largest record; it holds a config and a list of packages.
@@ -100,14 +104,15 @@ impl ImageCache {
     /// epoch), or when some of it is gone.
     #[must_use]
     pub fn find(&self, key: Digest, since_seconds: Option<u64>) -> Option<LocalImage> {
-        let file = File::open(self.record_path(key)).ok()?;
+        let file = regular_file::open_itself(&self.record_path(key)).ok()?;
         if let Some(since) = since_seconds {
             let made = file.metadata().and_then(|metadata| metadata.modified()).ok()?;
             if made < UNIX_EPOCH + Duration::from_secs(since) {
                 return None;
             }
         }
-        let record: Record = serde_json::from_reader(file.take(RECORD_LIMIT_BYTES)).ok()?;
+        let record = regular_file::read_all(file, RECORD_LIMIT_BYTES).ok()?;
+        let record: Record = serde_json::from_slice(&record).ok()?;
         if record.schema_version != SCHEMA_VERSION {
             return None;
         }
@@ -116,7 +121,8 @@ impl ImageCache {
             .into_iter()
             .map(|layer| {
                 let path = self.layer_path(layer.diff_id);
-                let is_whole = fs::metadata(&path).is_ok_and(|metadata| metadata.len() == layer.size_bytes);
+                let is_whole = fs::symlink_metadata(&path)
+                    .is_ok_and(|metadata| metadata.is_file() && metadata.len() == layer.size_bytes);
                 is_whole.then_some(LocalLayer {
                     diff_id: layer.diff_id,
                     size_bytes: layer.size_bytes,
@@ -213,7 +219,7 @@ impl ImageCache {
         kept.sort();
         for (_, path) in kept.into_iter().rev().take(OFFERED_PACKAGES_LIMIT) {
             for file in fs::read_dir(&path).into_iter().flatten().flatten() {
-                let digest = File::open(file.path()).and_then(Digest::of_reader);
+                let digest = regular_file::open_itself(&file.path()).and_then(Digest::of_reader);
                 if digest.is_ok_and(|digest| path.ends_with(digest.hex())) {
                     let to = directory.join(file.file_name());
                     if !to.exists() {
@@ -231,7 +237,17 @@ impl ImageCache {
     pub(super) fn temporary_file(&self) -> io::Result<tempfile::NamedTempFile> {
         let directory = self.new_directory();
         fs::create_dir_all(&directory)?;
-        tempfile::NamedTempFile::new_in(directory)
+        temporary::file_in(&directory, NEW_PREFIX)
+    }
+
+    /// What processes that died have left of images in the making.
+    ///
+    /// # Errors
+    /// When a directory cannot be listed.
+    pub fn leftovers(&self) -> io::Result<Vec<PathBuf>> {
+        let mut leftovers = temporary::leftovers(&self.new_directory(), &[NEW_PREFIX])?;
+        leftovers.extend(temporary::leftovers(&self.work_directories(), &[WORK_PREFIX])?);
+        Ok(leftovers)
     }
 
     /// To be held by whoever writes into the cache.
@@ -242,7 +258,7 @@ impl ImageCache {
 
     /// A directory to work in.
     pub(super) fn work_directory(&self) -> Result<WorkDirectory, ImageError> {
-        let parent = self.directory.join("work");
+        let parent = self.work_directories();
         WorkDirectory::new(&parent).map_err(failed("make a directory in", &parent))
     }
 
@@ -271,6 +287,10 @@ impl ImageCache {
 
     fn layer_path(&self, diff_id: Digest) -> PathBuf {
         self.directory.join("layers").join(format!("{}.tar", diff_id.hex()))
+    }
+
+    fn work_directories(&self) -> PathBuf {
+        self.directory.join("work")
     }
 
     fn new_directory(&self) -> PathBuf {

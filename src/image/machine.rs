@@ -8,6 +8,10 @@ use super::error::ImageError;
 use super::mirror::{DEBIAN_KEYRING, Mirrors, debian_mirrors, read_sources};
 use crate::context::Context;
 use crate::network::NetworkSettings;
+use crate::regular_file;
+
+/// The largest file of the machine that is read; a bundle of certificates has some 200 KB.
+const FILE_LIMIT_BYTES: u64 = 8 * 1024 * 1024;
 
 /// Names the address of a Debian archive, for machines whose apt knows none.
 const MIRROR_VARIABLE: &str = "LOCKSTEP_DEBIAN_MIRROR";
@@ -43,7 +47,7 @@ impl Machine {
             is_root,
             architecture: architecture(),
             network: NetworkSettings::of(root, variables),
-            available_memory_bytes: std::fs::read_to_string(root.join("proc/meminfo"))
+            available_memory_bytes: regular_file::read_text(&root.join("proc/meminfo"), FILE_LIMIT_BYTES)
                 .map_or(0, |text| available_memory_bytes(&text)),
             search_path: variable("PATH")
                 .cloned()
@@ -83,13 +87,13 @@ impl Machine {
     /// The certificates that the machine trusts, for networks that intercept TLS.
     #[must_use]
     pub fn certificates(&self) -> Option<Vec<u8>> {
-        std::fs::read(self.network.ca_bundle.as_ref()?).ok()
+        regular_file::read(self.network.ca_bundle.as_ref()?, FILE_LIMIT_BYTES).ok()
     }
 
     /// The names that the machine itself gives to addresses.
     #[must_use]
     pub fn hosts(&self) -> Option<Vec<u8>> {
-        std::fs::read(self.root.join("etc/hosts")).ok()
+        regular_file::read(&self.root.join("etc/hosts"), FILE_LIMIT_BYTES).ok()
     }
 
     /// Whether a program can be found.

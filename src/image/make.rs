@@ -17,6 +17,7 @@ use super::tree::Tree;
 use super::write::LayerWriter;
 use crate::digest::{Digest, Hasher};
 use crate::lock::Package;
+use crate::regular_file;
 
 /// How much of the bootstrap's tar is read at once.
 const READ_BUFFER_BYTES: usize = 1024 * 1024;
@@ -91,7 +92,7 @@ fn make_layer(
     let base_layers = base.map_or(&[][..], |image| &image.layers);
     let mut tree = Tree::default();
     for layer in base_layers {
-        let file = std::fs::File::open(&layer.path).map_err(failed("read", &layer.path))?;
+        let file = regular_file::open_itself(&layer.path).map_err(failed("read", &layer.path))?;
         tree.apply(BufReader::with_capacity(READ_BUFFER_BYTES, file))
             .map_err(layer_failed)?;
     }

@@ -3,6 +3,8 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
+use crate::regular_file;
+
 /// How large a sources file may be.
 const SOURCES_LIMIT_BYTES: u64 = 1024 * 1024;
 /// The releases by which a Debian archive is known.
@@ -116,8 +118,7 @@ pub fn read_sources(apt: &Path) -> Vec<Source> {
 }
 
 fn read_text(path: &Path) -> Option<String> {
-    let is_small = std::fs::metadata(path).is_ok_and(|metadata| metadata.len() <= SOURCES_LIMIT_BYTES);
-    is_small.then(|| std::fs::read_to_string(path).ok()).flatten()
+    regular_file::read_text(path, SOURCES_LIMIT_BYTES).ok()
 }
 
 /// `deb [option=value …] uri suite component …` (sources.list(5), "One-Line-Style Format").

@@ -8,52 +8,37 @@ use std::time::Duration;
 use rustix::fs::{FlockOperation, flock};
 use tokio_util::sync::CancellationToken;
 
+use crate::regular_file;
+use crate::temporary::{self, TemporaryDirectory};
+
 /// How often a lock that somebody else holds is tried.
 const LOCK_POLL: Duration = Duration::from_millis(100);
-/// Held by whoever works in the directory.
-const LOCK_FILE: &str = "lock";
+/// What the names of directories of work start with.
+pub(super) const WORK_PREFIX: &str = "work-";
 /// How many leftovers one start removes; the next one removes the rest.
 const SWEEP_LIMIT_ENTRIES: usize = 100;
 
 /// A directory of this process alone.
 #[derive(Debug)]
 pub(super) struct WorkDirectory {
-    directory: tempfile::TempDir,
-    _lock: File,
+    directory: TemporaryDirectory,
 }
 
 impl WorkDirectory {
     /// Makes one below `parent`, and removes those whose process has died.
     pub(super) fn new(parent: &Path) -> io::Result<Self> {
         fs::create_dir_all(parent)?;
-        sweep(parent);
-        let directory = tempfile::Builder::new().prefix("work-").tempdir_in(parent)?;
-        let lock = File::create(directory.path().join(LOCK_FILE))?;
-        flock(&lock, FlockOperation::NonBlockingLockExclusive)?;
+        // What cannot be removed now is tried again at the next start.
+        let _ = temporary::sweep(parent, &[WORK_PREFIX]);
+        let directory = TemporaryDirectory::new_in(parent, WORK_PREFIX)?;
         // Programs that the bootstrap runs as other users have to get through.
         let mode = <fs::Permissions as std::os::unix::fs::PermissionsExt>::from_mode(0o755);
         fs::set_permissions(directory.path(), mode)?;
-        Ok(Self { directory, _lock: lock })
+        Ok(Self { directory })
     }
 
     pub(super) fn path(&self) -> &Path {
         self.directory.path()
-    }
-}
-
-fn sweep(parent: &Path) {
-    for entry in fs::read_dir(parent)
-        .into_iter()
-        .flatten()
-        .flatten()
-        .take(SWEEP_LIMIT_ENTRIES)
-    {
-        let is_dead = File::open(entry.path().join(LOCK_FILE))
-            .is_ok_and(|lock| flock(&lock, FlockOperation::NonBlockingLockExclusive).is_ok());
-        if is_dead {
-            // What cannot be removed now is tried again at the next start.
-            let _ = fs::remove_dir_all(entry.path());
-        }
     }
 }
 
@@ -105,7 +90,7 @@ impl Writing {
 pub(super) fn link_or_copy(from: &Path, to: &Path) -> io::Result<()> {
     match fs::hard_link(from, to) {
         Ok(()) => Ok(()),
-        Err(_) => fs::copy(from, to).map(|_| ()),
+        Err(_) => regular_file::copy_itself(from, to),
     }
 }
 
@@ -129,7 +114,7 @@ mod tests {
         let parent = tempfile::tempdir().unwrap();
         let dead = parent.path().join("work-dead");
         fs::create_dir(&dead).unwrap();
-        fs::write(dead.join(LOCK_FILE), "").unwrap();
+        fs::write(dead.join("tree.tar"), "").unwrap();
         let first = WorkDirectory::new(parent.path()).unwrap();
         let second = WorkDirectory::new(parent.path()).unwrap();
         assert!(!dead.exists());

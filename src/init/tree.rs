@@ -2,8 +2,12 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use ignore::WalkBuilder;
+
+use crate::regular_file;
+use crate::source::check_ignore_files;
 
 /// How deep directories are looked into.
 const DEPTH_LIMIT_DIRECTORIES: usize = 12;
@@ -11,6 +15,8 @@ const DEPTH_LIMIT_DIRECTORIES: usize = 12;
 const FILE_LIMIT_COUNT: usize = 50_000;
 /// Larger sources are not read: people do not write them.
 const SOURCE_SIZE_LIMIT_BYTES: u64 = 512 * 1024;
+/// How large all sources that are read may be together.
+const ALL_SOURCES_LIMIT_BYTES: u64 = 256 * 1024 * 1024;
 /// Directories that hold nothing to build, whatever `.gitignore` says.
 const SKIPPED: &[&str] = &[
     "benches",
@@ -24,6 +30,8 @@ const SKIPPED: &[&str] = &[
     "third_party",
     "vendor",
 ];
+/// The files whose rules hide others from the walk.
+const IGNORE_FILES: &[&str] = &[".gitignore", ".ignore"];
 /// The endings of files whose content tells something.
 const READ: &[&str] = &["c", "cc", "cpp", "cxx", "go", "h", "hh", "hpp", "mod", "rs", "toml"];
 
@@ -45,7 +53,7 @@ pub enum TreeError {
         cause: String,
     },
     /// It holds far more than a project.
-    #[error("{} has more than {FILE_LIMIT_COUNT} files", path.display())]
+    #[error("{} has more than {FILE_LIMIT_COUNT} files, or more sources than {ALL_SOURCES_LIMIT_BYTES} bytes", path.display())]
     TooLarge {
         /// The directory.
         path: PathBuf,
@@ -63,18 +71,49 @@ impl Tree {
             path: path.to_owned(),
             cause,
         };
+        // The walk itself reads rules to their end, whatever they are.
+        let refused: Arc<Mutex<Option<TreeError>>> = Arc::default();
+        let check_rules = |directory: &Path| -> Result<(), TreeError> {
+            let checked = check_ignore_files(directory, IGNORE_FILES);
+            checked.map_err(|(path, cause)| TreeError::Read {
+                path,
+                cause: cause.to_string(),
+            })
+        };
+        directory.ancestors().try_for_each(check_rules)?;
+        let refusing = Arc::clone(&refused);
         let walk = WalkBuilder::new(directory)
             .max_depth(Some(DEPTH_LIMIT_DIRECTORIES))
             .require_git(false)
-            .filter_entry(|entry| {
+            .git_global(false)
+            .git_exclude(false)
+            .filter_entry(move |entry| {
                 let is_directory = entry.file_type().is_some_and(|kind| kind.is_dir());
                 let name = entry.file_name().to_string_lossy();
                 let is_other_project = || entry.path().join("lockstep.yaml").exists();
-                entry.depth() == 0 || !is_directory || !(SKIPPED.contains(&name.as_ref()) || is_other_project())
+                if entry.depth() == 0 || !is_directory {
+                    return true;
+                }
+                if SKIPPED.contains(&name.as_ref()) || is_other_project() {
+                    return false;
+                }
+                let Err(error) = check_rules(entry.path()) else {
+                    return true;
+                };
+                refusing
+                    .lock()
+                    .unwrap_or_else(PoisonError::into_inner)
+                    .get_or_insert(error);
+                false
             })
             .build();
+        let take_refused = || refused.lock().unwrap_or_else(PoisonError::into_inner).take();
         let mut files = BTreeMap::new();
+        let mut left_bytes = ALL_SOURCES_LIMIT_BYTES;
         for entry in walk {
+            if let Some(error) = take_refused() {
+                return Err(error);
+            }
             let entry = entry.map_err(|error| failed(directory, error.to_string()))?;
             if !entry.file_type().is_some_and(|kind| kind.is_file()) {
                 continue;
@@ -89,19 +128,24 @@ impl Tree {
                 .len();
             let is_read = READ.contains(&extension(path)) && size <= SOURCE_SIZE_LIMIT_BYTES;
             let content = if is_read {
-                let bytes = std::fs::read(entry.path()).map_err(|error| failed(entry.path(), error.to_string()))?;
+                let bytes = regular_file::read(entry.path(), SOURCE_SIZE_LIMIT_BYTES)
+                    .map_err(|error| failed(entry.path(), error.to_string()))?;
+                left_bytes = left_bytes.saturating_sub(bytes.len() as u64);
                 String::from_utf8_lossy(&bytes).into_owned()
             } else {
                 String::new()
             };
             files.insert(path.to_owned(), content);
-            if files.len() > FILE_LIMIT_COUNT {
+            if files.len() > FILE_LIMIT_COUNT || left_bytes == 0 {
                 return Err(TreeError::TooLarge {
                     path: directory.to_owned(),
                 });
             }
         }
-        Ok(Self { files })
+        match take_refused() {
+            Some(error) => Err(error),
+            None => Ok(Self { files }),
+        }
     }
 
     /// A tree from memory.

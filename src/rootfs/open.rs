@@ -1,6 +1,5 @@
 //! Looks at what was given, and takes it as what it is.
 
-use std::fs::File;
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 
@@ -13,6 +12,7 @@ use super::layer::{Layer, LayerReader};
 use super::map::map_file;
 use super::{DirectoryRoot, IndexedRoot, ProcessDefaults, RootFs, RootFsError};
 use crate::image::{LayerError, read_tar};
+use crate::regular_file;
 
 /// Opens a directory, a tar or a saved image. `what` is what messages call it.
 ///
@@ -31,15 +31,7 @@ pub fn open_root(path: &Path, what: &str) -> Result<Box<dyn RootFs>, RootFsError
             Box::new(directory)
         });
     }
-    // Opening a pipe waits for somebody to write to it.
-    if !std::fs::metadata(path).map_err(failed)?.is_file() {
-        let cause = io::Error::new(
-            io::ErrorKind::InvalidInput,
-            "it is neither a directory nor a plain file",
-        );
-        return Err(failed(cause));
-    }
-    let file = File::open(path).map_err(failed)?;
+    let file = regular_file::open(path).map_err(failed)?;
     let map = map_file(&file).map_err(failed)?;
     let root = match Form::of_bytes(&map) {
         // What is read from its beginning to its end need not stay in memory, as the pages of a map would.
@@ -93,7 +85,7 @@ pub fn open_layers(layers: &[PathBuf], what: &str) -> Result<IndexedRoot, RootFs
     let mut reader = LayerReader::of_layers();
     let mut index = Index::default();
     for path in layers {
-        let map = File::open(path).and_then(|file| map_file(&file));
+        let map = regular_file::open_itself(path).and_then(|file| map_file(&file));
         let map = map.map_err(|cause| RootFsError::Read {
             what: path.display().to_string(),
             cause,

@@ -128,7 +128,7 @@ impl Run {
     pub(super) fn prepare(&self, environments: &[EnvironmentName]) -> Result<Workload, RunError> {
         let lock = lock::read_file(&lock::lock_path(&self.project.file))?;
         let sources = scan(&self.project)?;
-        let loader = LoaderSources::unpack(self.project.contract.loader, &self.store)?;
+        let loader = LoaderSources::of(self.project.contract.loader)?;
         Ok(Workload {
             environments: self.plans(environments, &sources, &loader, &lock)?,
             sources,

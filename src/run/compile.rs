@@ -21,7 +21,9 @@ use crate::event::{Event, Stage, StepId};
 use crate::language::{CACHE_ROOT, CacheAccess, OUT_ROOT, ROOT, cache_access};
 use crate::name::EnvironmentName;
 use crate::plan::UnitPlan;
+use crate::regular_file;
 use crate::source::SourceTree;
+use crate::temporary::{self, COLLECT_PREFIX, TemporaryDirectory};
 
 /// How many of a failed step's last lines are shown.
 const TAIL_SHOWN_LINES: usize = 40;
@@ -174,9 +176,7 @@ impl Run {
     ) -> Result<Vec<Artifact>, RunError> {
         let store = self.store_of(unit);
         fs::create_dir_all(store.root()).map_err(RunError::file("make a directory for artifacts"))?;
-        let staging = tempfile::Builder::new()
-            .prefix("collect-")
-            .tempdir_in(store.root())
+        let staging = TemporaryDirectory::new_in(store.root(), COLLECT_PREFIX)
             .map_err(RunError::file("make a directory for artifacts"))?;
         let declared = Declared {
             root: "out".to_owned(),
@@ -242,8 +242,10 @@ impl Run {
     pub(super) fn log(&self, environment: &EnvironmentName, step: &str) -> Result<Log, RunError> {
         let path = self.store.log(environment, step);
         let directory = path.parent().unwrap_or(Path::new("."));
-        fs::create_dir_all(directory).map_err(RunError::file("make a directory for logs"))?;
-        let file = fs::File::create(&path).map_err(RunError::file("write a log"))?;
+        regular_file::make_directory(directory).map_err(RunError::file("make a directory for logs"))?;
+        // A link with that name would be written through, whatever it leads to.
+        let file = temporary::remove(&path).and_then(|()| fs::File::create_new(&path));
+        let file = file.map_err(RunError::file("write a log"))?;
         Ok(Log {
             path,
             file: Mutex::new(file),

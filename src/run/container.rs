@@ -2,18 +2,21 @@
 
 use std::collections::BTreeMap;
 use std::io;
+use std::io::Read as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use tokio_util::sync::CancellationToken;
 
 use super::{Run, RunError};
+use crate::bundle::restore;
 use crate::engine::job::{JobError, Upload};
 use crate::engine::{ByteStream, ContainerSpec, ImageId, Mount, Network, ResourceLimits};
 use crate::event::{Event, Events};
 use crate::language::{HOME_ROOT, ROOT};
 use crate::name::EnvironmentName;
 use crate::owner::Owner;
+use crate::regular_file;
 use crate::state::{PROJECT_LOCK_TIMEOUT, ProjectLock};
 use crate::stream;
 
@@ -146,14 +149,16 @@ impl Run {
         let archive = stream::written_by(move |writer| {
             let mut archive = tar::Builder::new(writer);
             for (path, name, executable) in files {
-                let mut file = std::fs::File::open(&path)?;
+                let file = regular_file::open(&path)?;
+                let size_bytes = file.metadata()?.len();
                 let mut header = tar::Header::new_gnu();
                 header.set_mode(if executable { 0o755 } else { 0o644 });
                 header.set_uid(OWNER.uid.into());
                 header.set_gid(OWNER.gid.into());
-                header.set_size(file.metadata()?.len());
+                header.set_size(size_bytes);
                 header.set_mtime(mtime);
-                archive.append_data(&mut header, format!("{directory}/{name}"), &mut file)?;
+                // A file that grows meanwhile must not become the next file's header.
+                archive.append_data(&mut header, format!("{directory}/{name}"), file.take(size_bytes))?;
             }
             archive.finish()
         });
@@ -172,7 +177,7 @@ pub(super) fn in_memory(bytes: Vec<u8>) -> ByteStream {
 
 /// A file of this machine as it is.
 pub(super) fn file_stream(path: PathBuf) -> ByteStream {
-    stream::written_by(move |writer| io::copy(&mut std::fs::File::open(path)?, writer).map(|_| ()))
+    stream::written_by(move |writer| io::copy(&mut regular_file::open_itself(&path)?, writer).map(|_| ()))
 }
 
 /// `sh` with a script, as every command of a unit is run.
@@ -203,6 +208,7 @@ pub(super) async fn lock_project(
         lock = ProjectLock::acquire(directory, &holder, on_wait, PROJECT_LOCK_TIMEOUT) => lock?,
         () = cancellation.cancelled() => return Err(RunError::Interrupted),
     };
+    restore(directory, &lock.leftovers()?)?;
     lock.sweep()?;
     Ok(lock)
 }

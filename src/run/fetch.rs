@@ -16,8 +16,11 @@ use crate::event::{Event, Stage};
 use crate::language::{DEPENDENCIES_ROOT, language};
 use crate::name::EnvironmentName;
 use crate::plan::UnitPlan;
+use crate::regular_file;
 use crate::source::SourceTree;
+use crate::state::STAGING_PREFIX;
 use crate::stream;
+use crate::temporary;
 
 /// Where the machine's CA bundle is in the container.
 const CA_BUNDLE_PATH: &str = "/lockstep/ca/bundle.crt";
@@ -40,7 +43,7 @@ impl Run {
             return Ok(None);
         };
         let target = self.store.fetched(key);
-        if target.exists() {
+        if fs::symlink_metadata(&target).is_ok_and(|metadata| metadata.is_file()) {
             return Ok(Some(target));
         }
         let step = Self::step(environment, Stage::Fetch, unit.name.as_str());
@@ -83,8 +86,9 @@ impl Run {
     /// Keeps what was fetched, if it is nothing but plain files and directories where they belong.
     async fn keep_fetched(&self, unit: &UnitPlan, archive: ByteStream, target: &Path) -> Result<(), RunError> {
         let directory = target.parent().unwrap_or(target).to_owned();
-        fs::create_dir_all(&directory).map_err(RunError::file("make a directory for what was fetched"))?;
-        let file = tempfile::NamedTempFile::new_in(&directory).map_err(RunError::file("keep what was fetched"))?;
+        regular_file::make_directory(&directory).map_err(RunError::file("make a directory for what was fetched"))?;
+        let file =
+            temporary::file_in(self.store.root(), STAGING_PREFIX).map_err(RunError::file("keep what was fetched"))?;
         let keep = language(unit.unit.language).dependency_paths;
         let keep: &[&str] = if unit.unit.fetch.is_some() { &[""] } else { keep };
         let mtime = self.project.source_date_epoch;

@@ -18,10 +18,13 @@ use crate::lock;
 use crate::network::NetworkSettings;
 use crate::owner::Owner;
 use crate::problem::Problem;
+use crate::regular_file;
 use crate::report::Failure;
 use crate::source::{SourceError, SourceTree};
 use crate::stream;
 
+/// The largest file of a recipe, or that a recipe puts into an image.
+const RECIPE_FILE_LIMIT_BYTES: u64 = 64 * 1024 * 1024;
 /// The owner of files in a build context: the engine's builder runs as root.
 const CONTEXT_OWNER: Owner = Owner { uid: 0, gid: 0 };
 
@@ -193,7 +196,7 @@ struct ProjectFiles<'a>(&'a Path);
 
 impl RecipeFiles for ProjectFiles<'_> {
     fn read(&self, path: &str) -> Result<Vec<u8>, String> {
-        std::fs::read(self.0.join(path)).map_err(|error| error.to_string())
+        regular_file::read(&self.0.join(path), RECIPE_FILE_LIMIT_BYTES).map_err(|error| error.to_string())
     }
 }
 

@@ -10,7 +10,10 @@ use super::making::MakeError;
 use crate::digest::Digest;
 use crate::engine::{Engine, ImageFacts, ImageId, Labels};
 use crate::image::{ConfigChanges, Entry, ImageArchive, ImageError, LayerError, LayerWriter, stacked_config};
+use crate::regular_file;
+use crate::state::STAGING_PREFIX;
 use crate::stream;
+use crate::temporary::{self, TemporaryDirectory};
 
 /// Where bundles are in matched images; the project's name follows.
 const BUNDLE_ROOT: &str = "opt";
@@ -25,6 +28,8 @@ pub(super) struct MatchedImage<'a> {
     pub(super) runtime: &'a ImageFacts,
     /// The bundle's directory on this machine.
     pub(super) bundle: &'a Path,
+    /// Where files are that are thrown away afterwards; what a run that is killed leaves there, the next one removes.
+    pub(super) work: &'a Path,
     /// The project's name, which names the directory in the image.
     pub(super) project: &'a str,
     /// The host's file name.
@@ -49,7 +54,7 @@ pub(super) async fn assemble_matched(engine: &dyn Engine, request: MatchedImage<
     let runtime = &request.runtime.id.0;
     let documents = read_documents(engine, runtime).await?;
     let config = config_of(&documents).ok_or_else(|| MakeError::NoConfig { image: runtime.clone() })?;
-    let layer = tempfile::NamedTempFile::new().map_err(RunError::file("make a temporary file"))?;
+    let layer = temporary::file_in(request.work, STAGING_PREFIX).map_err(RunError::file("make a temporary file"))?;
     let diff_id = write_layer(&request, layer.as_file()).map_err(layer_error)?;
     let directory = bundle_directory(request.project);
     let changes = ConfigChanges {
@@ -82,7 +87,8 @@ pub(super) async fn assemble_matched(engine: &dyn Engine, request: MatchedImage<
     if let Some(facts) = loaded_image(engine, request.staged_tag, &expected).await? {
         return Ok(facts.id);
     }
-    let spool = tempfile::tempdir().map_err(RunError::file("make a temporary directory"))?;
+    let spool = TemporaryDirectory::new_in(request.work, STAGING_PREFIX)
+        .map_err(RunError::file("make a temporary directory"))?;
     let mut layers = spool_layers(engine, runtime, spool.path()).await?;
     layers.extend(only_ours);
     engine.load_images(archive(layers).into_stream()).await?;
@@ -130,7 +136,7 @@ fn write_layer(request: &MatchedImage<'_>, target: &File) -> Result<Digest, Laye
     layer.append(&Entry::directory(BUNDLE_ROOT, mtime), &mut io::empty())?;
     layer.append(&Entry::directory(&directory, mtime), &mut io::empty())?;
     for path in names {
-        let mut file = File::open(&path).map_err(LayerError::Read)?;
+        let mut file = regular_file::open_itself(&path).map_err(LayerError::Read)?;
         let metadata = file.metadata().map_err(LayerError::Read)?;
         let name = path.file_name().unwrap_or_default().to_string_lossy();
         let executable = std::os::unix::fs::PermissionsExt::mode(&metadata.permissions()) & 0o100 != 0;

@@ -26,7 +26,7 @@ mod toolchains;
 mod truth;
 
 use std::collections::BTreeSet;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use tokio_util::sync::CancellationToken;
@@ -38,9 +38,11 @@ use crate::digest::Digest;
 use crate::engine::sweep::{label_values, sweep};
 use crate::engine::{Engine, EngineFacts, Labels};
 use crate::event::{Event, Events, Stage, StepId};
+use crate::image::ImageCache;
 use crate::name::EnvironmentName;
 use crate::network::NetworkSettings;
 use crate::state::ProjectLock;
+use crate::temporary::{self, COLLECT_PREFIX};
 
 use observed::Observed;
 
@@ -56,6 +58,15 @@ pub use smoke::SmokeReport;
 pub use sources::plan_only;
 pub use sources::{LoaderSources, Sources, scan};
 pub use store::{Record, Store};
+
+/// What dead processes have left in the user's cache, which all projects share: artifacts of loaders, images in the making.
+/// What cannot be listed is not there.
+#[must_use]
+pub fn cache_leftovers(cache_directory: &Path) -> Vec<PathBuf> {
+    let of_loaders = temporary::leftovers(cache_directory, &[COLLECT_PREFIX]).unwrap_or_default();
+    let of_images = ImageCache::below(cache_directory).leftovers().unwrap_or_default();
+    of_loaders.into_iter().chain(of_images).collect()
+}
 
 /// What the command line decides about a run.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -123,6 +134,10 @@ impl Run {
             _lock: lock,
         };
         run.sweep_dead_runs().await?;
+        // What cannot be removed from the user's cache now is tried again by the next run, of whatever project.
+        for path in cache_leftovers(&run.context.cache_directory) {
+            let _ = temporary::remove(&path);
+        }
         Ok(run)
     }
 

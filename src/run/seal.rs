@@ -1,7 +1,6 @@
 //! The last steps of an environment: the bundle is staged, smoke-tested where it will be used, and published.
 
 use std::collections::BTreeMap;
-use std::fs;
 use std::time::Duration;
 
 use super::build::Workload;
@@ -21,6 +20,7 @@ use crate::event::{Event, Stage};
 use crate::lock;
 use crate::name::UnitName;
 use crate::plan::{EnvironmentPlan, UnitPlan};
+use crate::regular_file;
 use crate::state::PROJECT_LOCK_TIMEOUT;
 
 /// What stands between a matched image's name and the run that has not published it yet.
@@ -56,9 +56,9 @@ impl Run {
             };
             for artifact in &compiled.artifacts {
                 // A copy: what is published may be changed by its user, what is kept must not change with it.
-                fs::copy(
-                    compiled.directory.join(&artifact.name),
-                    staging.path().join(&artifact.name),
+                regular_file::copy_itself(
+                    &compiled.directory.join(&artifact.name),
+                    &staging.path().join(&artifact.name),
                 )
                 .map_err(RunError::file(format!("collect {}", artifact.name)))?;
             }
@@ -201,6 +201,7 @@ impl Run {
         let request = MatchedImage {
             runtime: &runtime.ok_or_else(vanished)?,
             bundle: staging.path(),
+            work: self.store.root(),
             project: self.project.name.as_str(),
             host: self
                 .project

@@ -1,19 +1,16 @@
 //! The sources of all units, and those of the smoke loader, which come with lockstep.
 
 use std::collections::BTreeMap;
-use std::fs;
-use std::io::Read as _;
 use std::path::Path;
 
-use super::{RunError, Store};
+use super::RunError;
 use crate::config::{LanguageName, Loader, Project, Unit, UnitRole};
-use crate::digest::{Digest, Hasher};
 use crate::language::language;
 use crate::lock;
 use crate::name::{EnvironmentName, UnitName};
 use crate::plan::{Plan, UnitSource, plan};
-use crate::source::SourceTree;
-use crate::state::state_directory;
+use crate::regular_file;
+use crate::source::{SourceError, SourceTree};
 
 /// The largest lock file of a language that is read; large ones have a few megabytes.
 const DEPENDENCY_FILE_LIMIT_BYTES: u64 = 64 * 1024 * 1024;
@@ -41,12 +38,16 @@ fn scan_unit(directory: &Path, unit: &Unit) -> Result<(SourceTree, UnitSource), 
     };
     let tree = SourceTree::scan(directory, &unit.source, &unit.inputs).map_err(failed)?;
     let dependency_files = tree
-        .named(language(unit.language).dependency_files)
+        .named(dependency_names(unit))
         .map(|(path, _)| {
-            let mut text = String::new();
-            fs::File::open(directory.join(path))
-                .and_then(|file| file.take(DEPENDENCY_FILE_LIMIT_BYTES).read_to_string(&mut text))
-                .map_err(RunError::file(format!("read {path}")))?;
+            let location = directory.join(path);
+            let text = regular_file::read_text(&location, DEPENDENCY_FILE_LIMIT_BYTES).map_err(|cause| {
+                failed(SourceError::Io {
+                    action: "read",
+                    path: location.clone(),
+                    cause,
+                })
+            })?;
             Ok((path.to_owned(), text))
         })
         .collect::<Result<_, RunError>>()?;
@@ -55,6 +56,11 @@ fn scan_unit(directory: &Path, unit: &Unit) -> Result<(SourceTree, UnitSource), 
         dependency_files,
     };
     Ok((tree, source))
+}
+
+/// The files that name a unit's dependencies, wherever they lie.
+fn dependency_names(unit: &Unit) -> &'static [&'static str] {
+    language(unit.language).dependency_files
 }
 
 /// Plans `environments`, without an engine.
@@ -67,8 +73,7 @@ pub fn plan_only(project: &Project, environments: &[EnvironmentName]) -> Result<
         .into_iter()
         .map(|(name, (_, source))| (name, source))
         .collect();
-    let store = Store::new(&state_directory(&project.directory)?);
-    let loader = LoaderSources::unpack(project.contract.loader, &store)?;
+    let loader = LoaderSources::of(project.contract.loader)?;
     Ok(plan(
         project,
         environments,
@@ -132,18 +137,18 @@ const GO_LOADER: LoaderFiles = embedded!["go/":
 pub struct LoaderSources {
     /// The unit.
     pub unit: Unit,
-    /// Its sources, unpacked into the project's state.
+    /// Its sources: they never are where somebody could change them.
     pub tree: SourceTree,
     /// What planning needs to know of them.
     pub source: UnitSource,
 }
 
 impl LoaderSources {
-    /// Unpacks the loader for `kind` into the project's state, unless it is there.
+    /// The loader for `kind`.
     ///
     /// # Errors
-    /// When the file system refuses.
-    pub fn unpack(kind: Loader, store: &Store) -> Result<Self, RunError> {
+    /// When its own name is none, which it is.
+    pub fn of(kind: Loader) -> Result<Self, RunError> {
         let (files, language) = match kind {
             Loader::Dlopen => (RUST_LOADER, LanguageName::Rust),
             Loader::Go => (GO_LOADER, LanguageName::Go),
@@ -162,36 +167,17 @@ impl LoaderSources {
             fetch: None,
             env: BTreeMap::new(),
         };
-        let directory = store.loader_sources(files.digest());
-        // Written anew each time: a file that somebody changed would otherwise stay changed.
-        files
-            .write(&directory)
-            .map_err(RunError::file("unpack the smoke loader"))?;
-        let (tree, source) = scan_unit(&directory, &unit)?;
+        let tree = SourceTree::of_texts(files.0);
+        let names = dependency_names(&unit);
+        let name = |path: &'static str| path.rsplit('/').next().unwrap_or(path);
+        let dependency_files = files.0.iter().filter(|(path, _)| names.contains(&name(path)));
+        let source = UnitSource {
+            digest: tree.digest(),
+            dependency_files: dependency_files
+                .map(|(path, text)| ((*path).to_owned(), (*text).to_owned()))
+                .collect(),
+        };
         Ok(Self { unit, tree, source })
-    }
-}
-
-impl LoaderFiles {
-    fn digest(&self) -> Digest {
-        let mut hasher = Hasher::new();
-        for (path, text) in self.0 {
-            hasher.field(path.as_bytes());
-            hasher.field(text.as_bytes());
-        }
-        hasher.finish()
-    }
-
-    fn write(&self, directory: &Path) -> std::io::Result<()> {
-        for (path, text) in self.0 {
-            let target = directory.join(path);
-            if fs::read(&target).is_ok_and(|present| present == text.as_bytes()) {
-                continue;
-            }
-            fs::create_dir_all(target.parent().unwrap_or(directory))?;
-            fs::write(target, text)?;
-        }
-        Ok(())
     }
 }
 
@@ -199,11 +185,32 @@ impl LoaderFiles {
 mod tests {
     use super::*;
 
+    /// What is compiled is what lies in the checkout, as if it had been read from there.
+    #[test]
+    fn a_loader_in_memory_is_the_same_as_on_the_disk() {
+        let loader = LoaderSources::of(Loader::Dlopen).unwrap();
+        let directory = tempfile::tempdir().unwrap();
+        for (path, text) in RUST_LOADER.0 {
+            let target = directory.path().join(path);
+            std::fs::create_dir_all(target.parent().unwrap()).unwrap();
+            std::fs::write(target, text).unwrap();
+        }
+        let (tree, source) = scan_unit(directory.path(), &loader.unit).unwrap();
+        assert_eq!((tree.digest(), source), (loader.tree.digest(), loader.source));
+        let archived = |tree: &SourceTree| {
+            let mut archive = Vec::new();
+            let owner = crate::owner::Owner { uid: 1, gid: 1 };
+            tree.write_archive(&mut archive, "src", owner, 1).unwrap();
+            archive
+        };
+        assert_eq!(archived(&tree), archived(&loader.tree));
+    }
+
     #[test]
     fn every_file_of_a_loader_is_embedded() {
         let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("loader");
         for (directory, suffix, files) in [("src", ".rs", &RUST_LOADER)] {
-            for entry in fs::read_dir(root.join(directory)).unwrap() {
+            for entry in std::fs::read_dir(root.join(directory)).unwrap() {
                 let name = entry.unwrap().file_name().to_string_lossy().into_owned();
                 let path = format!("{directory}/{name}");
                 assert!(

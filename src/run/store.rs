@@ -3,7 +3,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
-use std::io;
+use std::io::{self, Read as _};
 use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
@@ -11,6 +11,9 @@ use serde::{Deserialize, Serialize};
 use crate::bundle::{Artifact, ArtifactRecord};
 use crate::digest::Digest;
 use crate::name::EnvironmentName;
+use crate::regular_file;
+use crate::state::STAGING_PREFIX;
+use crate::temporary;
 
 /// The largest record that is read.
 const RECORD_SIZE_LIMIT_BYTES: u64 = 4 * 1024 * 1024;
@@ -60,12 +63,6 @@ impl Store {
         self.root.join("logs").join(format!("{environment}-{step}.log"))
     }
 
-    /// Where the sources of the smoke loader with this digest are.
-    #[must_use]
-    pub fn loader_sources(&self, digest: Digest) -> PathBuf {
-        self.root.join("loader").join(digest.short())
-    }
-
     /// Where what was fetched under `key` is, or would be.
     #[must_use]
     pub fn fetched(&self, key: Digest) -> PathBuf {
@@ -82,16 +79,20 @@ impl Store {
     #[must_use]
     pub fn compiled_artifacts(&self, key: Digest, names: &[String]) -> Option<Vec<Artifact>> {
         let directory = self.compiled(key);
-        let list: Vec<ArtifactRecord> =
-            serde_json::from_slice(&read_limited(&directory.join(ARTIFACT_LIST)).ok()?).ok()?;
+        regular_file::check_directory(directory.parent()?).ok()?;
+        regular_file::check_directory(&directory).ok()?;
+        let list = regular_file::read_itself(&directory.join(ARTIFACT_LIST), RECORD_SIZE_LIMIT_BYTES).ok()?;
+        let list: Vec<ArtifactRecord> = serde_json::from_slice(&list).ok()?;
         let stored: BTreeMap<&str, &ArtifactRecord> =
             list.iter().map(|artifact| (artifact.name.as_str(), artifact)).collect();
         names
             .iter()
             .map(|name| {
                 let artifact = stored.get(name.as_str())?;
-                let file = fs::File::open(directory.join(name)).ok()?;
-                let intact = Digest::of_reader(file).ok()? == artifact.digest;
+                let file = regular_file::open_itself(&directory.join(name)).ok()?;
+                // The size first: a file with a hole of terabytes is not read for its digest.
+                let intact = file.metadata().ok()?.len() == artifact.size_bytes
+                    && Digest::of_reader(file.take(artifact.size_bytes)).ok()? == artifact.digest;
                 intact.then(|| (*artifact).clone().into())
             })
             .collect()
@@ -106,10 +107,10 @@ impl Store {
         fs::write(directory.join(ARTIFACT_LIST), serde_json::to_vec_pretty(&list)?)?;
         let target = self.compiled(key);
         if let Some(parent) = target.parent() {
-            fs::create_dir_all(parent)?;
+            regular_file::make_directory(parent)?;
         }
         // What is there under this key was found incomplete, or it would have been used.
-        remove_tree(&target)?;
+        temporary::remove(&target)?;
         match fs::rename(directory, &target) {
             // Another run kept the same at the same moment; one is as good as the other.
             Err(error) if error.kind() == io::ErrorKind::DirectoryNotEmpty => Ok(()),
@@ -122,13 +123,14 @@ impl Store {
     /// # Errors
     /// When the file system refuses.
     pub fn forget_compiled(&self, key: Digest) -> io::Result<()> {
-        remove_tree(&self.compiled(key))
+        temporary::remove(&self.compiled(key))
     }
 
     /// The record of an environment's last good build; none when there is none that can be read.
     #[must_use]
     pub fn record(&self, environment: &EnvironmentName) -> Option<Record> {
-        serde_json::from_slice(&read_limited(&self.record_path(environment)).ok()?).ok()
+        let record = regular_file::read_itself(&self.record_path(environment), RECORD_SIZE_LIMIT_BYTES).ok()?;
+        serde_json::from_slice(&record).ok()
     }
 
     /// Keeps the record of a good build, whole or not at all.
@@ -137,9 +139,8 @@ impl Store {
     /// When the file system refuses.
     pub fn keep_record(&self, environment: &EnvironmentName, record: &Record) -> io::Result<()> {
         let path = self.record_path(environment);
-        let directory = path.parent().unwrap_or(&self.root);
-        fs::create_dir_all(directory)?;
-        let file = tempfile::NamedTempFile::new_in(directory)?;
+        regular_file::make_directory(path.parent().unwrap_or(&self.root))?;
+        let file = temporary::file_in(&self.root, STAGING_PREFIX)?;
         serde_json::to_writer_pretty(&file, record)?;
         file.persist(path).map(|_| ()).map_err(|error| error.error)
     }
@@ -175,39 +176,18 @@ impl Store {
 /// The file in a directory of compiled artifacts that lists them.
 const ARTIFACT_LIST: &str = ".artifacts.json";
 
-fn read_limited(path: &Path) -> io::Result<Vec<u8>> {
-    use io::Read as _;
-    let mut bytes = Vec::new();
-    fs::File::open(path)?
-        .take(RECORD_SIZE_LIMIT_BYTES)
-        .read_to_end(&mut bytes)?;
-    Ok(bytes)
-}
-
-/// Removes a directory and all in it; well when there is none.
-fn remove_tree(path: &Path) -> io::Result<()> {
-    match fs::remove_dir_all(path) {
-        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
-        _ => Ok(()),
-    }
-}
-
 /// Removes everything in `directory` that is not named in `keep`.
 fn retain(directory: &Path, keep: &BTreeSet<String>) -> io::Result<()> {
-    let entries = match fs::read_dir(directory) {
+    match regular_file::check_directory(directory) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
-        entries => entries?,
-    };
-    for entry in entries {
+        checked => checked?,
+    }
+    for entry in fs::read_dir(directory)? {
         let entry = entry?;
         if entry.file_name().to_str().is_some_and(|name| keep.contains(name)) {
             continue;
         }
-        if entry.file_type()?.is_dir() {
-            remove_tree(&entry.path())?;
-        } else {
-            fs::remove_file(entry.path())?;
-        }
+        temporary::remove(&entry.path())?;
     }
     Ok(())
 }

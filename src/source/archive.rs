@@ -69,9 +69,12 @@ impl SourceTree {
                 size_bytes,
                 executable,
             } => {
-                let file = open(&location).map_err(failed("open"))?;
+                if let Some(text) = self.text(path) {
+                    return archive.file(&name, *size_bytes, *executable, text.as_bytes());
+                }
+                let file = open(&location, path).map_err(io::Error::other)?;
                 let metadata = file.metadata().map_err(failed("look at"))?;
-                if !metadata.is_file() || metadata.len() != *size_bytes || is_executable(&metadata) != *executable {
+                if metadata.len() != *size_bytes || is_executable(&metadata) != *executable {
                     return Err(changed());
                 }
                 let is_unchanged = archive.checked_file(&name, *size_bytes, *executable, *digest, file)?;

@@ -48,6 +48,14 @@ pub enum SourceError {
         /// What is wrong.
         cause: String,
     },
+    /// A file of ignore rules cannot be read.
+    #[error("failed to read the ignore rules in `{path}`: {cause}")]
+    IgnoreFile {
+        /// The file, relative to the project.
+        path: String,
+        /// Why.
+        cause: io::Error,
+    },
     /// A name that is not UTF-8.
     #[error("the name of `{path}` is not UTF-8")]
     Name {
@@ -131,11 +139,15 @@ impl SourceError {
                     "put `!{path}` into .lockstepignore if a .gitignore excludes it; lockstep's own files always stay"
                 ));
             }
+            Self::IgnoreFile { .. } => "make it a small text file, or remove it",
             Self::Name { .. } | Self::PathTooLong { .. } => "rename it, or exclude it in .lockstepignore",
             Self::Kind { .. } => "exclude it in .lockstepignore",
             Self::Link { hint, .. } => hint,
             Self::TooMany { .. } | Self::TooLarge { .. } => "exclude what is not source in .lockstepignore",
-            Self::Changed { .. } => "build again when nothing writes into the sources",
+            Self::Changed { .. } => {
+                "build again when nothing writes into the sources; if it is the log of this very run, write it elsewhere or \
+                 exclude it in .lockstepignore"
+            }
             Self::Missing { .. } | Self::IgnoreRule { .. } | Self::Io { .. } => return None,
         };
         Some(hint.to_owned())

@@ -3,16 +3,15 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::{self, File};
 use std::io::Read;
-use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::thread;
 
-use rustix::fs::OFlags;
-
 use super::walk::{Found, walk};
 use super::{SOURCE_LIMIT_BYTES, SourceError};
 use crate::digest::{Digest, Hasher};
+use crate::regular_file::{self, Unfit};
 
 /// Names the way in which a tree becomes a digest; another way gets another name.
 const DIGEST_SCHEME: &[u8] = b"lockstep source tree 1";
@@ -47,6 +46,8 @@ pub enum Entry {
 pub struct SourceTree {
     project: Arc<Path>,
     entries: Arc<BTreeMap<String, Entry>>,
+    /// The files that are in memory, and nowhere on the disk.
+    texts: Arc<BTreeMap<String, &'static str>>,
     digest: Digest,
 }
 
@@ -66,8 +67,29 @@ impl SourceTree {
         Ok(Self {
             project: project.into(),
             entries: Arc::new(entries),
+            texts: Arc::default(),
             digest,
         })
+    }
+
+    /// A tree of files that come with this program: nobody else can change them or add to them.
+    #[must_use]
+    pub fn of_texts(files: &[(&str, &'static str)]) -> Self {
+        let texts: BTreeMap<String, &'static str> =
+            files.iter().map(|(path, text)| ((*path).to_owned(), *text)).collect();
+        let entry = |text: &str| Entry::File {
+            digest: Digest::of(text.as_bytes()),
+            size_bytes: text.len() as u64,
+            executable: false,
+        };
+        let entries: BTreeMap<String, Entry> = texts.iter().map(|(path, text)| (path.clone(), entry(text))).collect();
+        let digest = digest_of(&entries);
+        Self {
+            project: Path::new("").into(),
+            entries: Arc::new(entries),
+            texts: Arc::new(texts),
+            digest,
+        }
     }
 
     /// The digest of all paths, modes and contents.
@@ -99,6 +121,11 @@ impl SourceTree {
     /// The directories that lead to the entries, relative to the project, without the project's own.
     pub(super) fn directories(&self) -> BTreeSet<&str> {
         directories(&self.entries)
+    }
+
+    /// The content of a file that is in memory.
+    pub(super) fn text(&self, path: &str) -> Option<&'static str> {
+        self.texts.get(path).copied()
     }
 
     /// Where a path of the tree is on this machine.
@@ -175,11 +202,8 @@ fn read_file(location: &Path, path: &str, buffer: &mut [u8]) -> Result<Entry, So
             cause,
         }
     };
-    let mut file = open(location).map_err(failed("open"))?;
+    let mut file = open(location, path)?;
     let metadata = file.metadata().map_err(failed("look at"))?;
-    if !metadata.is_file() {
-        return Err(SourceError::Changed { path: path.to_owned() });
-    }
     if metadata.len() > SOURCE_LIMIT_BYTES {
         return Err(too_large(path, path));
     }
@@ -208,12 +232,19 @@ fn read_file(location: &Path, path: &str, buffer: &mut [u8]) -> Result<Entry, So
     })
 }
 
-/// Opens a file without following a link and without waiting for a pipe's other end: it was a regular file a moment
-/// ago, and may be something else now.
-pub(super) fn open(location: &Path) -> std::io::Result<File> {
-    let flags = (OFlags::NOFOLLOW | OFlags::NONBLOCK).bits();
-    let flags = i32::try_from(flags).map_err(std::io::Error::other)?;
-    File::options().read(true).custom_flags(flags).open(location)
+/// Opens what was a regular file a moment ago, and may be something else now.
+pub(super) fn open(location: &Path, path: &str) -> Result<File, SourceError> {
+    regular_file::open_itself(location).map_err(|cause| {
+        let is_no_file = cause.get_ref().is_some_and(|inner| inner.is::<Unfit>());
+        if is_no_file || cause.kind() == std::io::ErrorKind::NotFound {
+            return SourceError::Changed { path: path.to_owned() };
+        }
+        SourceError::Io {
+            action: "open",
+            path: location.to_owned(),
+            cause,
+        }
+    })
 }
 
 pub(super) fn is_executable(metadata: &fs::Metadata) -> bool {

@@ -2,13 +2,18 @@
 
 use std::ffi::OsStr;
 use std::fs::{self, FileType};
+use std::io;
 use std::os::unix::ffi::OsStrExt;
-use std::os::unix::fs::FileTypeExt;
 use std::path::{Component, Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use ignore::WalkBuilder;
 
 use super::{EXCLUDED_FROM_PROJECT, EXCLUDED_NAMES, IGNORE_FILE, PATH_LIMIT_BYTES, SOURCE_FILES_LIMIT, SourceError};
+use crate::regular_file;
+
+/// The largest file of ignore rules; generated ones have some ten thousand bytes.
+const IGNORE_FILE_LIMIT_BYTES: u64 = 1024 * 1024;
 
 /// What a walk finds; the rest follows from reading it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -34,7 +39,12 @@ pub(super) fn walk(project: &Path, source: &str, inputs: &[String]) -> Result<Ve
     }
 
     let mut found = Vec::new();
-    for entry in builder(project, &roots).build() {
+    let refused = Refused::default();
+    check_rules(project, project)?;
+    for entry in builder(project, &roots, &refused).build() {
+        if let Some(error) = refused.take() {
+            return Err(error);
+        }
         let entry = entry.map_err(|error| failed_walk(project, &error))?;
         let relative = relative_name(project, entry.path())?;
         if let Some(error) = entry.error() {
@@ -57,6 +67,9 @@ pub(super) fn walk(project: &Path, source: &str, inputs: &[String]) -> Result<Ve
             });
         }
         found.push((relative.clone(), kind_of(kind, &relative)?));
+    }
+    if let Some(error) = refused.take() {
+        return Err(error);
     }
     if let Some(root) = roots.iter().find(|root| !root.yields_something) {
         return Err(SourceError::Excluded {
@@ -126,9 +139,9 @@ impl Root {
 }
 
 /// Walks the whole project, so that the rules of every directory above a root apply, but enters only what leads to one.
-fn builder(project: &Path, roots: &[Root]) -> WalkBuilder {
+fn builder(project: &Path, roots: &[Root], refused: &Refused) -> WalkBuilder {
     let wanted: Vec<PathBuf> = roots.iter().map(|root| project.join(&root.path)).collect();
-    let top = project.to_owned();
+    let (top, refused) = (project.to_owned(), refused.clone());
     let mut builder = WalkBuilder::new(project);
     builder
         .standard_filters(false)
@@ -138,12 +151,73 @@ fn builder(project: &Path, roots: &[Root]) -> WalkBuilder {
         .follow_links(false)
         .filter_entry(move |entry| {
             let path = entry.path();
-            !is_excluded(&top, path)
+            let is_entered = !is_excluded(&top, path)
                 && wanted
                     .iter()
-                    .any(|root| path.starts_with(root) || root.starts_with(path))
+                    .any(|root| path.starts_with(root) || root.starts_with(path));
+            let is_directory = entry.file_type().is_some_and(|kind| kind.is_dir());
+            is_entered && (!is_directory || refused.none(check_directory(&top, path)))
         });
     builder
+}
+
+/// The first reason not to enter a directory: a filter of a walk can only say no.
+#[derive(Clone, Default)]
+struct Refused(Arc<Mutex<Option<SourceError>>>);
+
+impl Refused {
+    /// Whether there was no reason; keeps it if there was.
+    fn none(&self, checked: Result<(), SourceError>) -> bool {
+        let Err(error) = checked else { return true };
+        self.0
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .get_or_insert(error);
+        false
+    }
+
+    fn take(&self) -> Option<SourceError> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).take()
+    }
+}
+
+/// What must be so before a directory is entered, which reads its rules.
+fn check_directory(project: &Path, directory: &Path) -> Result<(), SourceError> {
+    let relative = directory.strip_prefix(project).unwrap_or(directory);
+    if relative.as_os_str().len() > PATH_LIMIT_BYTES {
+        return Err(SourceError::PathTooLong {
+            path: relative.to_string_lossy().into_owned(),
+            limit: PATH_LIMIT_BYTES,
+        });
+    }
+    check_rules(project, directory)
+}
+
+/// The walk itself reads rules to their end, whatever they are.
+fn check_rules(project: &Path, directory: &Path) -> Result<(), SourceError> {
+    check_ignore_files(directory, &[".gitignore", IGNORE_FILE]).map_err(|(path, cause)| SourceError::IgnoreFile {
+        path: path
+            .strip_prefix(project)
+            .unwrap_or(&path)
+            .to_string_lossy()
+            .into_owned(),
+        cause,
+    })
+}
+
+/// Reads the files of rules that a walk will read in `directory`; the first that cannot be, and why.
+///
+/// # Errors
+/// When one is there that is no regular file, or too large.
+pub(crate) fn check_ignore_files(directory: &Path, names: &[&str]) -> Result<(), (PathBuf, io::Error)> {
+    for name in names {
+        let path = directory.join(name);
+        match regular_file::read(&path, IGNORE_FILE_LIMIT_BYTES) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err((path, error)),
+            _ => {}
+        }
+    }
+    Ok(())
 }
 
 fn is_excluded(project: &Path, path: &Path) -> bool {
@@ -169,21 +243,14 @@ fn relative_name(project: &Path, path: &Path) -> Result<String, SourceError> {
 }
 
 fn kind_of(kind: FileType, path: &str) -> Result<Found, SourceError> {
-    let other = if kind.is_file() {
-        return Ok(Found::File);
-    } else if kind.is_symlink() {
-        return Ok(Found::Link);
-    } else if kind.is_fifo() {
-        "named pipe"
-    } else if kind.is_socket() {
-        "socket"
-    } else {
-        "device"
-    };
-    Err(SourceError::Kind {
-        path: path.to_owned(),
-        kind: other,
-    })
+    match regular_file::kind_of(kind) {
+        None => Ok(Found::File),
+        Some(_) if kind.is_symlink() => Ok(Found::Link),
+        Some(other) => Err(SourceError::Kind {
+            path: path.to_owned(),
+            kind: other,
+        }),
+    }
 }
 
 fn failed_walk(project: &Path, error: &ignore::Error) -> SourceError {

@@ -240,7 +240,6 @@ fn what_somebody_changes_in_the_volume_is_repaired_and_told() {
             "long plugin_answer(void) { return 42; } // another\nint more;\n",
         );
         sample.build(0);
-        let arguments = ["run", "--rm", "--network", "none", "--workdir", "/bundle", "--volume"];
         let change =
             "for file in releases/*/good.so; do printf X | dd of=$file bs=1 seek=100 conv=notrunc 2>/dev/null; done";
         in_volume(sample, "rw", change);

@@ -8,6 +8,10 @@ use bollard::{API_DEFAULT_VERSION, BollardRequest, ClientVersion};
 
 use super::{CLIENT_TIMEOUT_SECONDS, CONNECT_TIMEOUT_SECONDS, Docker, errors};
 use crate::engine::{EngineError, Obstacle};
+use crate::regular_file;
+
+/// The largest file of a certificate or key; they have a few kilobytes.
+const CERTIFICATE_LIMIT_BYTES: u64 = 8 * 1024 * 1024;
 
 const DEFAULT_ADDRESS: &str = "unix:///var/run/docker.sock";
 const DEFAULT_PLAIN_PORT: u16 = 2375;
@@ -115,7 +119,7 @@ fn open(
             let file = |name: &str| certificates.join(name);
             // The client reads key and certificate only when the engine asks for them, and says nothing if they are missing.
             for name in ["ca.pem", "cert.pem", "key.pem"] {
-                std::fs::File::open(file(name)).map_err(|error| EngineError::Unreachable {
+                regular_file::read(&file(name), CERTIFICATE_LIMIT_BYTES).map_err(|error| EngineError::Unreachable {
                     address: address.to_owned(),
                     obstacle: Obstacle::Tls,
                     cause: format!("failed to read {}: {error}", file(name).display()),
