@@ -8,7 +8,8 @@ pub enum Exit {
     Ok = 0,
     /// There are findings at error level.
     Findings = 1,
-    /// The command line or a configuration file is wrong.
+    /// The command line or a configuration file is wrong, or this machine's files are not as they must be: not permitted,
+    /// read-only, changing, or on a disk that is full.
     Usage = 2,
     /// The engine cannot be reached, or failed.
     Engine = 3,

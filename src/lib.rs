@@ -27,6 +27,7 @@ pub mod nearest;
 pub mod network;
 pub mod owner;
 pub mod plan;
+pub mod printable;
 pub mod problem;
 pub mod regular_file;
 pub mod report;

@@ -5,6 +5,8 @@ use std::fmt;
 use serde::Serialize;
 use unicode_width::UnicodeWidthChar;
 
+use crate::printable::{is_plain, printable};
+
 /// How much of a long line is shown around what is underlined.
 const EXCERPT_LIMIT_COLUMNS: usize = 100;
 /// How much of that is kept before what is underlined, when the line must be cut there.
@@ -95,13 +97,17 @@ impl Problem {
     #[must_use]
     pub fn render(&self, paint: &dyn Fn(Part, &str) -> String) -> String {
         let severity = paint(Part::Severity, &format!("error[{}]", self.code));
-        let mut lines = vec![format!("{severity}: {}", paint(Part::Message, &self.message))];
+        let file = printable(&self.file);
+        let mut lines = vec![format!(
+            "{severity}: {}",
+            paint(Part::Message, &printable(&self.message))
+        )];
         match &self.excerpt {
-            None => lines.push(format!("  {} {}", paint(Part::Gutter, "-->"), self.file)),
-            Some(excerpt) => lines.extend(excerpt.render(&self.file, paint)),
+            None => lines.push(format!("  {} {file}", paint(Part::Gutter, "-->"))),
+            Some(excerpt) => lines.extend(excerpt.render(&file, paint)),
         }
         if let Some(hint) = &self.hint {
-            lines.push(format!("  {}: {hint}", paint(Part::Hint, "hint")));
+            lines.push(format!("  {}: {}", paint(Part::Hint, "hint"), printable(hint)));
         }
         lines.join("\n") + "\n"
     }
@@ -150,8 +156,8 @@ impl Excerpt {
         let number = self.line.to_string();
         let empty = " ".repeat(number.len());
         let gutter = |text: String| paint(Part::Gutter, &text);
-        let mark = format!("{} {}", "^".repeat(self.mark_columns), self.label);
-        let line = format!("{} {}", gutter(format!(" {number} |")), self.text);
+        let mark = format!("{} {}", "^".repeat(self.mark_columns), printable(&self.label));
+        let line = format!("{} {}", gutter(format!(" {number} |")), printable(&self.text));
         [
             format!(
                 "{} {file}:{}:{}",
@@ -178,9 +184,10 @@ pub(crate) fn one_line(text: &str) -> String {
             line.push(CUT);
             break;
         }
-        match shown(character) {
-            (' ', ..) | ('\u{fffd}', ..) if character != ' ' => line.extend(character.escape_default()),
-            _ => line.push(character),
+        if is_plain(character) {
+            line.push(character);
+        } else {
+            line.extend(character.escape_default());
         }
     }
     line
@@ -196,11 +203,9 @@ struct Shown {
 
 /// How one character is shown: never anything that moves the cursor or turns the direction of writing.
 fn shown(character: char) -> (char, usize, usize) {
-    let turns_direction =
-        matches!(character, '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
     match character {
         '\t' => (' ', TAB_COLUMNS, TAB_COLUMNS),
-        _ if turns_direction => ('\u{fffd}', 1, 1),
+        _ if !is_plain(character) => ('\u{fffd}', 1, 1),
         _ => character
             .width()
             .map_or(('\u{fffd}', 1, 1), |columns| (character, 1, columns)),

@@ -5,11 +5,11 @@ use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use rustix::fs::{FlockOperation, flock};
+use rustix::fs::{FlockOperation, Mode, OFlags, flock};
 use rustix::io::Errno;
 use tokio::time::{Instant, sleep};
 
-use crate::regular_file;
+use crate::regular_file::{self, Unfit};
 use crate::temporary::{self, COLLECT_PREFIX, INIT_PREFIX, LOCK_PREFIX};
 
 /// The directory's name, in a project's directory.
@@ -21,6 +21,8 @@ pub const PROJECT_LOCK_TIMEOUT: Duration = Duration::from_secs(30 * 60);
 
 const LOCK_FILE: &str = "lock";
 const GITIGNORE: &str = "# lockstep keeps here what belongs to this machine alone.\n*\n";
+/// Everybody who can read the project can see who holds it.
+const LOCK_FILE_MODE: u32 = 0o644;
 /// How often the lock is tried: the kernel cannot wait for it with a limit.
 const LOCK_POLL_MILLISECONDS: u64 = 50;
 /// How much of the lock file is read to say who holds it.
@@ -88,6 +90,58 @@ pub fn state_directory(project: &Path) -> Result<PathBuf, StateError> {
     }
 }
 
+/// Holds off runs that would change a project; others may look at it at the same time.
+#[derive(Debug)]
+pub struct SharedLock {
+    /// Holds the lock for as long as it is open.
+    _file: File,
+}
+
+/// Opens the lock's file, or makes it: never through a link, which would be written to wherever it leads.
+fn open_lock(path: &Path) -> io::Result<File> {
+    let flags = OFlags::RDWR | OFlags::CREATE | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
+    let mode = Mode::from_raw_mode(LOCK_FILE_MODE);
+    let file = match rustix::fs::open(path, flags, mode) {
+        // In its own words, `Too many levels of symbolic links`.
+        Err(Errno::LOOP) => return Err(Unfit::Kind("symbolic link").into()),
+        opened => File::from(opened?),
+    };
+    match regular_file::kind_of(file.metadata()?.file_type()) {
+        None => Ok(file),
+        Some(kind) => Err(Unfit::Kind(kind).into()),
+    }
+}
+
+/// Tries a lock until it is had; when it is not at once, calls `on_wait` with who has it, and waits at most `limit`.
+async fn wait_for(
+    file: &File,
+    operation: FlockOperation,
+    path: &Path,
+    on_wait: impl FnOnce(&str),
+    limit: Duration,
+) -> Result<(), StateError> {
+    let started = Instant::now();
+    let mut on_wait = Some(on_wait);
+    loop {
+        match flock(file, operation) {
+            Ok(()) => return Ok(()),
+            Err(Errno::WOULDBLOCK | Errno::INTR) => {}
+            Err(errno) => return Err(failed("lock", path)(errno.into())),
+        }
+        if let Some(on_wait) = on_wait.take() {
+            on_wait(&read_holder(path));
+        }
+        if started.elapsed() >= limit {
+            return Err(StateError::Busy {
+                holder: read_holder(path),
+                limit,
+                path: path.to_owned(),
+            });
+        }
+        sleep(Duration::from_millis(LOCK_POLL_MILLISECONDS)).await;
+    }
+}
+
 /// The right to write into a project's `dist/` and state directory; the kernel takes it back when the process ends, by
 /// whatever means.
 #[derive(Debug)]
@@ -111,36 +165,29 @@ impl ProjectLock {
     ) -> Result<Self, StateError> {
         let directory = state_directory(project)?;
         let path = directory.join(LOCK_FILE);
-        let mut file = File::options()
-            .read(true)
-            .write(true)
-            .create(true)
-            .truncate(false)
-            .open(&path)
-            .map_err(failed("open", &path))?;
-        let started = Instant::now();
-        let mut on_wait = Some(on_wait);
-        loop {
-            match flock(&file, FlockOperation::NonBlockingLockExclusive) {
-                Ok(()) => break,
-                Err(Errno::WOULDBLOCK | Errno::INTR) => {}
-                Err(errno) => return Err(failed("lock", &path)(errno.into())),
-            }
-            if let Some(on_wait) = on_wait.take() {
-                on_wait(&read_holder(&path));
-            }
-            if started.elapsed() >= limit {
-                return Err(StateError::Busy {
-                    holder: read_holder(&path),
-                    limit,
-                    path,
-                });
-            }
-            sleep(Duration::from_millis(LOCK_POLL_MILLISECONDS)).await;
-        }
+        let mut file = open_lock(&path).map_err(failed("open", &path))?;
+        wait_for(&file, FlockOperation::NonBlockingLockExclusive, &path, on_wait, limit).await?;
         // The text only informs; the lock is held whether it can be written or not.
         let _ = file.set_len(0).and_then(|()| file.write_all(holder.as_bytes()));
         Ok(Self { directory, _file: file })
+    }
+
+    /// Keeps other runs from changing the project while it is only looked at, where nothing can be written. None when no
+    /// run was here yet: then there is nothing to take, and whoever can write there is not kept out.
+    ///
+    /// # Errors
+    /// As [`ProjectLock::acquire`].
+    pub async fn share(
+        project: &Path,
+        on_wait: impl FnOnce(&str),
+        limit: Duration,
+    ) -> Result<Option<SharedLock>, StateError> {
+        let path = project.join(STATE_DIRECTORY).join(LOCK_FILE);
+        let Ok(file) = regular_file::open_itself(&path) else {
+            return Ok(None);
+        };
+        wait_for(&file, FlockOperation::NonBlockingLockShared, &path, on_wait, limit).await?;
+        Ok(Some(SharedLock { _file: file }))
     }
 
     /// The state directory.
@@ -253,6 +300,55 @@ mod tests {
         let (third, ()) = tokio::join!(waiting, release);
         assert!(third.is_ok());
         assert_eq!(read_holder(&project.path().join(".lockstep/lock")), "run 3");
+    }
+
+    /// Version control can carry a link where the lock belongs; what it leads to must stay as it is.
+    #[tokio::test]
+    async fn nothing_is_written_through_a_link() {
+        let project = tempfile::tempdir().unwrap();
+        let precious = project.path().join("precious");
+        fs::write(&precious, "kept").unwrap();
+        fs::create_dir(project.path().join(".lockstep")).unwrap();
+        std::os::unix::fs::symlink("../precious", project.path().join(".lockstep/lock")).unwrap();
+        let error = ProjectLock::acquire(project.path(), "run", |_| {}, SHORT)
+            .await
+            .unwrap_err();
+        assert!(error.to_string().contains("but a symbolic link"), "{error}");
+        assert_eq!(fs::read_to_string(&precious).unwrap(), "kept");
+        fs::remove_dir_all(project.path().join(".lockstep")).unwrap();
+        fs::create_dir(project.path().join("elsewhere")).unwrap();
+        std::os::unix::fs::symlink("elsewhere", project.path().join(".lockstep")).unwrap();
+        let error = ProjectLock::acquire(project.path(), "run", |_| {}, SHORT)
+            .await
+            .unwrap_err();
+        assert!(
+            error.to_string().contains("not a directory but a symbolic link"),
+            "{error}"
+        );
+    }
+
+    #[tokio::test]
+    async fn who_only_looks_waits_for_who_writes() {
+        let project = tempfile::tempdir().unwrap();
+        let none = ProjectLock::share(project.path(), |_| {}, SHORT).await.unwrap();
+        assert!(none.is_none(), "no run was here yet");
+        let writer = ProjectLock::acquire(project.path(), "writer", |_| {}, SHORT)
+            .await
+            .unwrap();
+        let error = ProjectLock::share(project.path(), |_| {}, SHORT).await.unwrap_err();
+        assert!(
+            matches!(&error, StateError::Busy { holder, .. } if holder == "writer"),
+            "{error}"
+        );
+        drop(writer);
+        let first = ProjectLock::share(project.path(), |_| {}, SHORT).await.unwrap();
+        let second = ProjectLock::share(project.path(), |_| {}, SHORT).await.unwrap();
+        assert!(first.is_some() && second.is_some());
+        assert!(
+            ProjectLock::acquire(project.path(), "late", |_| {}, SHORT)
+                .await
+                .is_err()
+        );
     }
 
     #[tokio::test]

@@ -7,6 +7,7 @@ use futures_util::{FutureExt, StreamExt, stream};
 use tokio::sync::mpsc;
 
 use crate::engine::{ByteStream, EngineError};
+use crate::source::SourceError;
 
 /// How much is gathered before it is handed to the other side.
 const CHUNK_BYTES: usize = 128 * 1024;
@@ -26,8 +27,10 @@ pub fn written_by(produce: impl FnOnce(&mut dyn Write) -> io::Result<()> + Send 
             };
             if let Err(error) = produce(&mut writer).and_then(|()| writer.flush()) {
                 // When nobody listens any more there is nobody to tell.
+                let of_source = error.get_ref().and_then(|inner| inner.downcast_ref::<SourceError>());
                 let _ = writer.sender.blocking_send(Err(EngineError::Source {
                     cause: error.to_string(),
+                    hint: of_source.and_then(SourceError::hint),
                 }));
             }
         });

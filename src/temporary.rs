@@ -11,6 +11,8 @@ use std::path::{Path, PathBuf};
 use rustix::fs::{FlockOperation, Mode, OFlags, flock};
 use tempfile::{NamedTempFile, TempDir};
 
+use crate::regular_file;
+
 /// What the names of artifacts that are being collected start with.
 pub(crate) const COLLECT_PREFIX: &str = "collect-";
 /// What the names of locks that are being written start with, beside the lock.
@@ -23,7 +25,7 @@ const SWEEP_LIMIT_ENTRIES: usize = 1000;
 /// How many entries of a directory are looked at for leftovers.
 const LIST_LIMIT_ENTRIES: usize = 100_000;
 /// How often something is made anew because a sweep took it before it was locked.
-const MAKING_LIMIT_COUNT: usize = 16;
+const MAKING_LIMIT_COUNT: usize = 100;
 
 /// A directory of this process alone. Removed when dropped.
 #[derive(Debug)]
@@ -87,7 +89,7 @@ pub fn leftovers(directory: &Path, prefixes: &[&str]) -> io::Result<Vec<PathBuf>
         let entry = entry?;
         let name = entry.file_name();
         let is_ours = |prefix: &&str| name.as_encoded_bytes().starts_with(prefix.as_bytes());
-        if prefixes.iter().any(is_ours) && is_dead(&entry.path()) {
+        if prefixes.iter().any(is_ours) && matches!(claim(&entry.path()), Claim::Dead(_)) {
             found.push(entry.path());
         }
     }
@@ -101,11 +103,28 @@ pub fn leftovers(directory: &Path, prefixes: &[&str]) -> io::Result<Vec<PathBuf>
 /// # Errors
 /// When one of them cannot be removed.
 pub fn sweep(directory: &Path, prefixes: &[&str]) -> io::Result<Vec<PathBuf>> {
-    let leftovers = leftovers(directory, prefixes)?;
-    for path in &leftovers {
-        remove(path)?;
+    let mut removed = leftovers(directory, prefixes)?;
+    let mut failure = None;
+    removed.retain(|path| {
+        let is_removed = remove_dead(path);
+        is_removed.unwrap_or_else(|error| {
+            failure.get_or_insert(error);
+            false
+        })
+    });
+    failure.map_or(Ok(removed), Err)
+}
+
+/// Removes one of [`leftovers`], unless somebody has come to own it since; whether it was removed.
+///
+/// # Errors
+/// When the file system refuses.
+pub fn remove_dead(path: &Path) -> io::Result<bool> {
+    // The lock is held until nothing is there any more: whoever was about to take it finds that out.
+    match claim(path) {
+        Claim::Living => Ok(false),
+        Claim::Dead(_lock) => remove(path).map(|()| true),
     }
-    Ok(leftovers)
 }
 
 /// Removes a file, a link or a directory with all in it; well when there is nothing.
@@ -129,25 +148,34 @@ pub fn remove(path: &Path) -> io::Result<()> {
 fn is_locked(file: &File, path: &Path) -> bool {
     use std::os::unix::fs::MetadataExt as _;
     let id = |metadata: &fs::Metadata| (metadata.dev(), metadata.ino());
-    match flock(file, FlockOperation::NonBlockingLockExclusive) {
-        Ok(()) => {}
-        Err(rustix::io::Errno::WOULDBLOCK) => return false,
-        // A file system without locks: nobody can sweep there either.
-        Err(_) => return true,
+    // A sweep has it for a moment at most. On a file system without locks nobody can sweep.
+    if flock(file, FlockOperation::LockExclusive).is_err() {
+        return true;
     }
     let there = fs::symlink_metadata(path).ok();
     there.as_ref().map(id) == file.metadata().ok().as_ref().map(id)
 }
 
-/// Whether nobody holds the lock of what is at `path`. What is neither a file nor a directory was never made here.
-fn is_dead(path: &Path) -> bool {
+/// What became of the try to take over what is at a path.
+enum Claim {
+    /// Somebody has it, or it cannot be told.
+    Living,
+    /// Nobody had it, and now this process has. What is neither a file nor a directory was never made here, and has no
+    /// lock.
+    Dead(Option<File>),
+}
+
+fn claim(path: &Path) -> Claim {
     let opened = match fs::symlink_metadata(path) {
         Ok(metadata) if metadata.is_dir() => open_directory(path),
-        Ok(metadata) if metadata.is_file() => crate::regular_file::open_itself(path),
-        Ok(_) => return true,
-        Err(_) => return false,
+        Ok(metadata) if metadata.is_file() => regular_file::open_itself(path),
+        Ok(_) => return Claim::Dead(None),
+        Err(_) => return Claim::Living,
     };
-    opened.is_ok_and(|file| flock(&file, FlockOperation::NonBlockingLockExclusive).is_ok())
+    match opened {
+        Ok(file) if flock(&file, FlockOperation::NonBlockingLockExclusive).is_ok() => Claim::Dead(Some(file)),
+        _ => Claim::Living,
+    }
 }
 
 fn open_directory(path: &Path) -> io::Result<File> {
@@ -192,21 +220,21 @@ mod tests {
     /// Sweeping and making at the same time: nothing is taken from under the feet of who made it.
     #[test]
     fn a_sweep_takes_nothing_that_was_made() {
+        const ROUNDS: usize = 300;
         let parent = tempfile::tempdir().unwrap();
-        let stop = std::sync::atomic::AtomicBool::new(false);
         std::thread::scope(|scope| {
             scope.spawn(|| {
-                while !stop.load(std::sync::atomic::Ordering::Relaxed) {
+                for _ in 0..ROUNDS * 10 {
                     let _ = sweep(parent.path(), &["x-"]);
                 }
             });
-            for _ in 0..300 {
+            for _ in 0..ROUNDS {
                 let directory = TemporaryDirectory::new_in(parent.path(), "x-").unwrap();
                 let file = file_in(parent.path(), "x-").unwrap();
                 std::thread::yield_now();
                 assert!(directory.path().is_dir() && file.path().is_file());
             }
-            stop.store(true, std::sync::atomic::Ordering::Relaxed);
         });
+        assert_eq!(leftovers(parent.path(), &["x-"]).unwrap(), Vec::<PathBuf>::new());
     }
 }

@@ -475,7 +475,7 @@ async fn a_source_that_changes_during_the_upload_ends_it_with_the_reason() {
         let archive = tree.archive(SOURCE_ROOT, Owner { uid: 1000, gid: 1000 }, 0);
         let error = bench.engine.upload(&container, "/lockstep", archive).await.unwrap_err();
         assert!(
-            matches!(&error, EngineError::Source { cause } if cause.starts_with("`host/main.c` changed")),
+            matches!(&error, EngineError::Source { cause, .. } if cause.starts_with("`host/main.c` changed")),
             "{error}"
         );
     })

@@ -115,6 +115,7 @@ fn an_archive_that_is_none_is_an_error() {
         let loaded = engine.load_images(bytes_stream(bytes.clone())).await;
         assert!(matches!(loaded, Err(EngineError::Failed { .. })), "{loaded:?}");
         let failure = EngineError::Source {
+            hint: None,
             cause: "the disk is gone".to_owned(),
         };
         let broken = bytes_stream(bytes).chain(stream::iter([Err(failure.clone())])).boxed();
@@ -321,6 +322,7 @@ fn an_upload_that_cannot_be_is_refused() {
             );
         }
         let failure = EngineError::Source {
+            hint: None,
             cause: "the file changed".to_owned(),
         };
         let archive = archive(&[("x", 0o644, &large)])?;

@@ -33,6 +33,12 @@ pub enum PublishError {
         /// What is wrong.
         cause: ManifestError,
     },
+    /// Nothing was published yet.
+    #[error("there is no bundle in {}", directory.display())]
+    Absent {
+        /// Where it would be.
+        directory: PathBuf,
+    },
     /// There is something else where the bundle belongs.
     #[error("{} is not a directory that lockstep made", path.display())]
     InTheWay {
@@ -67,7 +73,8 @@ impl PublishError {
     pub fn hint(&self) -> Option<String> {
         match self {
             Self::State(error) => error.hint(),
-            Self::Manifest { .. } => Some("build the bundle again".to_owned()),
+            Self::Manifest { .. } => Some("make it again: lockstep build".to_owned()),
+            Self::Absent { .. } => Some("lockstep build".to_owned()),
             Self::InTheWay { .. } => Some("move it away".to_owned()),
             Self::OtherFileSystem { .. } => Some(format!(
                 "make `{BUNDLE_DIRECTORY}` an ordinary directory of the project"
@@ -316,7 +323,14 @@ impl fmt::Display for Difference {
 /// When there is no manifest, it is not one, or the directory cannot be read.
 pub fn verify(bundle: &Path) -> Result<(Manifest, Vec<Difference>), PublishError> {
     let path = bundle.join(MANIFEST_FILE);
-    let json = regular_file::read_itself(&path, MANIFEST_LIMIT_BYTES).map_err(failed("read", &path))?;
+    let json = match regular_file::read_itself(&path, MANIFEST_LIMIT_BYTES) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {
+            return Err(PublishError::Absent {
+                directory: bundle.to_owned(),
+            });
+        }
+        read => read.map_err(failed("read", &path))?,
+    };
     let manifest = Manifest::from_json(&json).map_err(|cause| PublishError::Manifest { path, cause })?;
     let mut differences = Vec::new();
     for artifact in manifest.artifacts() {

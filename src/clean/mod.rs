@@ -60,8 +60,8 @@ pub enum Item {
         /// Absolute.
         path: PathBuf,
     },
-    /// A file that a process which died was writing.
-    File {
+    /// What a process which died was writing.
+    Leftover {
         /// Absolute.
         path: PathBuf,
     },
@@ -75,17 +75,7 @@ pub struct Shared {
 }
 
 impl Item {
-    /// What is at `path`.
-    #[must_use]
-    pub fn at(path: PathBuf) -> Self {
-        if path.is_dir() {
-            Self::Directory { path }
-        } else {
-            Self::File { path }
-        }
-    }
-
-    /// `container`, `volume`, `image`, `directory` or `file`.
+    /// `container`, `volume`, `image`, `directory` or `leftover`.
     #[must_use]
     pub fn kind(&self) -> &'static str {
         match self {
@@ -93,7 +83,7 @@ impl Item {
             Self::Volume { .. } => "volume",
             Self::Image { .. } => "image",
             Self::Directory { .. } => "directory",
-            Self::File { .. } => "file",
+            Self::Leftover { .. } => "leftover",
         }
     }
 
@@ -103,7 +93,7 @@ impl Item {
         match self {
             Self::Container { name, .. } | Self::Volume { name, .. } => name.clone(),
             Self::Image { reference, .. } => reference.clone(),
-            Self::Directory { path } | Self::File { path } => path.display().to_string(),
+            Self::Directory { path } | Self::Leftover { path } => path.display().to_string(),
         }
     }
 

@@ -60,7 +60,8 @@ impl Remover<'_> {
             } => return self.remove_shared(name, *shared).await,
             Item::Volume { name, shared: None } => self.engine.remove_volume(name).await,
             Item::Image { reference, .. } => self.engine.remove_image(reference).await,
-            Item::Directory { path } | Item::File { path } => remove_path(path).map(|()| Ok(()))?,
+            Item::Directory { path } => remove_path(path).map(|()| Ok(()))?,
+            Item::Leftover { path } => temporary::remove_dead(path).map(|_| Ok(())).map_err(of(path))?,
         };
         match removed {
             Ok(()) | Err(EngineError::NotFound { .. }) => Ok(Removed::Gone),
@@ -107,10 +108,14 @@ impl Remover<'_> {
 
 /// A link is removed itself: what it leads to is not the project's.
 fn remove_path(path: &Path) -> Result<(), CleanError> {
-    temporary::remove(path).map_err(|cause| CleanError::File {
+    temporary::remove(path).map_err(of(path))
+}
+
+fn of(path: &Path) -> impl FnOnce(std::io::Error) -> CleanError + '_ {
+    move |cause| CleanError::File {
         path: path.to_owned(),
         cause,
-    })
+    }
 }
 
 #[cfg(test)]

@@ -64,6 +64,7 @@ impl RunArguments {
             locked: self.locked,
             check: !self.no_check,
             allowed: self.allow.iter().cloned().collect(),
+            only_looks: false,
         }
     }
 }

@@ -88,6 +88,12 @@ pub(super) fn check(arguments: &CheckArguments, world: &World) -> Result<Exit, S
         None => Home::of(host, world)?,
         Some(_) => None,
     };
+    if let Some(home) = &home {
+        arguments
+            .files
+            .iter()
+            .try_for_each(|file| home.check_bundle_of(file, world))?;
+    }
     let contract = match (&arguments.contract, &home) {
         (Some(path), _) => contract_at(path, world)?,
         (None, Some(home)) => home.contract(),

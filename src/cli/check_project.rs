@@ -17,8 +17,8 @@ use crate::name::EnvironmentName;
 use crate::report::{CheckReport, Failure};
 use crate::rootfs::RootFs;
 use crate::run::{
-    CheckedFiles, CheckedProcess, RunError, cached_root, image_root, open_rootfs, predict_files, smoke_user,
-    smoked_contract,
+    CheckedFiles, CheckedProcess, RunError, cached_root, check_bundle, image_root, open_rootfs, predict_files,
+    smoke_user, smoked_contract,
 };
 
 /// Every published bundle: its host with its plugins, in the runtime image.
@@ -31,7 +31,7 @@ pub(super) fn check(arguments: &CheckArguments, allowed: &BTreeSet<String>, worl
     let published: Vec<&EnvironmentName> = project
         .environments
         .keys()
-        .filter(|name| bundle(world, name).join(MANIFEST_FILE).is_file())
+        .filter(|name| bundle(world, name).join(MANIFEST_FILE).symlink_metadata().is_ok())
         .collect();
     if published.is_empty() {
         let message = format!("no environment of `{}` has a bundle", project.name);
@@ -47,6 +47,9 @@ pub(super) fn check(arguments: &CheckArguments, allowed: &BTreeSet<String>, worl
         path.display().to_string()
     };
     let mut pairs: Vec<PairReport> = vec![];
+    for name in &published {
+        check_bundle(&bundle(world, name), &format!("{BUNDLE_DIRECTORY}/{name}"))?;
+    }
     for name in published {
         let files = files(&project, name, world)?;
         let root = match &arguments.rootfs {
@@ -164,7 +167,7 @@ impl Home {
             return Ok(None);
         };
         let is_below = above.canonicalize().is_ok_and(|above| directory.starts_with(above));
-        if !is_below || !directory.join(MANIFEST_FILE).is_file() || !world.file.is_file() {
+        if !is_below || directory.join(MANIFEST_FILE).symlink_metadata().is_err() || !world.file.is_file() {
             return Ok(None);
         }
         let project = world.project()?;
@@ -190,6 +193,19 @@ impl Home {
     /// What the host expects of its plugins.
     pub(super) fn contract(&self) -> CheckContract {
         smoked_contract(&self.project.contract)
+    }
+
+    /// An error unless the bundle that a file lies in is what its manifest says; well for a file that lies in none.
+    pub(super) fn check_bundle_of(&self, file: &Path, world: &World) -> Result<(), Stop> {
+        let Some(directory) = directory_of(file, world).filter(|directory| self.bundles.contains(directory)) else {
+            return Ok(());
+        };
+        let project = world.file.parent().and_then(|above| above.canonicalize().ok());
+        let shown = project.and_then(|project| Some(directory.strip_prefix(project).ok()?.display().to_string()));
+        Ok(check_bundle(
+            &directory,
+            &shown.unwrap_or_else(|| directory.display().to_string()),
+        )?)
     }
 
     /// The other artifacts of the unit whose first artifact a file is.

@@ -13,7 +13,8 @@ use crate::clean::{self, CleanError, Found, Item, Removed, Remover, Scope};
 use crate::config::Project;
 use crate::engine::docker::Docker;
 use crate::exit::Exit;
-use crate::report::Failure;
+use crate::printable::printable;
+use crate::report::of_machine;
 use crate::run::{RunError, cache_leftovers};
 use crate::state::{ProjectLock, STATE_DIRECTORY, leftovers_beside};
 
@@ -79,17 +80,23 @@ async fn remove(arguments: &CleanArguments, world: &World, project: &Project) ->
         .map_err(RunError::from)?;
     let Found { mut items, others } = clean::find(&engine, &scope).await.map_err(RunError::from)?;
     let of_files = |error: std::io::Error| {
-        Failure::new(
-            Exit::Internal,
+        of_machine(
             "file",
             format!("failed to list {}: {error}", project.directory.display()),
+            &error,
+            &project.directory,
         )
     };
     items.extend(clean::directories(&project.directory, &scope).map_err(of_files)?);
     let cache = &world.context.cache_directory;
     // What is of no project is in the way of all: it goes with the first that is cleaned up.
     let beside = leftovers_beside(&project.directory).map_err(of_files)?;
-    items.extend(beside.into_iter().chain(cache_leftovers(cache)).map(Item::at));
+    items.extend(
+        beside
+            .into_iter()
+            .chain(cache_leftovers(cache))
+            .map(|path| Item::Leftover { path }),
+    );
     if arguments.all_cache && cache.exists() {
         items.push(Item::Directory { path: cache.clone() });
     }
@@ -125,7 +132,7 @@ async fn remove(arguments: &CleanArguments, world: &World, project: &Project) ->
         exit = exit.max(match &removed {
             Ok(_) => Exit::Ok,
             Err(CleanError::Engine(_) | CleanError::Volume(_)) => Exit::Engine,
-            Err(CleanError::File { .. }) => Exit::Internal,
+            Err(CleanError::File { path, cause }) => of_machine("file", "", cause, path).exit,
         });
         outcomes.push(Outcome {
             item,
@@ -150,7 +157,7 @@ fn show(arguments: &CleanArguments, world: &World, project: &Project, outcomes: 
                 others,
             };
             let text = serde_json::to_string_pretty(&report).unwrap_or_default();
-            world.printer.data(&format!("{text}\n"));
+            world.printer.document(&format!("{text}\n"));
         }
         Format::Text => {
             for kept in outcomes.iter().filter(|outcome| outcome.kept) {
@@ -189,11 +196,11 @@ fn show(arguments: &CleanArguments, world: &World, project: &Project, outcomes: 
 fn line(item: &Item, project: &Project) -> String {
     let below = format!("{}/", project.directory.display());
     let name = item.name();
-    let name = name.strip_prefix(&below).unwrap_or(&name);
+    let name = printable(name.strip_prefix(&below).unwrap_or(&name));
     let line = format!(
         "   {:<KIND_WIDTH_COLUMNS$}{name:<NAME_WIDTH_COLUMNS$} {}",
         item.kind(),
-        style(item.note()).dim()
+        style(printable(item.note())).dim()
     );
     format!("{}\n", line.trim_end())
 }

@@ -12,6 +12,7 @@ use super::stop::Stop;
 use crate::exit::Exit;
 use crate::matrix::{Matrix, render};
 use crate::name::EnvironmentName;
+use crate::printable::printable;
 use crate::report::Failure;
 use crate::run::{Run, RunError, Served};
 
@@ -106,37 +107,36 @@ fn show(seen: &Seen) -> String {
     if let Some(reason) = &seen.without_alpine {
         let _ = writeln!(
             text,
-            "\n alpine is left out: {ALPINE_IMAGE} is not in the engine and cannot be pulled here\n   {reason}"
+            "\n alpine is left out: {ALPINE_IMAGE} is not in the engine and cannot be pulled here\n   {}",
+            printable(reason)
         );
     }
     for served in &seen.served {
         let _ = writeln!(text, "\n {} answers", style(&served.image).bold());
         for response in &served.host.responses {
-            let body: String = response
-                .body
-                .shown()
-                .trim_end()
-                .chars()
-                .take(BODY_SHOWN_CHARACTERS)
-                .collect();
+            let body = response.body.shown();
+            let body: String = body.trim_end().chars().take(BODY_SHOWN_CHARACTERS).collect();
+            let body = printable(&body);
             let path = response.url.splitn(4, '/').nth(3).unwrap_or_default();
             let _ = writeln!(
                 text,
                 "   {:<34} {}  {body}",
-                format!("{} /{path}", response.method),
+                printable(&format!("{} /{path}", response.method)),
                 response.status
             );
         }
         if let (true, Some(ended)) = (served.host.responses.is_empty(), &served.host.ended) {
             for line in ended.stdout.shown().lines() {
-                let _ = writeln!(text, "   {line}");
+                let _ = writeln!(text, "   {}", printable(line));
             }
         }
         for mismatch in &served.mismatches {
             let _ = writeln!(
                 text,
                 "   {}: expected {}, got {}",
-                mismatch.subject, mismatch.expected, mismatch.got
+                printable(&mismatch.subject),
+                printable(&mismatch.expected),
+                printable(&mismatch.got)
             );
         }
     }

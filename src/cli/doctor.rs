@@ -13,6 +13,7 @@ use crate::engine::docker::Docker;
 use crate::engine::{Engine, Labels};
 use crate::exit::Exit;
 use crate::lock;
+use crate::printable::printable;
 use crate::run::{check_lock, labels};
 
 /// What the subjects of changed recipes end with, in the lock's differences.
@@ -39,16 +40,13 @@ struct Report<'lines> {
 pub(super) fn doctor(arguments: &DoctorArguments, world: &World) -> Result<Exit, Stop> {
     runtime::block_on(|_| async {
         let lines = doctor::examine(&observe(world).await);
-        world.printer.data(&match arguments.format {
-            Format::Text => lines.iter().map(render).collect(),
-            Format::Json => {
-                let report = Report {
-                    schema_version: 1,
-                    checks: &lines,
-                };
-                format!("{}\n", serde_json::to_string_pretty(&report).unwrap_or_default())
-            }
-        });
+        match arguments.format {
+            Format::Text => world.printer.data(&lines.iter().map(render).collect::<String>()),
+            Format::Json => world.print_json(&Report {
+                schema_version: 1,
+                checks: &lines,
+            })?,
+        }
         Ok(doctor::exit(&lines))
     })
 }
@@ -150,12 +148,12 @@ fn render(line: &Line) -> String {
     let hint = line
         .hint
         .iter()
-        .map(|hint| format!("  {}: {hint}\n", style("hint").bold()))
+        .map(|hint| format!("  {}: {}\n", style("hint").bold(), printable(hint)))
         .collect::<String>();
     format!(
         "{} {:<NAME_WIDTH_COLUMNS$}{}\n{hint}",
         colour.apply_to(format!("{word:<4}")),
         line.check,
-        line.text
+        printable(&line.text)
     )
 }

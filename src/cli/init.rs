@@ -7,7 +7,8 @@ use super::World;
 use super::stop::Stop;
 use crate::exit::Exit;
 use crate::init::{self, Candidate, Proposal, Tree};
-use crate::report::Failure;
+use crate::printable::printable;
+use crate::report::{Failure, of_machine};
 use crate::temporary::{self, INIT_PREFIX};
 
 /// The name of the file that is written.
@@ -53,14 +54,15 @@ pub(super) fn init(arguments: &InitArguments, world: &World) -> Result<Exit, Sto
             .with_hint("start from one of the samples, greeter or gateway, and describe your units in lockstep.yaml")
     })?;
     write(&path, &init::render(&proposal)).map_err(|error| {
-        Failure::new(
-            Exit::Internal,
+        of_machine(
             "file",
             format!("failed to write {}: {error}", path.display()),
+            &error,
+            &path,
         )
     })?;
     for line in summary(&proposal, &path, &arguments.directory) {
-        world.printer.line(&line);
+        world.printer.line(&printable(&line));
     }
     Ok(Exit::Ok)
 }

@@ -10,6 +10,7 @@ use super::schema::Format;
 use super::stop::Stop;
 use crate::config::Project;
 use crate::exit::Exit;
+use crate::printable::printable;
 use crate::run::{LockReport, Options, Run, check_lock};
 
 #[derive(Debug, Args)]
@@ -37,6 +38,7 @@ pub(super) fn lock(arguments: &LockArguments, world: &World) -> Result<Exit, Sto
         locked: false,
         check: false,
         allowed: BTreeSet::new(),
+        only_looks: false,
     };
     let update = arguments.update.is_some();
     let report = with_run(project, options, world, async |run: &Run| {
@@ -55,6 +57,7 @@ fn check(project: Project, format: Format, world: &World) -> Result<Exit, Stop> 
             locked: true,
             check: false,
             allowed: BTreeSet::new(),
+            only_looks: true,
         };
         report = with_run(project, options, world, Run::check_lock)?;
     }
@@ -74,7 +77,7 @@ fn show(report: &LockReport, format: Format, world: &World) -> Result<(), Stop> 
             world.printer.data(&format!("{environment}:\n"));
         }
         for change in changes {
-            world.printer.data(&format!("  {change}\n"));
+            world.printer.data(&format!("  {}\n", printable(&change.to_string())));
         }
         for reason in unchecked {
             world.printer.data(&format!("  not checked: {reason}\n"));

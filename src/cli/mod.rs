@@ -22,6 +22,7 @@ mod world;
 use clap::Parser as _;
 
 use crate::exit::Exit;
+use crate::report::Printer;
 pub use schema::{CommandLine, command};
 pub use world::World;
 
@@ -31,15 +32,19 @@ pub fn main() -> std::process::ExitCode {
     let arguments = match CommandLine::try_parse() {
         Ok(arguments) => arguments,
         Err(error) => {
-            let exit = if error.use_stderr() { Exit::Usage } else { Exit::Ok };
-            // Nobody listens when this fails, so there is nobody to tell.
-            let _ = error.print();
-            return exit.into();
+            // It quotes words of the command line, which may be names of files.
+            let (printer, text) = (Printer::default(), error.render());
+            if !error.use_stderr() {
+                printer.data(&text.ansi().to_string());
+                return Exit::Ok.into();
+            }
+            printer.line(text.ansi().to_string().trim_end());
+            return Exit::Usage.into();
         }
     };
     let world = World::observe(&arguments.global);
     let exit = schema::dispatch(arguments, &world).unwrap_or_else(|stop| stop.report(&world.printer));
-    // What nobody could read is no success.
+    // What nobody could read is no success: its disk is full, or what it was sent to is broken.
     let is_lost = exit == Exit::Ok && world.printer.has_failed();
-    if is_lost { Exit::Internal } else { exit }.into()
+    if is_lost { Exit::Usage } else { exit }.into()
 }

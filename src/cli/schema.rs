@@ -13,7 +13,7 @@ use crate::report::Progress;
 const EXIT_CODES: &str = "Exit codes:
   0    ok
   1    findings at error level
-  2    usage or configuration
+  2    usage, configuration, or this machine's files (not permitted, disk full)
   3    engine unreachable or failing
   4    a build failed inside its container
   5    smoke test failed

@@ -28,7 +28,7 @@ pub(super) struct ManArguments {
 pub(super) fn completions(arguments: &CompletionsArguments, world: &World) -> Exit {
     let mut script = Vec::new();
     generate(arguments.shell, &mut super::command(), PROGRAM, &mut script);
-    world.printer.data(&String::from_utf8_lossy(&script));
+    world.printer.document(&String::from_utf8_lossy(&script));
     Exit::Ok
 }
 
@@ -49,6 +49,6 @@ pub(super) fn man(arguments: &ManArguments, world: &World) -> Result<Exit, Stop>
     clap_mangen::Man::new(command)
         .render(&mut page)
         .map_err(|error| Failure::new(Exit::Internal, "man", format!("failed to render the page: {error}")))?;
-    world.printer.data(&String::from_utf8_lossy(&page));
+    world.printer.document(&String::from_utf8_lossy(&page));
     Ok(Exit::Ok)
 }

@@ -5,12 +5,15 @@ use super::build::{EnvironmentArguments, with_run};
 use super::schema::Format;
 use super::stop::Stop;
 use crate::exit::Exit;
-use crate::run::Run;
+use crate::run::{Options, Run};
 
 pub(super) fn smoke(arguments: &EnvironmentArguments, world: &World) -> Result<Exit, Stop> {
     let project = world.project()?;
     let environments = crate::plan::select(&project, &arguments.environments)?;
-    let options = arguments.run.options(world);
+    let options = Options {
+        only_looks: true,
+        ..arguments.run.options(world)
+    };
     let reports = with_run(project, options, world, async |run: &Run| {
         run.smoke_bundles(&environments).await
     })?;

@@ -94,7 +94,7 @@ impl World {
         let failed =
             |cause: serde_json::Error| Failure::new(Exit::Internal, "json", format!("failed to print: {cause}"));
         let text = serde_json::to_string_pretty(value).map_err(failed)?;
-        self.printer.data(&format!("{text}\n"));
+        self.printer.document(&format!("{text}\n"));
         Ok(())
     }
 

@@ -8,7 +8,7 @@ use crate::yaml::{Decoded, Fields, Reported, Value};
 
 use super::project::{Environment, Limits, Project};
 use super::scope::{Scope, Surroundings, claim};
-use super::{contract, environment, limits, smoke, unit};
+use super::{contract, environment, limits, reserved, smoke, unit};
 
 /// The keys of the file.
 const KEYS: &[&str] = &[
@@ -34,7 +34,13 @@ pub(super) fn project(value: Value<'_>, surroundings: &Surroundings<'_>) -> Deco
     let mut scope = Scope::new(surroundings);
     value.fields("a project", KEYS, |fields| {
         let version = fields.required("version", "1", version);
-        let name = fields.optional("project", |value| self::name(value, ProjectName::new));
+        let name = fields.optional("project", |value| {
+            let name = self::name(value, ProjectName::new)?;
+            match reserved::project(name.as_str()) {
+                Some(taken) => Err(value.report(taken.message, taken.label)),
+                None => Ok(name),
+            }
+        });
         let environments = fields.required("environments", "at least one environment", |value| {
             environment::environments(value, &scope)
         });
@@ -57,8 +63,14 @@ pub(super) fn project(value: Value<'_>, surroundings: &Surroundings<'_>) -> Deco
         let name = match name? {
             Some(name) => name,
             // A unit's name is as strict as a project's.
-            None => ProjectName::new(host.name.as_str())
-                .map_err(|error| fields.value().report_absent(error.to_string(), "add `project:`"))?,
+            None => {
+                if let Some(taken) = reserved::project(host.name.as_str()) {
+                    let message = format!("{}, and a project without a name has its host's", taken.message);
+                    return Err(fields.value().report_absent(message, "add `project:`"));
+                }
+                ProjectName::new(host.name.as_str())
+                    .map_err(|error| fields.value().report_absent(error.to_string(), "add `project:`"))?
+            }
         };
         Ok(Project {
             name,

@@ -8,6 +8,7 @@ use crate::yaml::{Decoded, Value};
 
 use super::decode::name;
 use super::project::{Environment, RecipeReference};
+use super::reserved;
 use super::scope::{Expected, Scope};
 
 /// The keys of an environment.
@@ -20,8 +21,12 @@ const RECIPE_KINDS: &[&str] = &["builtin", "image", "dockerfile"];
 const REFERENCE_LIMIT_CHARACTERS: usize = 512;
 
 pub(super) fn environments(value: Value<'_>, scope: &Scope<'_, '_>) -> Decoded<BTreeMap<EnvironmentName, Environment>> {
+    let names = value.keys();
     let environments = value.entries(|key, value| {
-        let name = name(key, EnvironmentName::new);
+        let name = name(key, EnvironmentName::new).and_then(|name| {
+            let taken = reserved::environment(name.as_str(), &names);
+            taken.map_or(Ok(name), |taken| Err(key.report(taken.message, taken.label)))
+        });
         let environment = environment(value, scope);
         Ok((name?, environment?))
     })?;

@@ -10,6 +10,7 @@ mod limits;
 mod paths;
 mod project;
 mod request;
+mod reserved;
 mod scope;
 mod smoke;
 #[cfg(test)]

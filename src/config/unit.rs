@@ -3,10 +3,12 @@
 use std::collections::BTreeMap;
 
 use crate::name::UnitName;
+use crate::printable::is_plain;
 use crate::yaml::{Decoded, Fields, Reported, Value};
 
 use super::decode::name;
 use super::project::{LanguageName, Unit, UnitRole};
+use super::reserved;
 use super::scope::{Expected, Scope, Spoken, claim};
 
 /// The keys of a unit.
@@ -30,8 +32,6 @@ const LANGUAGES: &[(&str, LanguageName)] = &[
 ];
 /// The longest file name that Linux's file systems hold.
 const FILE_NAME_LIMIT_BYTES: usize = 255;
-/// What lies next to the artifacts in a bundle.
-const RESERVED_ARTIFACT: &str = "manifest.json";
 
 pub(super) fn host<'v>(value: Value<'v>, scope: &mut Scope<'v, '_>) -> Decoded<Unit> {
     unit(value, UnitRole::Host, scope)
@@ -127,6 +127,9 @@ fn unit_name(
             .first()
             .map_or("", String::as_str);
         claim(&mut scope.names, "unit", first, fields.value())?;
+        if let Some(taken) = reserved::unit(first) {
+            return Err(fields.value().report_absent(taken.message, "add another `name:`"));
+        }
         return UnitName::new(first).map_err(|_| {
             let message = format!("the host needs a `name:`, as its artifact's, `{first}`, is not a name");
             fields.value().report_absent(message, "add `name:` in lower case")
@@ -136,7 +139,10 @@ fn unit_name(
         let text = value.text()?;
         let unit = name(value, UnitName::new);
         claim(&mut scope.names, "unit", text, value)?;
-        unit
+        match reserved::unit(text) {
+            Some(taken) => Err(value.report(taken.message, taken.label)),
+            None => unit,
+        }
     })
 }
 
@@ -168,17 +174,16 @@ fn artifact(value: Value<'_>) -> Decoded<String> {
         let last = text.trim_end_matches('/').rsplit('/').next().unwrap_or_default();
         return problem(&format!("name the file alone, wherever the build puts it: `{last}`"));
     }
-    if text == "." || text == ".." || text.starts_with('-') || text.chars().any(char::is_control) {
+    if text == "." || text == ".." || text.starts_with('-') || !text.chars().all(is_plain) {
         return problem("write a name like `libshout.so`");
     }
     if text.len() > FILE_NAME_LIMIT_BYTES {
         return problem(&format!("write at most {FILE_NAME_LIMIT_BYTES} bytes"));
     }
-    if text == RESERVED_ARTIFACT {
-        let label = "choose another name: the bundle's manifest lies beside the artifacts";
-        return Err(value.report(format!("the name `{text}` is taken"), label));
+    match reserved::artifact(text) {
+        Some(taken) => Err(value.report(taken.message, taken.label)),
+        None => Ok(text.to_owned()),
     }
-    Ok(text.to_owned())
 }
 
 fn package(value: Value<'_>, language: Option<LanguageName>) -> Decoded<String> {
@@ -235,8 +240,8 @@ pub(super) fn variables(value: Value<'_>, refused: &[(&str, &str)]) -> Decoded<B
 
 fn variable(key: Value<'_>, refused: &[(&str, &str)]) -> Decoded<String> {
     let name = key.text()?;
-    let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'_';
-    if name.is_empty() || name.starts_with(|first: char| first.is_ascii_digit()) || !name.bytes().all(is_plain) {
+    let is_of_name = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'_';
+    if name.is_empty() || name.starts_with(|first: char| first.is_ascii_digit()) || !name.bytes().all(is_of_name) {
         let label = "write letters, digits and `_`, no digit first";
         return Err(key.report(format!("`{name}` is no name of a variable"), label));
     }

@@ -90,6 +90,8 @@ pub enum EngineError {
     Source {
         /// Why.
         cause: String,
+        /// What to do about it, where that is known.
+        hint: Option<String>,
     },
 }
 
@@ -117,7 +119,8 @@ impl EngineError {
             Self::BuildFailed { cause, .. } => hint_for_failure("build", cause),
             Self::TimedOut { .. } => Some("is the engine overloaded? try again, or restart it".to_owned()),
             Self::NameTaken { name } => Some(format!("if nothing runs that needs it: docker rm {name}")),
-            Self::NotFound { .. } | Self::Source { .. } => None,
+            Self::Source { hint, .. } => hint.clone(),
+            Self::NotFound { .. } => None,
         }
     }
 }

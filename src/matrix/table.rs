@@ -6,6 +6,7 @@ use std::fmt::Write as _;
 use console::{Style, measure_text_width, style};
 
 use super::{Cell, Matrix, Observed};
+use crate::printable::printable;
 
 /// The narrowest column of a plugin.
 const COLUMN_WIDTH_COLUMNS: usize = 10;
@@ -95,7 +96,7 @@ fn notes(matrix: &Matrix, text: &mut String) {
             let _ = writeln!(text, "\n {pair}");
             last = Some(pair);
         }
-        let _ = writeln!(text, "   {}: {message}", plugins.join(", "));
+        let _ = writeln!(text, "   {}: {}", plugins.join(", "), printable(message));
     }
     for cell in matrix.disagreements() {
         let Some(prediction) = &cell.predicted else { continue };
@@ -118,8 +119,8 @@ fn notes(matrix: &Matrix, text: &mut String) {
             pair(cell),
             cell.plugin
         );
-        let _ = writeln!(text, "   asked   {}", difference.question);
-        let _ = writeln!(text, "   at home {}", difference.at_home);
-        let _ = writeln!(text, "   here    {}", difference.here);
+        let _ = writeln!(text, "   asked   {}", printable(&difference.question));
+        let _ = writeln!(text, "   at home {}", printable(&difference.at_home));
+        let _ = writeln!(text, "   here    {}", printable(&difference.here));
     }
 }

@@ -4,6 +4,7 @@ use std::fmt::Write as _;
 
 use super::{EnvironmentPlan, Plan, UnitPlan};
 use crate::config::RecipeReference;
+use crate::printable::printable;
 
 /// The whole plan as text.
 #[must_use]
@@ -24,12 +25,17 @@ fn render_environment(environment: &EnvironmentPlan, text: &mut String) {
         None => "not locked yet".to_owned(),
     };
     let _ = writeln!(text, "{}", environment.name);
-    let _ = writeln!(text, "  image    build    {}  {}", recipe(&environment.build), from(0));
+    let _ = writeln!(
+        text,
+        "  image    build    {}  {}",
+        printable(&recipe(&environment.build)),
+        printable(&from(0))
+    );
     let _ = writeln!(
         text,
         "  image    runtime  {}  {}",
-        recipe(&environment.runtime),
-        from(1)
+        printable(&recipe(&environment.runtime)),
+        printable(&from(1))
     );
     for unit in environment.units.iter().chain([&environment.loader]) {
         render_unit(unit, text);
@@ -46,7 +52,7 @@ fn render_unit(unit: &UnitPlan, text: &mut String) {
     let indented = |script: &str| {
         script
             .lines()
-            .map(|line| format!("             {line}\n"))
+            .map(|line| format!("             {}\n", printable(line)))
             .collect::<String>()
     };
     if let Some(fetch) = &unit.fetch {
@@ -58,6 +64,7 @@ fn render_unit(unit: &UnitPlan, text: &mut String) {
         );
     }
     let artifacts = unit.unit.artifacts.join(", ");
+    let artifacts = printable(&artifacts);
     let _ = write!(
         text,
         "  compile  {}  source {} -> {artifacts}\n{}",

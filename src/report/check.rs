@@ -6,8 +6,8 @@ use std::fmt::Write as _;
 use console::style;
 use serde::Serialize;
 
-use super::printable;
 use crate::check::{Cause, Finding, PairReport, Phase, Predicted, Rule, Verdict, readable_symbol};
+use crate::printable::printable;
 
 /// The version of the form for scripts.
 const SCHEMA_VERSION: u32 = 1;

@@ -6,6 +6,7 @@ use console::style;
 use serde::Serialize;
 
 use crate::exit::Exit;
+use crate::printable::{printable, printable_lines};
 
 /// One failure: what, where, why, what next.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -21,6 +22,9 @@ pub struct Failure {
     pub place: Option<String>,
     /// The evidence, lines as they are: a compiler's output, a list of changes.
     pub notes: Vec<String>,
+    /// Whether the evidence is a report of ours, with its colours: lines in which what is foreign was made printable.
+    #[serde(skip)]
+    pub is_report: bool,
     /// What to do next.
     pub hint: Option<String>,
 }
@@ -35,6 +39,7 @@ impl Failure {
             message: message.into(),
             place: None,
             notes: vec![],
+            is_report: false,
             hint: None,
         }
     }
@@ -53,6 +58,14 @@ impl Failure {
         self
     }
 
+    /// The same, with the lines of a report of ours as its evidence.
+    #[must_use]
+    pub fn with_report(mut self, lines: impl IntoIterator<Item = String>) -> Self {
+        self.notes = lines.into_iter().collect();
+        self.is_report = true;
+        self
+    }
+
     /// The same, with what to do next.
     #[must_use]
     pub fn with_hint(mut self, hint: impl Into<String>) -> Self {
@@ -64,15 +77,22 @@ impl Failure {
     #[must_use]
     pub fn render(&self) -> String {
         let head = format!("error[{}]", self.code);
-        let mut text = format!("{}: {}\n", style(head).for_stderr().red().bold(), self.message);
+        // What an engine says may have several lines: the others are told as evidence.
+        let mut message = printable_lines(self.message.trim_end());
+        let first = message.next().unwrap_or_default();
+        let mut text = format!("{}: {first}\n", style(head).for_stderr().red().bold());
         if let Some(place) = &self.place {
-            let _ = writeln!(text, "  --> {place}");
+            let _ = writeln!(text, "  --> {}", printable(place));
         }
-        for note in &self.notes {
+        let notes = self.notes.iter().flat_map(|note| match self.is_report {
+            true => vec![note.clone()],
+            false => printable_lines(note).collect(),
+        });
+        for note in message.chain(notes) {
             let _ = writeln!(text, "   |  {note}");
         }
         if let Some(hint) = &self.hint {
-            let _ = writeln!(text, "  hint: {hint}");
+            let _ = writeln!(text, "  hint: {}", printable(hint));
         }
         text
     }

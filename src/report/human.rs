@@ -183,7 +183,6 @@ impl Events for Human {
             }
             Event::StepOutput { step, line } => {
                 if let Some(running) = state.running.get(&step) {
-                    let line = console::strip_ansi_codes(&line).replace(|character: char| character.is_control(), " ");
                     let message = format!("{}  {line}", subject(&step));
                     running
                         .bar

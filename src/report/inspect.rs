@@ -10,6 +10,7 @@ use crate::facts::rust::{Allocator, Panic, Rust};
 use crate::inspect::{
     Facts, FileFacts, GoFacts, GoModule, Inspection, LibcFacts, Linkage, ObjectFacts, Role, RootFacts, SymbolFacts,
 };
+use crate::printable::printable;
 use crate::problem::one_line;
 
 /// The width of lines.
@@ -439,7 +440,8 @@ struct Page {
 
 impl Page {
     fn title(&mut self, name: &str, items: &[String]) {
-        let _ = writeln!(self.text, " {} · {}\n", style(one_line(name)).bold(), items.join(" · "));
+        let items = printable(&items.join(" · ")).into_owned();
+        let _ = writeln!(self.text, " {} · {items}\n", style(one_line(name)).bold());
     }
 
     /// A label and what belongs to it, in as many lines as it needs; nothing if there is nothing.

@@ -39,7 +39,7 @@ impl Events for Jsonl {
             body: &event,
         };
         if let Ok(text) = serde_json::to_string(&line) {
-            self.printer.line(&text);
+            self.printer.record(&text);
         }
     }
 }

@@ -6,8 +6,12 @@ mod fit;
 mod human;
 mod inspect;
 mod jsonl;
+mod machine;
 mod plain;
 mod printer;
+mod shown;
+#[cfg(test)]
+mod tests;
 mod time;
 
 use std::sync::Arc;
@@ -16,10 +20,12 @@ pub use check::{CheckReport, FindingRecord, PairRecord, explain_rule, list_rules
 pub use failure::Failure;
 pub use fit::fit;
 pub use inspect::render_inspection;
+pub use machine::{is_unwritable, of_machine};
 pub use printer::Printer;
 pub use time::elapsed;
 
 use crate::event::{Event, Events};
+use shown::Shown;
 
 /// How progress is shown.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, clap::ValueEnum)]
@@ -39,10 +45,10 @@ pub enum Progress {
 #[must_use]
 pub fn reporter(progress: Progress, printer: &Arc<Printer>) -> Arc<dyn Events> {
     match progress {
-        Progress::Auto if printer.is_terminal() => Arc::new(human::Human::new(Arc::clone(printer))),
-        Progress::Auto | Progress::Plain => Arc::new(plain::Plain::new(Arc::clone(printer))),
+        Progress::Auto if printer.is_terminal() => Arc::new(Shown(human::Human::new(Arc::clone(printer)))),
+        Progress::Auto | Progress::Plain => Arc::new(Shown(plain::Plain::new(Arc::clone(printer)))),
         Progress::Jsonl => Arc::new(jsonl::Jsonl::new(Arc::clone(printer))),
-        Progress::Quiet => Arc::new(Quiet(Arc::clone(printer))),
+        Progress::Quiet => Arc::new(Shown(Quiet(Arc::clone(printer)))),
     }
 }
 
@@ -54,19 +60,4 @@ impl Events for Quiet {
             self.0.warning(&message, hint.as_deref());
         }
     }
-}
-
-/// A text that quotes a file, which may say anything: what would move a terminal's cursor is escaped.
-fn printable(text: &str) -> String {
-    let mut line = String::with_capacity(text.len());
-    for character in text.chars() {
-        let turns_direction =
-            matches!(character, '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
-        if character.is_control() || turns_direction {
-            line.extend(character.escape_default());
-        } else {
-            line.push(character);
-        }
-    }
-    line
 }

@@ -8,6 +8,7 @@ use console::style;
 use indicatif::MultiProgress;
 
 use super::Failure;
+use crate::printable::{guarded, printable};
 use crate::problem::{Part, Problem};
 
 /// Writes to the two streams. Standard output carries only what somebody could pipe; all else goes to standard error.
@@ -16,6 +17,9 @@ pub struct Printer {
     /// Whether data could not be written though somebody would have read it.
     has_failed: AtomicBool,
     is_terminal: bool,
+    /// What would have been written, for tests.
+    #[cfg(test)]
+    captured: Option<std::sync::Mutex<String>>,
 }
 
 impl Default for Printer {
@@ -24,6 +28,8 @@ impl Default for Printer {
             bars: MultiProgress::new(),
             has_failed: AtomicBool::new(false),
             is_terminal: std::io::stderr().is_terminal(),
+            #[cfg(test)]
+            captured: None,
         }
     }
 }
@@ -47,8 +53,18 @@ impl Printer {
         (size.ws_col > 0).then(|| usize::from(size.ws_col))
     }
 
-    /// Data, to standard output, as it is. Nothing reads on when the other end is closed, so that is no error.
+    /// A report for people, to standard output. Nothing of others in it reaches a terminal but as plain text.
     pub fn data(&self, text: &str) {
+        self.document(&guarded(text, console::colors_enabled()));
+    }
+
+    /// Data for programs, to standard output, as it is. Nothing reads on when the other end is closed, so that is no
+    /// error.
+    pub fn document(&self, text: &str) {
+        #[cfg(test)]
+        if self.capture(text) {
+            return;
+        }
         let written = self.bars.suspend(|| {
             let mut stdout = std::io::stdout().lock();
             stdout.write_all(text.as_bytes()).and_then(|()| stdout.flush())
@@ -67,8 +83,17 @@ impl Printer {
         self.has_failed.load(Ordering::Relaxed)
     }
 
-    /// A line for people, to standard error.
+    /// A line for people, to standard error. Nothing of others in it reaches a terminal but as plain text.
     pub fn line(&self, text: &str) {
+        self.record(&guarded(text, console::colors_enabled_stderr()));
+    }
+
+    /// A line for programs, to standard error, as it is.
+    pub(super) fn record(&self, text: &str) {
+        #[cfg(test)]
+        if self.capture(&format!("{text}\n")) {
+            return;
+        }
         self.bars.suspend(|| {
             let mut stderr = std::io::stderr().lock();
             let _ = writeln!(stderr, "{text}");
@@ -77,9 +102,10 @@ impl Printer {
 
     /// Something the user should know though it stops nothing.
     pub fn warning(&self, message: &str, hint: Option<&str>) {
-        let mut text = format!("{}: {message}", style("warning").for_stderr().yellow().bold());
+        let head = style("warning").for_stderr().yellow().bold();
+        let mut text = format!("{head}: {}", printable(message));
         if let Some(hint) = hint {
-            let _ = write!(text, "\n  hint: {hint}");
+            let _ = write!(text, "\n  hint: {}", printable(hint));
         }
         self.line(&text);
     }
@@ -97,6 +123,29 @@ impl Printer {
             .map(|problem| problem.render(&paint).trim_end().to_owned())
             .collect();
         self.line(&rendered.join("\n\n"));
+    }
+
+    /// A printer that keeps what it would write.
+    #[cfg(test)]
+    pub(super) fn capturing() -> Self {
+        Self {
+            captured: Some(std::sync::Mutex::default()),
+            ..Self::default()
+        }
+    }
+
+    /// What a capturing printer has kept.
+    #[cfg(test)]
+    pub(super) fn captured(&self) -> String {
+        let captured = self.captured.as_ref().map(|kept| kept.lock().unwrap().clone());
+        captured.unwrap_or_default()
+    }
+
+    #[cfg(test)]
+    fn capture(&self, text: &str) -> bool {
+        let Some(kept) = &self.captured else { return false };
+        kept.lock().unwrap().push_str(text);
+        true
     }
 
     /// What ended the run.

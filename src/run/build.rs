@@ -99,9 +99,10 @@ impl Run {
             reports.push(report.map_err(|error| error.located(&work.lock))?);
         }
         let known = self.project.environments.keys().cloned().collect();
-        self.store
-            .prune(&known)
-            .map_err(RunError::file("remove what is not used any more"))?;
+        self.store.prune(&known).map_err(RunError::file_at(
+            "remove what is not used any more in",
+            self.store.root(),
+        ))?;
         let cached = |report: &EnvironmentReport| report.units.iter().filter(|unit| unit.cached).count();
         let units: usize = reports.iter().map(|report| report.units.len()).sum();
         let cached: usize = reports.iter().map(cached).sum();
@@ -204,7 +205,7 @@ impl Run {
         };
         self.store
             .keep_record(&plan.name, &record)
-            .map_err(RunError::file("keep the record of the build"))?;
+            .map_err(RunError::file_at("keep the record of the build in", self.store.root()))?;
         let units = plan.units.iter().filter_map(|unit| {
             compiled
                 .get(&unit.name)

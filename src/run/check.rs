@@ -11,6 +11,7 @@ use super::container::OWNER;
 use super::images::{ResolvedEnvironment, ResolvedImage};
 use super::rootfs::stream_image;
 use super::{OpenRootError, Run, RunError};
+use crate::bundle::verify;
 use crate::check::{Environment, PairReport, Request, Subject, User, Verdict, check};
 use crate::config::{BindingTime, CheckContract, Contract, Loader, Unit};
 use crate::digest::Digest;
@@ -223,6 +224,22 @@ pub fn predict_files(
         contract,
         is_root_known: true,
     }))
+}
+
+/// An error unless a published bundle is what its manifest says, to the bit; `shown` is what messages call it. What is not
+/// what was tested is neither loaded nor predicted.
+///
+/// # Errors
+/// [`RunError::Altered`]; [`RunError::Publish`] when there is no bundle, or it cannot be read.
+pub fn check_bundle(bundle: &Path, shown: &str) -> Result<(), RunError> {
+    let (_, differences) = verify(bundle)?;
+    if differences.is_empty() {
+        return Ok(());
+    }
+    Err(RunError::Altered {
+        directory: shown.to_owned(),
+        differences,
+    })
 }
 
 fn file_name(path: &Path) -> String {

@@ -175,9 +175,9 @@ impl Run {
         archive: crate::engine::ByteStream,
     ) -> Result<Vec<Artifact>, RunError> {
         let store = self.store_of(unit);
-        fs::create_dir_all(store.root()).map_err(RunError::file("make a directory for artifacts"))?;
+        fs::create_dir_all(store.root()).map_err(RunError::file_at("make the directory", store.root()))?;
         let staging = TemporaryDirectory::new_in(store.root(), COLLECT_PREFIX)
-            .map_err(RunError::file("make a directory for artifacts"))?;
+            .map_err(RunError::file_at("make a directory in", store.root()))?;
         let declared = Declared {
             root: "out".to_owned(),
             artifacts: unit.unit.artifacts.iter().cloned().collect(),
@@ -201,7 +201,7 @@ impl Run {
             });
         }
         let keep = store.keep_compiled(unit.action_key(image.identity), staging.path(), &collected.artifacts);
-        keep.map_err(RunError::file("keep the artifacts"))?;
+        keep.map_err(RunError::file_at("keep artifacts in", store.root()))?;
         Ok(collected.artifacts)
     }
 
@@ -242,10 +242,10 @@ impl Run {
     pub(super) fn log(&self, environment: &EnvironmentName, step: &str) -> Result<Log, RunError> {
         let path = self.store.log(environment, step);
         let directory = path.parent().unwrap_or(Path::new("."));
-        regular_file::make_directory(directory).map_err(RunError::file("make a directory for logs"))?;
+        regular_file::make_directory(directory).map_err(RunError::file_at("make the directory", directory))?;
         // A link with that name would be written through, whatever it leads to.
         let file = temporary::remove(&path).and_then(|()| fs::File::create_new(&path));
-        let file = file.map_err(RunError::file("write a log"))?;
+        let file = file.map_err(RunError::file_at("write the log", &path))?;
         Ok(Log {
             path,
             file: Mutex::new(file),

@@ -3,21 +3,15 @@
 use std::collections::BTreeMap;
 use std::io;
 use std::io::Read as _;
-use std::path::{Path, PathBuf};
-use std::sync::Arc;
-
-use tokio_util::sync::CancellationToken;
+use std::path::PathBuf;
 
 use super::{Run, RunError};
-use crate::bundle::restore;
 use crate::engine::job::{JobError, Upload};
 use crate::engine::{ByteStream, ContainerSpec, ImageId, Mount, Network, ResourceLimits};
-use crate::event::{Event, Events};
 use crate::language::{HOME_ROOT, ROOT};
 use crate::name::EnvironmentName;
 use crate::owner::Owner;
 use crate::regular_file;
-use crate::state::{PROJECT_LOCK_TIMEOUT, ProjectLock};
 use crate::stream;
 
 /// The user and group of everything that runs.
@@ -190,25 +184,4 @@ pub(super) fn plain_variables() -> BTreeMap<String, String> {
     [("HOME", HOME_ROOT), ("LANG", "C.UTF-8"), ("TZ", "UTC")]
         .map(|(name, value)| (name.to_owned(), value.to_owned()))
         .into()
-}
-
-/// Takes the project for this run alone.
-pub(super) async fn lock_project(
-    directory: &Path,
-    run_id: &str,
-    events: &Arc<dyn Events>,
-    cancellation: &CancellationToken,
-) -> Result<ProjectLock, RunError> {
-    let holder = format!("run {run_id}, process {}", std::process::id());
-    let on_wait = |holder: &str| {
-        let message = format!("waiting for another run of this project to end ({holder})");
-        events.emit(Event::Warning { message, hint: None });
-    };
-    let lock = tokio::select! {
-        lock = ProjectLock::acquire(directory, &holder, on_wait, PROJECT_LOCK_TIMEOUT) => lock?,
-        () = cancellation.cancelled() => return Err(RunError::Interrupted),
-    };
-    restore(directory, &lock.leftovers()?)?;
-    lock.sweep()?;
-    Ok(lock)
 }

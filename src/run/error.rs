@@ -1,6 +1,6 @@
 //! What ends a run, and the one match that turns it into an exit code.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use super::images::locate;
@@ -14,7 +14,7 @@ use crate::lock::{Change, LockError, LockFile, Misformed};
 use crate::name::{EnvironmentName, UnitName};
 use crate::plan::PlanError;
 use crate::problem::{Problem, one_line};
-use crate::report::Failure;
+use crate::report::{Failure, of_machine};
 use crate::smoke::SmokeFailure;
 use crate::source::SourceError;
 use crate::state::StateError;
@@ -122,7 +122,9 @@ pub enum RunError {
         /// The unit.
         unit: UnitName,
         /// Why.
-        cause: String,
+        cause: std::io::Error,
+        /// The directory that it was to be kept in.
+        directory: PathBuf,
     },
     /// The smoke test.
     #[error(transparent)]
@@ -188,10 +190,12 @@ pub enum RunError {
         differences: Vec<Difference>,
     },
     /// The project's state directory or another file of the machine.
-    #[error("failed to {action}: {cause}")]
+    #[error("failed to {action}{}: {cause}", at(path))]
     File {
         /// What was tried, in the infinitive.
         action: String,
+        /// With what; empty when `action` says it.
+        path: PathBuf,
         /// Why.
         cause: std::io::Error,
     },
@@ -219,7 +223,20 @@ impl RunError {
     /// A file that could not be handled.
     pub(crate) fn file(action: impl Into<String>) -> impl FnOnce(std::io::Error) -> Self {
         let action = action.into();
-        move |cause| Self::File { action, cause }
+        move |cause| Self::File {
+            action,
+            path: PathBuf::new(),
+            cause,
+        }
+    }
+
+    /// A file or directory that could not be handled.
+    pub(crate) fn file_at(action: &'static str, path: &Path) -> impl FnOnce(std::io::Error) -> Self {
+        move |cause| Self::File {
+            action: action.to_owned(),
+            path: path.to_owned(),
+            cause,
+        }
     }
 
     /// The error with the lines of the lock that it is about.
@@ -246,6 +263,7 @@ impl RunError {
             Self::Engine(error) => from_engine(error),
             Self::Image(error) => error.failure(),
             Self::Lock(LockError::Form { problems }) => from_problems(problems),
+            Self::Lock(LockError::Write { path, cause }) => of_machine("lock", message, cause, path),
             Self::Lock(_) => Failure::new(Exit::Drift, "lock", message).with_hint(LOCK_HINT),
             Self::Plan(error) => Failure::new(Exit::Usage, "config", message).with_hint(error.hint()),
             Self::Source { cause, .. } => hinted(Failure::new(Exit::Usage, "source", message), cause.hint()),
@@ -254,16 +272,32 @@ impl RunError {
                 let place = failure.log.display().to_string();
                 Failure::new(Exit::Build, code, message).at(place).with_notes(failure.tail.iter().cloned())
             }
+            Self::Collect {
+                cause: CollectError::Write { path, cause },
+                ..
+            } => of_machine("collect", message, cause, path),
             Self::Collect { cause, .. } => hinted(Failure::new(Exit::Build, "collect", message), cause.hint()),
-            Self::Dependencies { .. } => Failure::new(Exit::Build, "fetch", message),
+            Self::Dependencies { cause, directory, .. } => match of_machine("fetch", &message, cause, directory) {
+                of_machine if of_machine.exit == Exit::Usage => of_machine,
+                // What a fetch command left is no file of the machine.
+                _ => Failure::new(Exit::Build, "fetch", message),
+            },
             Self::Smoke(failure) => failure.failure(),
             Self::Findings { lines, .. } => Failure::new(Exit::Findings, "check", message)
-                .with_notes(lines.iter().cloned())
+                .with_report(lines.iter().cloned())
                 .with_hint("`lockstep explain CODE` says more; `--allow CODE` builds all the same"),
             Self::Root(error) => error.failure(),
-            Self::State(error) => hinted(Failure::new(Exit::Internal, "state", message), error.hint()),
-            Self::Publish(error) => hinted(Failure::new(Exit::Internal, "publish", message), error.hint()),
-            Self::File { .. } => Failure::new(Exit::Internal, "file", message),
+            Self::State(error) => from_state("state", error),
+            Self::Publish(PublishError::State(error)) => from_state("publish", error),
+            Self::Publish(PublishError::Io { path, cause, .. }) => of_machine("publish", message, cause, path),
+            Self::Publish(error @ PublishError::Manifest { path, .. }) => hinted(
+                Failure::new(Exit::Findings, "bundle", message).at(path.display().to_string()),
+                error.hint(),
+            ),
+            // Something else is where the bundle belongs, or the bundle is not what lockstep made.
+            Self::Publish(error) => hinted(Failure::new(Exit::Usage, "publish", message), error.hint()),
+            Self::File { path, cause, .. } => of_machine("file", message, cause, path),
+            Self::Volume(VolumeError::Engine(error @ EngineError::Source { .. })) => from_engine(error),
             Self::Volume(error) => hinted(
                 Failure::new(Exit::Engine, "volume", message).with_notes(error.notes()),
                 error.hint(),
@@ -354,12 +388,30 @@ fn from_problems(problems: &[Problem]) -> Failure {
 /// An engine's error as the user sees it.
 #[must_use]
 pub fn from_engine(error: &EngineError) -> Failure {
-    let exit = if matches!(error, EngineError::BuildFailed { .. }) {
-        Exit::Build
-    } else {
-        Exit::Engine
+    let (exit, code) = match error {
+        EngineError::BuildFailed { .. } => (Exit::Build, "engine"),
+        // The engine only waited for it.
+        EngineError::Source { .. } => (Exit::Usage, "source"),
+        _ => (Exit::Engine, "engine"),
     };
-    hinted(Failure::new(exit, "engine", error.to_string()), error.hint())
+    hinted(Failure::new(exit, code, error.to_string()), error.hint())
+}
+
+/// Another run that does not end is nobody's mistake; a directory that cannot be written is told as any other.
+fn from_state(code: &'static str, error: &StateError) -> Failure {
+    let message = error.to_string();
+    match error {
+        StateError::Io { path, cause, .. } => of_machine(code, message, cause, path),
+        StateError::Busy { .. } => hinted(Failure::new(Exit::Internal, code, message), error.hint()),
+    }
+}
+
+fn at(path: &Path) -> String {
+    if path.as_os_str().is_empty() {
+        String::new()
+    } else {
+        format!(" {}", path.display())
+    }
 }
 
 fn hinted(failure: Failure, hint: Option<String>) -> Failure {

@@ -86,15 +86,16 @@ impl Run {
     /// Keeps what was fetched, if it is nothing but plain files and directories where they belong.
     async fn keep_fetched(&self, unit: &UnitPlan, archive: ByteStream, target: &Path) -> Result<(), RunError> {
         let directory = target.parent().unwrap_or(target).to_owned();
-        regular_file::make_directory(&directory).map_err(RunError::file("make a directory for what was fetched"))?;
-        let file =
-            temporary::file_in(self.store.root(), STAGING_PREFIX).map_err(RunError::file("keep what was fetched"))?;
+        regular_file::make_directory(&directory).map_err(RunError::file_at("make the directory", &directory))?;
+        let file = temporary::file_in(self.store.root(), STAGING_PREFIX)
+            .map_err(RunError::file_at("make a file in", self.store.root()))?;
         let keep = language(unit.unit.language).dependency_paths;
         let keep: &[&str] = if unit.unit.fetch.is_some() { &[""] } else { keep };
         let mtime = self.project.source_date_epoch;
         let failed = |cause: io::Error| RunError::Dependencies {
             unit: unit.name.clone(),
-            cause: cause.to_string(),
+            cause,
+            directory: directory.clone(),
         };
         let file = stream::read_by(archive, move |reader| repack(reader, &file, keep, mtime).map(|()| file)).await;
         let file = file.map_err(failed)?.map_err(failed)?;

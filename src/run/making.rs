@@ -19,12 +19,14 @@ use crate::network::NetworkSettings;
 use crate::owner::Owner;
 use crate::problem::Problem;
 use crate::regular_file;
-use crate::report::Failure;
+use crate::report::{Failure, of_machine};
 use crate::source::{SourceError, SourceTree};
 use crate::stream;
 
 /// The largest file of a recipe, or that a recipe puts into an image.
 const RECIPE_FILE_LIMIT_BYTES: u64 = 64 * 1024 * 1024;
+/// What programs say of a full disk (strerror of ENOSPC).
+const NO_SPACE: &str = "No space left on device";
 /// The owner of files in a build context: the engine's builder runs as root.
 const CONTEXT_OWNER: Owner = Owner { uid: 0, gid: 0 };
 
@@ -129,6 +131,7 @@ impl MakeError {
             }
             Self::Context { .. } => Failure::new(Exit::Usage, "image", self.to_string()),
             Self::Image(ImageError::Engine(error)) => super::from_engine(error),
+            Self::Image(ImageError::Cache { path, cause, .. }) => of_machine("image", self.to_string(), cause, path),
             Self::Image(error) => {
                 let exit = if matches!(error, ImageError::Bootstrap { .. }) {
                     Exit::Build
@@ -138,13 +141,31 @@ impl MakeError {
                 let message = self.to_string();
                 let (message, hint) = message.split_once("\n  hint: ").unwrap_or((&message, ""));
                 let failure = Failure::new(exit, "image", message).with_notes(error.log_tail().iter().cloned());
+                let is_full = error.log_tail().iter().any(|line| line.contains(NO_SPACE));
+                if is_full {
+                    let failure = Failure {
+                        exit: Exit::Usage,
+                        ..failure
+                    };
+                    return failure.with_hint(
+                        "a disk of this machine is full, or its memory: make room in the user's cache and in /tmp",
+                    );
+                }
                 if hint.is_empty() {
                     failure
                 } else {
                     failure.with_hint(hint)
                 }
             }
-            Self::Recipe { .. } => Failure::new(Exit::Usage, "recipe", self.to_string()),
+            Self::Recipe { problems } => {
+                let first = problems.first().map(|problem| problem.message.clone());
+                // The first one's own words are the message, so what is shown of it begins with its place.
+                let lines = problems.iter().flat_map(|problem| {
+                    let text = problem.to_string();
+                    text.lines().map(ToOwned::to_owned).collect::<Vec<_>>()
+                });
+                Failure::new(Exit::Usage, "recipe", first.unwrap_or_default()).with_notes(lines.skip(1))
+            }
             Self::Replaced { reference } => Failure::new(Exit::Engine, "image", self.to_string())
                 .with_hint(format!("remove it: docker rmi {reference}")),
             Self::Vanished { .. } | Self::Packages { .. } | Self::NoConfig { .. } => {

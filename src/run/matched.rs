@@ -54,8 +54,9 @@ pub(super) async fn assemble_matched(engine: &dyn Engine, request: MatchedImage<
     let runtime = &request.runtime.id.0;
     let documents = read_documents(engine, runtime).await?;
     let config = config_of(&documents).ok_or_else(|| MakeError::NoConfig { image: runtime.clone() })?;
-    let layer = temporary::file_in(request.work, STAGING_PREFIX).map_err(RunError::file("make a temporary file"))?;
-    let diff_id = write_layer(&request, layer.as_file()).map_err(layer_error)?;
+    let layer =
+        temporary::file_in(request.work, STAGING_PREFIX).map_err(RunError::file_at("make a file in", request.work))?;
+    let diff_id = write_layer(&request, layer.as_file()).map_err(|cause| layer_error(cause, request.work))?;
     let directory = bundle_directory(request.project);
     let changes = ConfigChanges {
         env: BTreeMap::new(),
@@ -88,7 +89,7 @@ pub(super) async fn assemble_matched(engine: &dyn Engine, request: MatchedImage<
         return Ok(facts.id);
     }
     let spool = TemporaryDirectory::new_in(request.work, STAGING_PREFIX)
-        .map_err(RunError::file("make a temporary directory"))?;
+        .map_err(RunError::file_at("make a directory in", request.work))?;
     let mut layers = spool_layers(engine, runtime, spool.path()).await?;
     layers.extend(only_ours);
     engine.load_images(archive(layers).into_stream()).await?;
@@ -117,11 +118,15 @@ async fn loaded_image(engine: &dyn Engine, tag: &str, expected: &[Digest]) -> Re
     Ok(engine.image(tag).await?.filter(|facts| facts.diff_ids == expected))
 }
 
-fn layer_error(cause: LayerError) -> MakeError {
-    MakeError::Image(ImageError::Layer {
+fn layer_error(cause: LayerError, work: &Path) -> RunError {
+    if let LayerError::Write(cause) = cause {
+        return RunError::file_at("write a layer in", work)(cause);
+    }
+    let error = MakeError::Image(ImageError::Layer {
         recipe: "the matched image".to_owned(),
         cause,
-    })
+    });
+    error.into()
 }
 
 /// One layer with the bundle's files, sorted, with fixed owners and times.

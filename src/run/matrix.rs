@@ -7,11 +7,10 @@ use std::sync::Arc;
 use futures_util::stream::{StreamExt as _, TryStreamExt as _};
 
 use super::build::Workload;
-use super::check::{CheckedFiles, predict};
+use super::check::{CheckedFiles, check_bundle, predict};
 use super::images::ResolvedEnvironment;
 use super::smoke::{Stage, plugin_files};
 use super::{Run, RunError};
-use crate::bundle::verify;
 use crate::config::{Project, Unit};
 use crate::engine::ImageId;
 use crate::event::{Event, Stage as EventStage};
@@ -197,13 +196,7 @@ impl Run {
             )
             .await?;
         let bundle = self.project.directory.join(&plan.publication.directory);
-        let (_, differences) = verify(&bundle)?;
-        if !differences.is_empty() {
-            return Err(RunError::Altered {
-                directory: plan.publication.directory.clone(),
-                differences,
-            });
-        }
+        check_bundle(&bundle, &plan.publication.directory)?;
         let root = match self.options.check {
             true => Some(self.runtime_root(&resolved.runtime).await?),
             false => None,

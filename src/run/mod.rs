@@ -7,6 +7,7 @@ mod compile;
 mod container;
 mod error;
 mod fetch;
+mod hold;
 mod images;
 pub mod labels;
 mod lock_check;
@@ -41,13 +42,15 @@ use crate::event::{Event, Events, Stage, StepId};
 use crate::image::ImageCache;
 use crate::name::EnvironmentName;
 use crate::network::NetworkSettings;
-use crate::state::ProjectLock;
 use crate::temporary::{self, COLLECT_PREFIX};
 
+use hold::Hold;
 use observed::Observed;
 
 pub use build::{BuildReport, EnvironmentReport, UnitReport};
-pub use check::{CheckedFiles, CheckedProcess, cached_root, image_root, predict_files, smoke_user, smoked_contract};
+pub use check::{
+    CheckedFiles, CheckedProcess, cached_root, check_bundle, image_root, predict_files, smoke_user, smoked_contract,
+};
 pub use error::{OtherBits, RunError, StepEnd, StepFailure, from_engine};
 pub use images::LockReport;
 pub use lock_check::check_lock;
@@ -79,6 +82,8 @@ pub struct Options {
     pub check: bool,
     /// The codes of findings that stop nothing.
     pub allowed: BTreeSet<String>,
+    /// Whether the project's directory need not be writable: nothing is published.
+    pub only_looks: bool,
 }
 
 /// One run on one project.
@@ -99,7 +104,7 @@ pub struct Run {
     network: NetworkSettings,
     /// Volumes that did not exist before this run and are of no use if it fails.
     new_volumes: Mutex<Vec<String>>,
-    _lock: ProjectLock,
+    hold: Hold,
 }
 
 impl Run {
@@ -115,11 +120,18 @@ impl Run {
         cancellation: CancellationToken,
         options: Options,
     ) -> Result<Self, RunError> {
-        let lock = container::lock_project(&project.directory, &context.run_id, &events, &cancellation).await?;
+        let hold = hold::take(
+            &project.directory,
+            &context.run_id,
+            &events,
+            &cancellation,
+            options.only_looks,
+        )
+        .await?;
         let engine_facts = engine.facts().await?;
         let run = Self {
             owner: checkout::owner(&context.machine_id, &project.directory),
-            store: Store::new(lock.directory()),
+            store: Store::new(hold.directory()),
             shared: Store::new(&context.cache_directory),
             observed: Observed::below(&context.cache_directory),
             network: NetworkSettings::of(Path::new("/"), &context.variables),
@@ -131,12 +143,14 @@ impl Run {
             events,
             cancellation,
             options,
-            _lock: lock,
+            hold,
         };
-        run.sweep_dead_runs().await?;
+        if run.hold.is_of_this_run_alone() {
+            run.sweep_dead_runs().await?;
+        }
         // What cannot be removed from the user's cache now is tried again by the next run, of whatever project.
         for path in cache_leftovers(&run.context.cache_directory) {
-            let _ = temporary::remove(&path);
+            let _ = temporary::remove_dead(&path);
         }
         Ok(run)
     }

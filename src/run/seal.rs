@@ -56,11 +56,9 @@ impl Run {
             };
             for artifact in &compiled.artifacts {
                 // A copy: what is published may be changed by its user, what is kept must not change with it.
-                regular_file::copy_itself(
-                    &compiled.directory.join(&artifact.name),
-                    &staging.path().join(&artifact.name),
-                )
-                .map_err(RunError::file(format!("collect {}", artifact.name)))?;
+                let to = staging.path().join(&artifact.name);
+                regular_file::copy_itself(&compiled.directory.join(&artifact.name), &to)
+                    .map_err(RunError::file_at("copy an artifact to", &to))?;
             }
         }
         staging.write_manifest(&manifest)?;

@@ -94,6 +94,7 @@ impl Sample {
                 locked,
                 check: false,
                 allowed: BTreeSet::new(),
+                only_looks: false,
             },
             cancellation,
         )
@@ -405,6 +406,7 @@ async fn a_failed_compile_ends_the_others_and_is_what_is_told() {
         locked: false,
         check: false,
         allowed: BTreeSet::new(),
+        only_looks: false,
     };
     let (run, _) = sample.start_with(&engine, options, &CancellationToken::new()).await;
     let run = run.unwrap();
@@ -609,7 +611,7 @@ async fn a_bundle_that_cannot_be_published_leaves_nothing_on_the_engine() {
     let (sample, engine) = (Sample::new(), engine());
     sample.write("dist/one", "a file where the bundle belongs");
     let failure = sample.build(&engine).await.unwrap_err().failure();
-    assert_eq!(failure.exit, Exit::Internal);
+    assert_eq!(failure.exit, Exit::Usage);
     assert!(
         failure.message.contains("dist/one") && failure.hint.is_some(),
         "{}",

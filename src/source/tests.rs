@@ -361,7 +361,7 @@ async fn the_stream_says_what_changed() {
         .archive(SOURCE_ROOT, OWNER, MTIME_SECONDS)
         .fold(None, async |_, chunk| Some(chunk))
         .await;
-    let Some(Err(EngineError::Source { cause })) = last else {
+    let Some(Err(EngineError::Source { cause, .. })) = last else {
         panic!("{last:?}")
     };
     assert!(cause.starts_with("`host/file` changed"), "{cause}");

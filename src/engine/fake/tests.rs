@@ -183,6 +183,7 @@ async fn what_cannot_be_read_is_not_blamed_on_the_engine() -> Result<(), JobErro
     let engine = FakeEngine::new().with_image(IMAGE);
     let spec = spec(&engine, "compile").await?;
     let failure = EngineError::Source {
+        hint: None,
         cause: "x.c: permission denied".to_owned(),
     };
     let archive = stream::iter([Err(failure.clone())]).boxed();
