@@ -101,15 +101,15 @@ pub struct SharedLock {
 fn open_lock(path: &Path) -> io::Result<File> {
     let flags = OFlags::RDWR | OFlags::CREATE | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
     let mode = Mode::from_raw_mode(LOCK_FILE_MODE);
-    let file = match rustix::fs::open(path, flags, mode) {
-        // In its own words, `Too many levels of symbolic links`.
-        Err(Errno::LOOP) => return Err(Unfit::Kind("symbolic link").into()),
-        opened => File::from(opened?),
+    let check = |metadata: fs::Metadata| match regular_file::kind_of(metadata.file_type()) {
+        None => Ok(()),
+        Some(kind) => Err(io::Error::from(Unfit::Kind(kind))),
     };
-    match regular_file::kind_of(file.metadata()?.file_type()) {
-        None => Ok(file),
-        Some(kind) => Err(Unfit::Kind(kind).into()),
-    }
+    // Before, for words that say what it is; and behind, because it may have become something else.
+    fs::symlink_metadata(path).map_or(Ok(()), check)?;
+    let file = File::from(rustix::fs::open(path, flags, mode)?);
+    check(file.metadata()?)?;
+    Ok(file)
 }
 
 /// Tries a lock until it is had; when it is not at once, calls `on_wait` with who has it, and waits at most `limit`.

@@ -19,8 +19,9 @@ fn taken(name: &str, why: &str) -> Taken {
 const LOADER: &str = "lockstep-loader";
 /// What lies beside the artifacts in a bundle.
 const MANIFEST: &str = "manifest.json";
-/// The name of the images that all projects share (`lockstep/environment:…`), beside those of a project of that name.
-const SHARED_IMAGES: &str = "environment";
+/// The names of images that all projects share (`lockstep/environment:…`, `lockstep/recipe:…`), beside those of a project
+/// of that name.
+const SHARED_IMAGES: &[&str] = &["environment", "recipe"];
 /// What a matched image's tag has until all else is published; whatever has it is removed by the next run.
 const STAGED_MARK: &str = ".staged-";
 /// What follows an environment's name in that of its cache volume, `lockstep-<project>-<environment>-cache`.
@@ -35,10 +36,10 @@ pub(super) fn unit(name: &str) -> Option<Taken> {
 
 /// Why a project cannot be called so.
 pub(super) fn project(name: &str) -> Option<Taken> {
-    if name == SHARED_IMAGES {
+    if SHARED_IMAGES.contains(&name) {
         Some(taken(
             name,
-            "images that all projects share are called `lockstep/environment`",
+            "images that all projects share are called `lockstep/environment` and `lockstep/recipe`",
         ))
     } else if name.contains(STAGED_MARK) {
         Some(taken(name, "what has `.staged-` in its name is not published yet"))
@@ -91,6 +92,7 @@ mod tests {
         for (refused, taken) in [
             ("units: lockstep-loader", unit("lockstep-loader").is_some()),
             ("projects: environment", project("environment").is_some()),
+            ("projects: recipe", project("recipe").is_some()),
             ("projects: a.staged-b", project("a.staged-b").is_some()),
             ("environments: cache", environment("cache", &others).is_some()),
             ("environments: b-cache", environment("b-cache", &others).is_some()),
@@ -118,7 +120,7 @@ mod tests {
     fn the_names_on_an_engine_are_those_that_are_known_here() {
         let publication = Publication::new(&ProjectName::new("p").unwrap(), &EnvironmentName::new("e").unwrap());
         assert_eq!(publication.build_image, format!("{}{BUILD_SUFFIX}", publication.image));
-        assert_eq!(crate::image::IMAGE_REPOSITORY, format!("lockstep/{SHARED_IMAGES}"));
+        assert_eq!(crate::image::IMAGE_REPOSITORY, format!("lockstep/{}", SHARED_IMAGES[0]));
         assert_eq!(MANIFEST, crate::bundle::MANIFEST_FILE);
     }
 }

@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use ignore::WalkBuilder;
 
 use crate::regular_file;
-use crate::source::check_ignore_files;
+use crate::source::RuleBudget;
 
 /// How deep directories are looked into.
 const DEPTH_LIMIT_DIRECTORIES: usize = 12;
@@ -73,14 +73,15 @@ impl Tree {
         };
         // The walk itself reads rules to their end, whatever they are.
         let refused: Arc<Mutex<Option<TreeError>>> = Arc::default();
-        let check_rules = |directory: &Path| -> Result<(), TreeError> {
-            let checked = check_ignore_files(directory, IGNORE_FILES);
+        let budget = RuleBudget::default();
+        let check_rules = move |directory: &Path| -> Result<(), TreeError> {
+            let checked = budget.check(directory, IGNORE_FILES);
             checked.map_err(|(path, cause)| TreeError::Read {
                 path,
                 cause: cause.to_string(),
             })
         };
-        directory.ancestors().try_for_each(check_rules)?;
+        directory.ancestors().try_for_each(&check_rules)?;
         let refusing = Arc::clone(&refused);
         let walk = WalkBuilder::new(directory)
             .max_depth(Some(DEPTH_LIMIT_DIRECTORIES))

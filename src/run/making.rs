@@ -1,5 +1,6 @@
 //! One image, from a recipe of any kind: the seam behind which the kinds differ.
 
+use std::cell::Cell;
 use std::collections::BTreeMap;
 use std::path::Path;
 
@@ -23,8 +24,8 @@ use crate::report::{Failure, of_machine};
 use crate::source::{SourceError, SourceTree};
 use crate::stream;
 
-/// The largest file of a recipe, or that a recipe puts into an image.
-const RECIPE_FILE_LIMIT_BYTES: u64 = 64 * 1024 * 1024;
+/// How large a recipe may be, with all files that it and its bases put into an image.
+const RECIPE_FILES_LIMIT_BYTES: u64 = 64 * 1024 * 1024;
 /// What programs say of a full disk (strerror of ENOSPC).
 const NO_SPACE: &str = "No space left on device";
 /// The owner of files in a build context: the engine's builder runs as root.
@@ -191,7 +192,7 @@ pub(super) fn recipe_digest(project: &Project, recipe: &RecipeReference) -> Resu
                 target.as_deref().unwrap_or_default(),
             ]))
         }
-        RecipeReference::File { path } => Ok(read_recipe(&ProjectFiles(&project.directory), path)?.digest()),
+        RecipeReference::File { path } => Ok(read_recipe(&ProjectFiles::of(project), path)?.digest()),
         RecipeReference::Builtin { name } => match Builtin::dockerfile(name) {
             Some(stage) => Ok(digest_of(&["dockerfile", stage.text, stage.target])),
             None => Ok(read_recipe(&Builtin, &format!("{name}.yaml"))?.digest()),
@@ -206,18 +207,34 @@ pub(super) fn recipe_digest(project: &Project, recipe: &RecipeReference) -> Resu
 pub(super) fn bootstrap_recipe(project: &Project, recipe: &RecipeReference) -> Result<Option<Recipe>, MakeError> {
     match recipe {
         RecipeReference::Image { .. } | RecipeReference::Dockerfile { .. } => Ok(None),
-        RecipeReference::File { path } => read_recipe(&ProjectFiles(&project.directory), path).map(Some),
+        RecipeReference::File { path } => read_recipe(&ProjectFiles::of(project), path).map(Some),
         RecipeReference::Builtin { name } if Builtin::dockerfile(name).is_some() => Ok(None),
         RecipeReference::Builtin { name } => read_recipe(&Builtin, &format!("{name}.yaml")).map(Some),
     }
 }
 
 /// The files of a project, as recipes name them.
-struct ProjectFiles<'a>(&'a Path);
+struct ProjectFiles<'a> {
+    directory: &'a Path,
+    /// How much may still be read for one recipe, with its bases.
+    left_bytes: Cell<u64>,
+}
+
+impl<'a> ProjectFiles<'a> {
+    fn of(project: &'a Project) -> Self {
+        Self {
+            directory: &project.directory,
+            left_bytes: Cell::new(RECIPE_FILES_LIMIT_BYTES),
+        }
+    }
+}
 
 impl RecipeFiles for ProjectFiles<'_> {
     fn read(&self, path: &str) -> Result<Vec<u8>, String> {
-        regular_file::read(&self.0.join(path), RECIPE_FILE_LIMIT_BYTES).map_err(|error| error.to_string())
+        let bytes = regular_file::read(&self.directory.join(path), self.left_bytes.get());
+        let bytes = bytes.map_err(|error| error.to_string())?;
+        self.left_bytes.set(self.left_bytes.get() - bytes.len() as u64);
+        Ok(bytes)
     }
 }
 
@@ -292,7 +309,7 @@ impl Making<'_> {
                 self.build(recipe, context, file_name(path), target.as_deref()).await
             }
             RecipeReference::File { path } => {
-                self.bootstrap(read_recipe(&ProjectFiles(&self.project.directory), path)?)
+                self.bootstrap(read_recipe(&ProjectFiles::of(self.project), path)?)
                     .await
             }
             RecipeReference::Builtin { name } => match Builtin::dockerfile(name) {

@@ -6,13 +6,14 @@
 
 mod archive;
 mod error;
+mod rules;
 mod tree;
 mod walk;
 
 pub(crate) use archive::DeterministicTar;
 pub use error::SourceError;
+pub(crate) use rules::RuleBudget;
 pub use tree::{Entry, SourceTree};
-pub(crate) use walk::check_ignore_files;
 
 /// Where sources are in a container, relative to lockstep's volume.
 pub const SOURCE_ROOT: &str = "src";

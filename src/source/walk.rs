@@ -2,18 +2,15 @@
 
 use std::ffi::OsStr;
 use std::fs::{self, FileType};
-use std::io;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Component, Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use ignore::WalkBuilder;
 
+use super::rules::RuleBudget;
 use super::{EXCLUDED_FROM_PROJECT, EXCLUDED_NAMES, IGNORE_FILE, PATH_LIMIT_BYTES, SOURCE_FILES_LIMIT, SourceError};
 use crate::regular_file;
-
-/// The largest file of ignore rules; generated ones have some ten thousand bytes.
-const IGNORE_FILE_LIMIT_BYTES: u64 = 1024 * 1024;
 
 /// What a walk finds; the rest follows from reading it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -40,8 +37,9 @@ pub(super) fn walk(project: &Path, source: &str, inputs: &[String]) -> Result<Ve
 
     let mut found = Vec::new();
     let refused = Refused::default();
-    check_rules(project, project)?;
-    for entry in builder(project, &roots, &refused).build() {
+    let budget = Arc::new(RuleBudget::default());
+    check_rules(project, project, &budget)?;
+    for entry in builder(project, &roots, &refused, budget).build() {
         if let Some(error) = refused.take() {
             return Err(error);
         }
@@ -139,7 +137,7 @@ impl Root {
 }
 
 /// Walks the whole project, so that the rules of every directory above a root apply, but enters only what leads to one.
-fn builder(project: &Path, roots: &[Root], refused: &Refused) -> WalkBuilder {
+fn builder(project: &Path, roots: &[Root], refused: &Refused, budget: Arc<RuleBudget>) -> WalkBuilder {
     let wanted: Vec<PathBuf> = roots.iter().map(|root| project.join(&root.path)).collect();
     let (top, refused) = (project.to_owned(), refused.clone());
     let mut builder = WalkBuilder::new(project);
@@ -156,7 +154,7 @@ fn builder(project: &Path, roots: &[Root], refused: &Refused) -> WalkBuilder {
                     .iter()
                     .any(|root| path.starts_with(root) || root.starts_with(path));
             let is_directory = entry.file_type().is_some_and(|kind| kind.is_dir());
-            is_entered && (!is_directory || refused.none(check_directory(&top, path)))
+            is_entered && (!is_directory || refused.none(check_directory(&top, path, &budget)))
         });
     builder
 }
@@ -182,7 +180,7 @@ impl Refused {
 }
 
 /// What must be so before a directory is entered, which reads its rules.
-fn check_directory(project: &Path, directory: &Path) -> Result<(), SourceError> {
+fn check_directory(project: &Path, directory: &Path, budget: &RuleBudget) -> Result<(), SourceError> {
     let relative = directory.strip_prefix(project).unwrap_or(directory);
     if relative.as_os_str().len() > PATH_LIMIT_BYTES {
         return Err(SourceError::PathTooLong {
@@ -190,12 +188,13 @@ fn check_directory(project: &Path, directory: &Path) -> Result<(), SourceError> 
             limit: PATH_LIMIT_BYTES,
         });
     }
-    check_rules(project, directory)
+    check_rules(project, directory, budget)
 }
 
 /// The walk itself reads rules to their end, whatever they are.
-fn check_rules(project: &Path, directory: &Path) -> Result<(), SourceError> {
-    check_ignore_files(directory, &[".gitignore", IGNORE_FILE]).map_err(|(path, cause)| SourceError::IgnoreFile {
+fn check_rules(project: &Path, directory: &Path, budget: &RuleBudget) -> Result<(), SourceError> {
+    let checked = budget.check(directory, &[".gitignore", IGNORE_FILE]);
+    checked.map_err(|(path, cause)| SourceError::IgnoreFile {
         path: path
             .strip_prefix(project)
             .unwrap_or(&path)
@@ -203,21 +202,6 @@ fn check_rules(project: &Path, directory: &Path) -> Result<(), SourceError> {
             .into_owned(),
         cause,
     })
-}
-
-/// Reads the files of rules that a walk will read in `directory`; the first that cannot be, and why.
-///
-/// # Errors
-/// When one is there that is no regular file, or too large.
-pub(crate) fn check_ignore_files(directory: &Path, names: &[&str]) -> Result<(), (PathBuf, io::Error)> {
-    for name in names {
-        let path = directory.join(name);
-        match regular_file::read(&path, IGNORE_FILE_LIMIT_BYTES) {
-            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err((path, error)),
-            _ => {}
-        }
-    }
-    Ok(())
 }
 
 fn is_excluded(project: &Path, path: &Path) -> bool {

@@ -5,9 +5,11 @@
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
+mod files;
 mod lock;
 mod poison;
 #[path = "../sample/mod.rs"]
 mod sample;
 mod table;
 mod volume;
+mod watched;
