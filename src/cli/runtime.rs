@@ -1,13 +1,14 @@
 //! The asynchronous runtime, and the signals that end it.
 
 use std::future::Future;
+use std::path::Path;
 
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 
 use super::stop::Stop;
 use crate::exit::Exit;
-use crate::report::Failure;
+use crate::report::{Failure, of_machine};
 
 /// How many threads the runtime has: it mostly waits.
 const WORKER_THREADS: usize = 2;
@@ -18,7 +19,10 @@ pub(super) fn block_on<T, F>(work: impl FnOnce(CancellationToken) -> F) -> Resul
 where
     F: Future<Output = Result<T, Stop>>,
 {
-    let failed = |cause: std::io::Error| Failure::new(Exit::Internal, "runtime", format!("failed to start: {cause}"));
+    let failed = |cause: std::io::Error| -> Failure {
+        let message = format!("failed to start: {cause}");
+        of_machine("runtime", message, &cause, Path::new("/"))
+    };
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(WORKER_THREADS)
         .enable_all()

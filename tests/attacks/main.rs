@@ -5,11 +5,14 @@
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
+mod disk;
 mod files;
 mod lock;
+mod names;
 mod poison;
 #[path = "../sample/mod.rs"]
 mod sample;
 mod table;
 mod volume;
 mod watched;
+mod words;

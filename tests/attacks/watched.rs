@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 /// How often the memory is looked at, and whether it has ended.
 const POLL: Duration = Duration::from_millis(5);
 /// Whatever has no end here is ended; a machine with other work is slow.
-const TIME_LIMIT: Duration = Duration::from_secs(60);
+const TIME_LIMIT: Duration = Duration::from_secs(180);
 /// More memory than that is a fault, and the process is ended before the machine suffers.
 pub(crate) const MEMORY_LIMIT_KIB: u64 = 300 * 1024;
 
