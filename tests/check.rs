@@ -10,11 +10,12 @@ use std::os::unix::fs::{PermissionsExt, symlink};
 use std::path::PathBuf;
 use std::process::{Command, Output};
 
+use lockstep::bundle::{ArtifactRecord, ContractRecord, ImageRecord, MANIFEST_SCHEMA_VERSION, Manifest, UnitRecord};
 use lockstep::check::RULES;
 use lockstep::digest::Digest;
 use lockstep::facts::Elf;
 use lockstep::lock::{self, Lock};
-use lockstep::name::EnvironmentName;
+use lockstep::name::{EnvironmentName, ProjectName, UnitName};
 use roots::{Part, Tree, docker_archive, tar_of};
 use serde_json::{Value, json};
 use tempfile::TempDir;
@@ -71,6 +72,62 @@ impl Bench {
         let path = self.path(path);
         std::fs::create_dir_all(path.parent().unwrap()).unwrap();
         std::fs::write(path, content).unwrap();
+    }
+
+    /// Makes what lies in `dist/here` a bundle, as `build` would have published it.
+    fn seal(&self) {
+        let directory = self.path("dist/here");
+        let mut artifacts: Vec<ArtifactRecord> = std::fs::read_dir(&directory)
+            .unwrap()
+            .map(|entry| entry.unwrap())
+            .filter(|entry| entry.file_name() != "manifest.json")
+            .map(|entry| {
+                let content = std::fs::read(entry.path()).unwrap();
+                let mode = std::os::unix::fs::PermissionsExt::mode(&entry.metadata().unwrap().permissions());
+                ArtifactRecord {
+                    name: entry.file_name().into_string().unwrap(),
+                    digest: Digest::of(&content),
+                    size_bytes: content.len() as u64,
+                    executable: mode & 0o100 != 0,
+                }
+            })
+            .collect();
+        artifacts.sort_by(|one, other| one.name.cmp(&other.name));
+        let digest = Digest::of(b"");
+        let image = ImageRecord {
+            config: digest,
+            layers: vec![],
+        };
+        let manifest = Manifest {
+            schema_version: MANIFEST_SCHEMA_VERSION,
+            lockstep: "0".to_owned(),
+            project: ProjectName::new("sample").unwrap(),
+            environment: EnvironmentName::new("here").unwrap(),
+            source_date_epoch: 0,
+            build_image: image.clone(),
+            runtime_image: image,
+            toolchains: BTreeMap::new(),
+            contract: ContractRecord {
+                loader: "dlopen".to_owned(),
+                abi: "c".to_owned(),
+                symbols: vec![],
+                calls: vec![],
+                flags: None,
+                scope: None,
+            },
+            units: vec![UnitRecord {
+                name: UnitName::new("host").unwrap(),
+                role: "host".to_owned(),
+                language: "c".to_owned(),
+                image: digest,
+                action: digest,
+                source: digest,
+                dependencies: None,
+                artifacts,
+            }],
+            smoke: None,
+        };
+        self.write("dist/here/manifest.json", manifest.to_json().unwrap());
     }
 
     fn compile(&self, name: &str, source: &str, arguments: &[&str]) {
@@ -1243,7 +1300,7 @@ fn project() -> Bench {
     for file in ["host", "good.so", "helped.so"] {
         bench.write(&format!("dist/here/{file}"), std::fs::read(bench.path(file)).unwrap());
     }
-    bench.write("dist/here/manifest.json", "{}");
+    bench.seal();
     let helper = std::fs::read(bench.path("apart/libhelper.so")).unwrap();
     let layer = put(bench.root(), "opt/libhelper.so", helper).tar();
     let digest = Digest::of(&layer);
@@ -1324,6 +1381,8 @@ fn without_files_the_bundles_of_the_project_are_checked() {
 fn what_a_bundle_lacks_is_told() {
     let bench = project();
     std::fs::remove_file(bench.path("dist/here/good.so")).unwrap();
+    insta::assert_snapshot!("check-bundle-altered", seen(&bench.lockstep(&["check"])));
+    bench.seal();
     insta::assert_snapshot!("check-bundle-lacks", seen(&bench.lockstep(&["check"])));
     std::fs::remove_file(bench.path("dist/here/manifest.json")).unwrap();
     insta::assert_snapshot!("check-no-bundle", seen(&bench.lockstep(&["check"])));
@@ -1374,6 +1433,7 @@ fn what_a_unit_brings_beside_its_plugin_is_there() {
         NEEDS_HELPER,
         &["-Lapart", "-lhelper", "-Wl,-rpath,$ORIGIN"],
     );
+    bench.seal();
     let files = ["dist/here/host", "dist/here/helped.so"];
     assert_eq!(
         bench.verdicts(&files).0,
