@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"errors"
 	"fmt"
+	"slices"
 	"strconv"
 	"strings"
 	"syscall"
@@ -30,6 +31,8 @@ type invocation struct {
 	open    *openOptions
 	openOne *contract
 	drive   *driveOptions
+	// The directories that a process empties.
+	clear   []string
 	version bool
 	help    bool
 }
@@ -41,7 +44,17 @@ type openOptions struct {
 	timeout          time.Duration
 	outputLimitBytes int
 	environment      []string
-	plugins          []string
+	// Who opens the plugins; nil for whoever this process is.
+	user *user
+	// Directories that are empty when a plugin is opened.
+	scratch  []string
+	contract *contract
+	plugins  []string
+}
+
+// user is who a process is to be: a user and a group, and no other groups.
+type user struct {
+	uid, gid uint32
 }
 
 // contract says what plugins must have.
@@ -50,6 +63,20 @@ type contract struct {
 	plugin  string
 	symbols []string
 	calls   []call
+}
+
+// distinctSymbols are all that are looked up, those of calls too, once and in that order.
+func (c *contract) distinctSymbols() []string {
+	distinct := slices.Clone(c.symbols)
+	for _, call := range c.calls {
+		distinct = append(distinct, call.symbol)
+	}
+	seen := map[string]bool{}
+	return slices.DeleteFunc(distinct, func(name string) bool {
+		isSeen := seen[name]
+		seen[name] = true
+		return isSeen
+	})
 }
 
 // call is a function of the plugin to call.
@@ -76,8 +103,10 @@ const (
 
 // driveOptions are the flags of `drive`.
 type driveOptions struct {
-	command          []string
-	environment      []string
+	command     []string
+	environment []string
+	// Who runs it; nil for whoever this process is.
+	user             *user
 	timeout          time.Duration
 	outputLimitBytes int
 	// None for a command that ends by itself.
@@ -138,6 +167,8 @@ func parseArguments(words []string) (*invocation, error) {
 		}
 		one.plugin = options.plugins[0]
 		return &invocation{openOne: one}, nil
+	case "clear":
+		return &invocation{clear: rest}, nil
 	case "drive":
 		options, err := parseDrive(rest)
 		return &invocation{drive: options}, err
@@ -154,6 +185,7 @@ func parseOpen(all []string) (*openOptions, *contract, error) {
 	words := &wordReader{rest: all}
 	common := newCommonFlags()
 	parsed := &contract{}
+	var scratch []string
 	lastCall := func(flag string) *call {
 		if len(parsed.calls) == 0 {
 			words.fail(wrongUsage("", "`%s` must follow a `--call`", flag))
@@ -178,6 +210,8 @@ func parseOpen(all []string) (*openOptions, *contract, error) {
 			words.goOnly(flag, "global", "local")
 		case "--keep-open":
 			// A Go plugin cannot be closed.
+		case "--scratch":
+			scratch = append(scratch, words.value(flag))
 		case "--symbol":
 			parsed.symbols = append(parsed.symbols, words.value(flag))
 		case "--call":
@@ -225,6 +259,9 @@ func parseOpen(all []string) (*openOptions, *contract, error) {
 		timeout:          common.timeout,
 		outputLimitBytes: common.outputLimitBytes,
 		environment:      common.environment,
+		user:             common.user,
+		scratch:          scratch,
+		contract:         parsed,
 		plugins:          plugins,
 	}
 	return options, parsed, nil
@@ -338,6 +375,7 @@ func parseDrive(all []string) (*driveOptions, error) {
 	options := &driveOptions{
 		command:          command,
 		environment:      common.environment,
+		user:             common.user,
 		timeout:          common.timeout,
 		outputLimitBytes: common.outputLimitBytes,
 	}
@@ -383,6 +421,7 @@ type commonFlags struct {
 	timeout          time.Duration
 	outputLimitBytes int
 	environment      []string
+	user             *user
 }
 
 func newCommonFlags() *commonFlags {
@@ -396,6 +435,9 @@ func (c *commonFlags) take(flag string, words *wordReader) {
 	case "--output-limit-bytes":
 		words.once(flag)
 		c.outputLimitBytes = words.number(flag, outputLimitLimitBytes)
+	case "--user":
+		words.once(flag)
+		c.user = choose(words, flag, "`UID:GID`", parseUser)
 	case "--env":
 		c.environment = append(c.environment, choose(words, flag, "`NAME=VALUE`", func(text string) (string, bool) {
 			return text, strings.IndexByte(text, '=') > 0
@@ -403,6 +445,18 @@ func (c *commonFlags) take(flag string, words *wordReader) {
 	default:
 		words.fail(wrongUsage("", "unknown flag `%s`", flag))
 	}
+}
+
+// parseUser reads UID:GID. Root is nobody to be, and the largest number means "no change" to the kernel.
+func parseUser(text string) (*user, bool) {
+	number := func(text string) (uint32, bool) {
+		value, err := strconv.ParseUint(text, 10, 32)
+		return uint32(value), err == nil && value > 0 && value < 1<<32-1
+	}
+	first, second, _ := strings.Cut(text, ":")
+	uid, isUser := number(first)
+	gid, isGroup := number(second)
+	return &user{uid, gid}, isUser && isGroup
 }
 
 // wordReader gives the words that are still to be read, until something is wrong.

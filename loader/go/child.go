@@ -27,12 +27,19 @@ const (
 	killTimeoutSeconds = 5
 	// How long pipes may take to be empty once every process that could write to them is gone.
 	drainTimeoutSeconds = 2
-	// How often the process table is looked through for descendants.
-	sweepRoundsLimitCount = 200
+	// How long descendants may take to be gone.
+	sweepTimeoutSeconds = 5
 	// Between two looks at something that gives no signal.
 	pauseMilliseconds = 2
-	// PR_SET_CHILD_SUBREAPER of linux/prctl.h.
+	// PR_SET_DUMPABLE and PR_SET_CHILD_SUBREAPER of linux/prctl.h.
+	prSetDumpable       = 4
 	prSetChildSubreaper = 36
+	// close_range(2), which has this number everywhere, and CLOSE_RANGE_CLOEXEC of linux/close_range.h.
+	sysCloseRange     = 436
+	closeRangeCloexec = 4
+	// What the kernel ends first when memory runs out (proc(5)).
+	oomScoreFile    = "/proc/self/oom_score_adj"
+	oomScoreHighest = "1000"
 )
 
 // ending is how a process ended: by a signal, or by itself with a status.
@@ -45,13 +52,29 @@ type ending struct {
 type supervisor struct {
 	mutex   sync.Mutex
 	current *running
+	// Who is started; nil for whoever this process is.
+	credential *syscall.Credential
 	// Closed when the loader is asked to end, after which interruptSignal does not change.
 	interrupted     chan struct{}
 	interruptSignal syscall.Signal
 }
 
-// newSupervisor takes over signals and orphans.
-func newSupervisor() (*supervisor, error) {
+// newSupervisor takes over signals and orphans. What is started may be another user, who cannot signal or trace this
+// process. Where it is the same one, it can signal, which Go does not tell apart, and neither trace nor write to it.
+func newSupervisor(user *user) (*supervisor, error) {
+	var credential *syscall.Credential
+	if user != nil {
+		if os.Geteuid() != 0 {
+			return nil, fmt.Errorf("failed to start processes of another user without being root: permission denied")
+		}
+		credential = &syscall.Credential{Uid: user.uid, Gid: user.gid}
+	}
+	if _, _, errno := syscall.RawSyscall(syscall.SYS_PRCTL, prSetDumpable, 0, 0); errno != 0 {
+		return nil, fmt.Errorf("failed to forbid that this process is traced: %w", errno)
+	}
+	// No process that is started gets a descriptor that this one was started with. Kernels before 5.11 and old seccomp
+	// profiles refuse, which leaves things as they are.
+	_, _, _ = syscall.RawSyscall(sysCloseRange, 3, 1<<32-1, closeRangeCloexec)
 	if _, _, errno := syscall.RawSyscall(syscall.SYS_PRCTL, prSetChildSubreaper, 1, 0); errno != 0 {
 		return nil, fmt.Errorf("failed to adopt orphans: %w", errno)
 	}
@@ -59,7 +82,7 @@ func newSupervisor() (*supervisor, error) {
 	if err := syscall.Setrlimit(syscall.RLIMIT_CORE, &syscall.Rlimit{}); err != nil {
 		return nil, fmt.Errorf("failed to forbid core files: %w", err)
 	}
-	s := &supervisor{interrupted: make(chan struct{})}
+	s := &supervisor{interrupted: make(chan struct{}), credential: credential}
 	signals := make(chan os.Signal, 64)
 	signal.Notify(signals, syscall.SIGCHLD, syscall.SIGTERM, syscall.SIGINT)
 	go s.handle(signals)
@@ -169,14 +192,14 @@ func (s *supervisor) start(p program, outputLimitBytes int) (*running, error) {
 	attributes := &syscall.ProcAttr{
 		Env:   mergeEnvironment(os.Environ(), p.environment),
 		Files: files,
-		Sys:   &syscall.SysProcAttr{Setpgid: true, Pdeathsig: syscall.SIGKILL},
+		Sys:   &syscall.SysProcAttr{Setpgid: true, Pdeathsig: syscall.SIGKILL, Credential: s.credential},
 	}
 	// Nobody may reap between the start and the moment when it is known who was started.
 	s.mutex.Lock()
 	defer s.mutex.Unlock()
 	r := &running{started: time.Now(), ended: make(chan struct{})}
 	// The os package would wait for the process in ways of its own.
-	r.pid, _, err = syscall.StartProcess(p.file, p.arguments, attributes)
+	sacrificed(func() { r.pid, _, err = syscall.StartProcess(p.file, p.arguments, attributes) })
 	if err != nil {
 		stdout.Close()
 		stderr.Close()
@@ -186,6 +209,16 @@ func (s *supervisor) start(p program, outputLimitBytes int) (*running, error) {
 	r.stdout = startReader(stdout, outputLimitBytes)
 	r.stderr = startReader(stderr, outputLimitBytes)
 	return r, nil
+}
+
+// sacrificed lets the kernel end first what is started, when memory runs out: a process begins with the score of its
+// parent. Where that cannot be done, the kernel judges by size, which is nearly as good.
+func sacrificed(start func()) {
+	before, err := os.ReadFile(oomScoreFile)
+	if err == nil && os.WriteFile(oomScoreFile, []byte(oomScoreHighest), 0) == nil {
+		defer os.WriteFile(oomScoreFile, bytes.TrimSpace(before), 0)
+	}
+	start()
 }
 
 // startFailure says more than the kernel, which says "no such file" of a file that is there when it means the interpreter
@@ -330,28 +363,39 @@ func (s *supervisor) kill(r *running) {
 	s.waitRegardless(r, killTimeoutSeconds*time.Second)
 }
 
-// sweep kills and reaps whatever the process has left behind, and gives how many processes that were.
-func (s *supervisor) sweep() int {
+// sweep kills and reaps whatever the process has left behind, and gives how many processes that were, and whether all are
+// gone.
+func (s *supervisor) sweep() (int, bool) {
+	deadline := time.Now().Add(sweepTimeoutSeconds * time.Second)
+	// A container's first process has nothing but descendants beside it, and the kernel ends them at once: none can fork
+	// in time.
+	isFirst := os.Getpid() == 1
 	killed := map[int]bool{}
-	for range sweepRoundsLimitCount {
+	for {
 		if !s.reap() {
-			break
+			return len(killed), true
+		}
+		if !time.Now().Before(deadline) {
+			return len(killed), false
 		}
 		// Orphans become children of this process, so each round reaches the next generation.
-		for _, pid := range livingChildren() {
+		found := livingProcesses(isFirst)
+		if isFirst {
+			_ = syscall.Kill(-1, syscall.SIGKILL)
+		}
+		for _, pid := range found {
 			killed[pid] = true
 			_ = syscall.Kill(pid, syscall.SIGKILL)
 		}
 		time.Sleep(pauseMilliseconds * time.Millisecond)
 	}
-	return len(killed)
 }
 
-// livingChildren are the children of this process that still run. None when there is no process table to read: their
-// group was killed all the same.
-func livingChildren() []int {
+// livingProcesses are the children of this process that still run, or all others. None when there is no process table to
+// read: their group was killed all the same.
+func livingProcesses(all bool) []int {
 	own := os.Getpid()
-	var children []int
+	var found []int
 	entries, _ := os.ReadDir("/proc")
 	for _, entry := range entries {
 		pid, err := strconv.Atoi(entry.Name())
@@ -362,11 +406,12 @@ func livingChildren() []int {
 		if err != nil {
 			continue
 		}
-		if state, parent, ok := parseStat(string(stat)); ok && parent == own && state != "Z" && state != "X" {
-			children = append(children, pid)
+		state, parent, ok := parseStat(string(stat))
+		if ok && pid != own && (all || parent == own) && state != "Z" && state != "X" {
+			found = append(found, pid)
 		}
 	}
-	return children
+	return found
 }
 
 // parseStat gives state and parent from /proc/PID/stat (proc(5)). The name before them may hold anything, even

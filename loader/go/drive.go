@@ -23,6 +23,9 @@ const (
 func drive(s *supervisor, options *driveOptions, out *printer) error {
 	file, err := findProgram(options.command[0], options.environment)
 	var r *running
+	if err := printed(out.print(newHeader("starting"))); err != nil {
+		return err
+	}
 	if err == nil {
 		command := program{file: file, arguments: options.command, environment: options.environment}
 		r, err = s.start(command, options.outputLimitBytes)
@@ -41,7 +44,7 @@ func drive(s *supervisor, options *driveOptions, out *printer) error {
 		}
 	}
 	elapsed := time.Since(r.started)
-	leftovers := s.sweep()
+	leftovers, _ := s.sweep()
 	return printed(out.print(exitEvent{
 		header:            newHeader("exit"),
 		endingEvent:       newEndingEvent(r.ending()),

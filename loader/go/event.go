@@ -91,6 +91,12 @@ type returnedEvent struct {
 	Problem  *string `json:"problem"`
 }
 
+// openingEvent announces a plugin: whoever reads knows who was at work, should this process not come to the next line.
+type openingEvent struct {
+	header
+	Path string `json:"path"`
+}
+
 type messageEvent struct {
 	header
 	Message string `json:"message"`

@@ -84,8 +84,16 @@ func (e event) show(paths ...string) string {
 	return strings.Join(shown, " ")
 }
 
-// parse reads events, each on a line.
+// parse reads events, each on a line, without those that announce what comes: they have a test of their own.
 func parse(t *testing.T, output []byte) []event {
+	t.Helper()
+	return slices.DeleteFunc(parseAll(t, output), func(e event) bool {
+		return e["event"] == "opening" || e["event"] == "starting"
+	})
+}
+
+// parseAll reads events, each on a line.
+func parseAll(t *testing.T, output []byte) []event {
 	t.Helper()
 	var events []event
 	decoder := json.NewDecoder(bytes.NewReader(output))
@@ -303,6 +311,21 @@ func TestEachPluginIsToldOfInOrderWhateverTheOthersDo(t *testing.T) {
 		outcomes = append(outcomes, event.show("outcome"))
 	}
 	expect(t, fmt.Sprint(outcomes), "[crashed loaded not-loadable loaded loaded]")
+}
+
+func TestEachPluginIsAnnounced(t *testing.T) {
+	output, err := exec.Command(loader, "open", at("hooks.so"), at("good.so")).Output()
+	if err != nil {
+		t.Fatal(err)
+	}
+	var seen []string
+	for _, event := range parseAll(t, output) {
+		seen = append(seen, event.show("event"))
+		if event.show("event") != "end" {
+			seen = append(seen, filepath.Base(event.show("path")))
+		}
+	}
+	expect(t, strings.Join(seen, " "), "opening hooks.so plugin hooks.so opening good.so plugin good.so end")
 }
 
 // exit is what checkCommand compares.

@@ -3,7 +3,6 @@ package main
 import (
 	"bufio"
 	"bytes"
-	"encoding/json"
 	"fmt"
 	"os"
 	"strings"
@@ -13,7 +12,9 @@ import (
 
 const (
 	// What the process of a plugin may tell, all records together.
-	channelLimitBytes = 16 * 1024 * 1024
+	channelLimitBytes = 4 * 1024 * 1024
+	// How long it may take to remove the files that a plugin has left.
+	clearTimeoutSeconds = 5
 	// How long the process of a plugin may take to end after the loader was asked to.
 	interruptTimeoutSeconds = 1
 	// A line of what Go's runtime says when it ends a process is not longer than what is shown of it.
@@ -25,18 +26,28 @@ func perform(asked *invocation, out *printer) (syscall.Signal, error) {
 	switch {
 	case asked.openOne != nil:
 		return 0, openOne(asked.openOne)
+	case asked.clear != nil:
+		clearAll(asked.clear)
+		return 0, nil
 	case asked.version:
 		return 0, out.print(newVersionEvent())
 	case asked.help:
 		_, err := fmt.Fprint(out.out, help)
 		return 0, err
 	}
-	s, err := newSupervisor()
+	var user *user
+	if asked.open != nil {
+		user = asked.open.user
+	} else {
+		user = asked.drive.user
+	}
+	s, err := newSupervisor(user)
 	if err != nil {
 		return 0, err
 	}
+	remains := ""
 	if asked.open != nil {
-		err = openAll(s, asked.open, out)
+		remains, err = openAll(s, asked.open, out)
 	} else {
 		err = drive(s, asked.drive, out)
 	}
@@ -45,6 +56,9 @@ func perform(asked *invocation, out *printer) (syscall.Signal, error) {
 	}
 	if interrupt := s.interrupt(); interrupt != 0 {
 		return interrupt, printed(out.print(newInterruptedEvent(interrupt)))
+	}
+	if remains != "" {
+		return 0, printed(out.print(messageEvent{newHeader("unclean"), remains}))
 	}
 	return 0, printed(out.print(newHeader("end")))
 }
@@ -56,29 +70,58 @@ func printed(err error) error {
 	return nil
 }
 
-// openAll opens one plugin after the other; what one does has no effect on the next. It stops early only when the loader
-// is asked to end.
-func openAll(s *supervisor, options *openOptions, out *printer) error {
-	for _, plugin := range options.plugins {
-		event, err := observe(s, options, plugin)
+// openAll opens one plugin after the other; what one does has no effect on the next. It stops early when the loader is
+// asked to end, and when something of a plugin stays: then it says what.
+func openAll(s *supervisor, options *openOptions, out *printer) (string, error) {
+	for index, plugin := range options.plugins {
+		if err := printed(out.print(openingEvent{newHeader("opening"), plugin})); err != nil {
+			return "", err
+		}
+		event, isSwept, err := observe(s, options, plugin)
 		if err != nil {
-			return err
+			return "", err
 		}
 		if event == nil {
-			return nil
+			return "", nil
 		}
 		if err := printed(out.print(event)); err != nil {
-			return err
+			return "", err
+		}
+		if index == len(options.plugins)-1 {
+			return "", nil
+		}
+		if !isSwept {
+			return "processes", nil
+		}
+		if remains := clearScratch(s, options); remains != "" {
+			return remains, nil
 		}
 	}
-	return nil
+	return "", nil
 }
 
-// observe gives nothing when the loader is asked to end meanwhile.
-func observe(s *supervisor, options *openOptions, plugin string) (*pluginEvent, error) {
+// clearScratch removes what the last plugin has left in files, and says what is left then. A process of the plugin's user
+// does it: this one may be a root that has no power over another's files.
+func clearScratch(s *supervisor, options *openOptions) string {
+	if remains(options.scratch) == "" {
+		return ""
+	}
+	arguments := append([]string{"lockstep-loader", "clear"}, options.scratch...)
+	// A process that cannot be started removes nothing, and what remains is what counts.
+	if r, err := s.start(program{file: "/proc/self/exe", arguments: arguments}, 0); err == nil {
+		if !s.waitRegardless(r, clearTimeoutSeconds*time.Second) {
+			s.kill(r)
+		}
+		s.sweep()
+	}
+	return remains(options.scratch)
+}
+
+// observe says as well whether no process of the plugin stays. It gives nothing when the loader is asked to end meanwhile.
+func observe(s *supervisor, options *openOptions, plugin string) (*pluginEvent, bool, error) {
 	channel, channelEnd, err := os.Pipe()
 	if err != nil {
-		return nil, fmt.Errorf("failed to make a channel: %w", err)
+		return nil, false, fmt.Errorf("failed to make a channel: %w", err)
 	}
 	arguments := append([]string{"lockstep-loader", "open-one"}, options.flags...)
 	arguments = append(arguments, "--", plugin)
@@ -87,7 +130,7 @@ func observe(s *supervisor, options *openOptions, plugin string) (*pluginEvent, 
 	channelEnd.Close()
 	if err != nil {
 		channel.Close()
-		return nil, err
+		return nil, false, err
 	}
 	told := startReader(channel, channelLimitBytes)
 
@@ -102,9 +145,9 @@ func observe(s *supervisor, options *openOptions, plugin string) (*pluginEvent, 
 		s.kill(r)
 	}
 	elapsed := time.Since(r.started)
-	leftovers := s.sweep()
+	leftovers, isSwept := s.sweep()
 	if why == wakeInterrupted {
-		return nil, nil
+		return nil, false, nil
 	}
 	var how *ending
 	if why == wakeEnded {
@@ -112,49 +155,24 @@ func observe(s *supervisor, options *openOptions, plugin string) (*pluginEvent, 
 		how = r.ending()
 	}
 	stdout, stderr := r.stdout.finish(), r.stderr.finish()
-	event := judge(decodeRecords(told.finish().head), how, stderr)
+	all := told.finish()
+	records, isReadable := decodeRecords(all.head)
+	event := judge(hear(records, isReadable && !all.isTruncated(), options.contract), how, stderr)
 	event.Path = plugin
 	event.LeftoverProcesses = leftovers
 	event.ElapsedMs = milliseconds(elapsed)
 	event.Stdout, event.Stderr = stdout.event(), stderr.event()
-	return event, nil
+	return event, isSwept, nil
 }
 
-// decodeRecords stops at the first that is cut off or not one: a plugin that finds the channel can write to it.
-func decodeRecords(told []byte) []record {
-	var records []record
-	decoder := json.NewDecoder(bytes.NewReader(told))
-	decoder.UseNumber()
-	for {
-		var next record
-		if decoder.Decode(&next) != nil {
-			return records
-		}
-		records = append(records, next)
-	}
-}
-
-// judge says what became of a plugin, from what its process told, how it ended (nothing means that it was late), and the
+// judge says what became of a plugin, from what its process has told, how it ended (nothing means that it was late), and the
 // last words of Go's runtime.
-func judge(records []record, how *ending, stderr *capture) *pluginEvent {
-	phase, symbol, done := phaseOpen, "", false
-	var refusal *string
+func judge(told testimony, how *ending, stderr *capture) *pluginEvent {
+	phase, symbol, refusal, missing := told.phase, told.symbol, told.refusal, told.missing
 	event := &pluginEvent{header: newHeader("plugin"), Missing: []string{}, Calls: []returnedEvent{}}
-	var missing []missingRecord
-	for _, told := range records {
-		switch {
-		case told.Phase != "":
-			phase, symbol = told.Phase, told.Symbol
-		case told.NotLoadable != nil:
-			refusal = told.NotLoadable
-		case told.Missing != nil:
-			missing = append(missing, *told.Missing)
-			event.Missing = append(event.Missing, told.Missing.Symbol)
-		case told.Returned != nil:
-			event.Calls = append(event.Calls, *told.Returned)
-		case told.Done:
-			done = true
-		}
+	event.Calls = append(event.Calls, told.calls...)
+	for _, record := range missing {
+		event.Missing = append(event.Missing, record.Symbol)
 	}
 	tell := func(outcome, phase, symbol string, message *string) {
 		event.Outcome, event.Phase, event.Symbol, event.Message = outcome, optional(phase), optional(symbol), message
@@ -175,10 +193,13 @@ func judge(records []record, how *ending, stderr *capture) *pluginEvent {
 	case how.signal != 0:
 		// The loader's refusal says more than that the process did not survive it.
 		tell(outcomeCrashed, phase, symbol, refusal)
-	case how.status == channelLostStatus && !done:
+	case how.status == 0 && told.isBroken:
+		message := "its process told what the loader does not tell there"
+		tell(outcomeExited, phase, symbol, &message)
+	case how.status == channelLostStatus && !told.isWhole:
 		message := "the loader ended: the plugin closed the channel on which it reports"
 		tell(outcomeExited, phase, symbol, &message)
-	case how.status != 0 || !done:
+	case how.status != 0 || !told.isWhole:
 		tell(outcomeExited, phase, symbol, refusal)
 	case refusal != nil:
 		tell(outcomeNotLoadable, phaseOpen, "", refusal)

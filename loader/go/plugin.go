@@ -17,6 +17,8 @@ const (
 	channelDescriptor = 3
 	// A string that is longer is not passed on.
 	stringLimitBytes = 64 * 1024
+	// Words that are longer are cut.
+	recordTextLimitBytes = 64 * 1024
 	// The status of a process that could not tell its parent anything any more.
 	channelLostStatus = 117
 )
@@ -54,6 +56,11 @@ func openOne(c *contract) error {
 	return nil
 }
 
+// cut leaves of a text what a record may say.
+func cut(text string) string {
+	return strings.ToValidUTF8(text[:min(len(text), recordTextLimitBytes/2)], "")
+}
+
 type session struct {
 	channel *os.File
 	owner   int
@@ -74,29 +81,20 @@ func (s *session) run(c *contract) {
 	s.tell(record{Phase: phaseOpen})
 	opened, err := plugin.Open(c.plugin)
 	if err != nil {
-		message := err.Error()
+		message := cut(err.Error())
 		s.tell(record{NotLoadable: &message})
 		return
 	}
 	symbols := map[string]plugin.Symbol{}
 	isComplete := true
-	lookUp := func(name string) {
-		if _, known := symbols[name]; known {
-			return
-		}
+	for _, name := range c.distinctSymbols() {
 		s.tell(record{Phase: phaseSymbol, Symbol: name})
 		symbol, err := opened.Lookup(name)
 		symbols[name] = symbol
 		if err != nil {
-			s.tell(record{Missing: &missingRecord{name, err.Error()}})
+			s.tell(record{Missing: &missingRecord{name, cut(err.Error())}})
 			isComplete = false
 		}
-	}
-	for _, name := range c.symbols {
-		lookUp(name)
-	}
-	for _, call := range c.calls {
-		lookUp(call.symbol)
 	}
 	if !isComplete {
 		return
@@ -112,7 +110,7 @@ func (s *session) run(c *contract) {
 func invoke(c call, symbol plugin.Symbol) returnedEvent {
 	event := returnedEvent{Symbol: c.symbol, Type: c.returns}
 	problem := func(format string, values ...any) returnedEvent {
-		text := fmt.Sprintf(format, values...)
+		text := cut(fmt.Sprintf(format, values...))
 		event.Problem = &text
 		return event
 	}

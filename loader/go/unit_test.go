@@ -2,6 +2,7 @@ package main
 
 import (
 	"bytes"
+	"encoding/json"
 	"fmt"
 	"io"
 	"os"
@@ -50,7 +51,7 @@ func TestWhatIsWrongWithACommandLineIsNamed(t *testing.T) {
 }
 
 func TestAPluginProcessGetsTheSameFlags(t *testing.T) {
-	flags := strings.Fields("--flags now --scope global --symbol A --call B --arg-string -x --arg-integer -7 --returns string --env A=b=c --timeout-ms 5")
+	flags := strings.Fields("--flags now --scope global --symbol A --call B --arg-string -x --arg-integer -7 --returns string --env A=b=c --timeout-ms 5 --user 7:8 --scratch /a --scratch /b")
 	for _, separator := range [][]string{nil, {"--"}} {
 		words := slices.Concat([]string{"open"}, flags, separator, []string{"x.so", "y.so"})
 		asked, err := parseArguments(words)
@@ -58,6 +59,9 @@ func TestAPluginProcessGetsTheSameFlags(t *testing.T) {
 			t.Fatal(err)
 		}
 		if !slices.Equal(asked.open.flags, flags) || !slices.Equal(asked.open.plugins, []string{"x.so", "y.so"}) {
+			t.Errorf("%v became %+v", words, asked.open)
+		}
+		if *asked.open.user != (user{7, 8}) || !slices.Equal(asked.open.scratch, []string{"/a", "/b"}) {
 			t.Errorf("%v became %+v", words, asked.open)
 		}
 		one, err := parseArguments(slices.Concat([]string{"open-one"}, asked.open.flags, []string{"--", "y.so"}))
@@ -197,6 +201,9 @@ func TestEventsHaveTheShapesThatBothLoadersShare(t *testing.T) {
 		readyEvent{newHeader("ready"), 3, 40},
 		notReadyEvent{newHeader("not-ready"), "exited", nil, 40},
 		notReadyEvent{newHeader("not-ready"), "timed-out", optional("refused"), 40},
+		openingEvent{newHeader("opening"), "/p/x.so"},
+		newHeader("starting"),
+		messageEvent{newHeader("unclean"), "files in /tmp"},
 		newInterruptedEvent(syscall.SIGTERM),
 		newErrorEvent(fmt.Errorf("no")),
 		newHeader("end"),
@@ -210,6 +217,123 @@ func TestEventsHaveTheShapesThatBothLoadersShare(t *testing.T) {
 	}
 	if seen.String() != string(content) {
 		t.Errorf("\n%s, not\n%s", seen.String(), content)
+	}
+}
+
+// All that the loader tells of a plugin that keeps a contract, and the contract.
+func wholeTestimony() ([]record, *contract) {
+	c := &contract{symbols: []string{"A", "B", "A"}, calls: []call{{symbol: "B", returns: returnsNone}, {symbol: "C", returns: returnsInteger}}}
+	return []record{
+		{Phase: phaseOpen},
+		{Phase: phaseSymbol, Symbol: "A"},
+		{Phase: phaseSymbol, Symbol: "B"},
+		{Phase: phaseSymbol, Symbol: "C"},
+		{Phase: phaseCall, Symbol: "B"},
+		{Returned: &returnedEvent{Symbol: "B", Type: returnsNone}},
+		{Phase: phaseCall, Symbol: "C"},
+		{Returned: &returnedEvent{Symbol: "C", Type: returnsInteger, Returned: json.Number("7")}},
+		{Done: true},
+		{Phase: phaseExit},
+	}, c
+}
+
+func TestWhatTheLoaderTellsIsBelievedAndNothingElse(t *testing.T) {
+	whole, c := wholeTestimony()
+	text := "no"
+	refused := []record{whole[0], {NotLoadable: &text}, whole[8], whole[9]}
+	missing := slices.Concat(whole[:2], []record{{Missing: &missingRecord{"A", "no A"}}}, whole[2:4], whole[8:])
+	for _, records := range [][]record{whole, refused, missing} {
+		if told := hear(records, true, c); !told.isWhole || told.isBroken {
+			t.Errorf("%+v is not believed: %+v", records, told)
+		}
+	}
+	for length := range whole {
+		if told := hear(whole[:length], true, c); told.isWhole || told.isBroken {
+			t.Errorf("a part of %d: %+v", length, told)
+		}
+		if told := hear(slices.Delete(slices.Clone(whole), length, length+1), true, c); told.isWhole {
+			t.Errorf("without %d: %+v", length, told)
+		}
+		if told := hear(slices.Insert(slices.Clone(whole), length, whole[length]), true, c); !told.isBroken {
+			t.Errorf("%d twice: %+v", length, told)
+		}
+		for other := length + 1; other < len(whole); other++ {
+			exchanged := slices.Clone(whole)
+			exchanged[length], exchanged[other] = exchanged[other], exchanged[length]
+			if told := hear(exchanged, true, c); !told.isBroken {
+				t.Errorf("%d and %d exchanged: %+v", length, other, told)
+			}
+		}
+	}
+	if hear(whole, false, c).isWhole {
+		t.Error("more followed that is no record")
+	}
+	problem := "seven"
+	for _, wrong := range []returnedEvent{
+		{Symbol: "B", Type: returnsInteger, Returned: json.Number("7")},
+		{Symbol: "C", Type: returnsString, Returned: "7"},
+		{Symbol: "C", Type: returnsInteger, Returned: "7"},
+		{Symbol: "C", Type: returnsInteger, Returned: json.Number("7.5")},
+		{Symbol: "C", Type: returnsInteger, Returned: []any{}},
+		{Symbol: "C", Type: returnsInteger},
+		{Symbol: "C", Type: returnsInteger, Returned: json.Number("7"), Problem: &problem},
+	} {
+		records := slices.Clone(whole)
+		records[7] = record{Returned: &wrong}
+		if !hear(records, true, c).isBroken {
+			t.Errorf("%+v is believed", wrong)
+		}
+	}
+	long := strings.Repeat("x", recordTextLimitBytes+1)
+	for _, wrong := range []record{{NotLoadable: &long}, {NotLoadable: &text, Done: true}, {Symbol: "A"}, {}} {
+		if !hear([]record{whole[0], wrong}, true, c).isBroken {
+			t.Errorf("%+v is believed", wrong)
+		}
+	}
+}
+
+func TestRecordsAreReadUntilTheyAreNone(t *testing.T) {
+	for text, expect := range map[string]string{
+		"":                             "0 true",
+		`{"Done":true}` + "\n":         "1 true",
+		`{"Done":true}{"Done":`:        "1 false",
+		`{"Done":true}{"Gone":true}`:   "1 false",
+		`{"Phase":"open"}` + "\x00":    "1 false",
+		`{"Returned":{"Symbol":[]}}`:   "0 false",
+		`{"Phase":"open"} {"Done":1e}`: "1 false",
+	} {
+		records, isAll := decodeRecords([]byte(text))
+		if seen := fmt.Sprint(len(records), isAll); seen != expect {
+			t.Errorf("%s: %s, not %s", text, seen, expect)
+		}
+	}
+}
+
+func TestScratchIsClearedAndSeenUntilThen(t *testing.T) {
+	directory, beside := t.TempDir(), t.TempDir()
+	for _, err := range []error{
+		os.MkdirAll(directory+"/a/b", 0o755),
+		os.WriteFile(directory+"/a/b/file", nil, 0o644),
+		os.WriteFile(beside+"/file", nil, 0o644),
+		os.Symlink(beside, directory+"/link"),
+	} {
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	directories := []string{directory}
+	if seen := remains(directories); !strings.Contains(seen, "files in "+directory) {
+		t.Error(seen)
+	}
+	clearAll(directories)
+	if seen := remains(directories); strings.Contains(seen, "files in") {
+		t.Error(seen)
+	}
+	if _, err := os.Stat(beside + "/file"); err != nil {
+		t.Error("what a link leads to is not in the directory")
+	}
+	if seen := remains(nil); seen != "" {
+		t.Error(seen)
 	}
 }
 

@@ -8,8 +8,8 @@ use std::io::{self, Write};
 
 use crate::arguments::Returns;
 
-/// No field is longer; longer ones are cut.
-const FIELD_LIMIT_BYTES: usize = 1024 * 1024;
+/// No field is longer; longer ones are cut when they are written, and are none when they are read.
+const FIELD_LIMIT_BYTES: usize = 64 * 1024;
 
 /// What is going on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -113,10 +113,18 @@ impl Record {
     }
 }
 
-/// Reads records. It stops at the first that is cut off or not one: a plugin that finds the channel can write to it.
-pub fn decode(bytes: &[u8]) -> Vec<Record> {
+/// Reads records, and says whether that is all. It stops at the first that is cut off or not one: a plugin that finds the
+/// channel can write to it.
+pub fn decode(bytes: &[u8]) -> (Vec<Record>, bool) {
     let mut fields = Fields { bytes };
-    std::iter::from_fn(|| fields.record()).collect()
+    let mut records = Vec::new();
+    while !fields.bytes.is_empty() {
+        match fields.record() {
+            Some(record) => records.push(record),
+            None => return (records, false),
+        }
+    }
+    (records, true)
 }
 
 /// The bytes that are still to be read.
@@ -160,7 +168,8 @@ impl<'a> Fields<'a> {
 
     fn field(&mut self) -> Option<&'a [u8]> {
         let (length, rest) = self.bytes.split_first_chunk::<4>()?;
-        let (field, rest) = rest.split_at_checked(u32::from_le_bytes(*length) as usize)?;
+        let length = u32::from_le_bytes(*length) as usize;
+        let (field, rest) = rest.split_at_checked(length).filter(|_| length <= FIELD_LIMIT_BYTES)?;
         self.bytes = rest;
         Some(field)
     }
@@ -240,18 +249,32 @@ mod tests {
     #[test]
     fn records_survive() {
         let bytes: Vec<u8> = all().iter().flat_map(Record::encode).collect();
-        assert_eq!(decode(&bytes), all());
+        assert_eq!(decode(&bytes), (all(), true));
     }
 
     #[test]
     fn what_is_cut_off_is_left_out() {
         let records = all();
         let bytes: Vec<u8> = records.iter().flat_map(Record::encode).collect();
+        let mut ends = 0;
         for length in 0..bytes.len() {
-            let some = decode(&bytes[..length]);
+            let (some, is_all) = decode(&bytes[..length]);
+            ends += usize::from(is_all);
             assert!(some.len() < records.len());
             assert_eq!(some, records[..some.len()], "cut after {length}");
         }
+        assert_eq!(ends, records.len(), "only between two records nothing is cut off");
+    }
+
+    #[test]
+    fn no_field_is_longer_than_its_limit() {
+        let long = "x".repeat(FIELD_LIMIT_BYTES + 1);
+        let (cut, _) = decode(&Record::NotLoadable(long.clone()).encode());
+        assert_eq!(cut, [Record::NotLoadable(long[..FIELD_LIMIT_BYTES].to_owned())]);
+        let mut forged = vec![b'n'];
+        forged.extend((long.len() as u32).to_le_bytes());
+        forged.extend(long.bytes());
+        assert_eq!(decode(&forged), (vec![], false));
     }
 
     #[test]
@@ -262,7 +285,7 @@ mod tests {
                 let mut damaged = bytes.clone();
                 damaged[position] = damage;
                 // What comes of it does not matter, as long as it ends.
-                assert!(decode(&damaged).len() <= bytes.len());
+                assert!(decode(&damaged).0.len() <= bytes.len());
             }
         }
     }

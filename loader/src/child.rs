@@ -2,21 +2,24 @@
 //!
 //! A plugin may do anything that a process can: fork, keep a pipe open, ignore signals, leave its group. So nothing here
 //! waits for the end of a pipe alone, and every descendant is adopted, killed and reaped at the end.
+//!
+//! What is started may be another user, who cannot signal or trace this process. Where it is the same one, a signal that
+//! came from a descendant is told apart and not heeded, and this process cannot be traced or written to all the same.
 
 use std::collections::BTreeSet;
 use std::fmt;
-use std::fs;
+use std::fs::{self, File};
 use std::io::{self, Read};
 use std::os::unix::process::CommandExt;
 use std::path::Path;
-use std::process::{Command, Stdio};
+use std::process::Command;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
 use crate::capture::Capture;
 use crate::signal::Signal;
-use crate::system::{self, Ending, Reaped};
+use crate::system::{self, Ending, Reaped, Sender, Sent, User};
 
 /// What is read from a pipe at once.
 const PIECE_BYTES: usize = 64 * 1024;
@@ -24,8 +27,12 @@ const PIECE_BYTES: usize = 64 * 1024;
 const KILL_TIMEOUT_SECONDS: u64 = 5;
 /// How long pipes may take to be empty once every process that could write to them is gone.
 const DRAIN_TIMEOUT_SECONDS: u64 = 2;
-/// How often the process table is looked through for descendants.
-const SWEEP_ROUNDS_LIMIT_COUNT: usize = 200;
+/// How long descendants may take to be gone.
+const SWEEP_TIMEOUT_SECONDS: u64 = 5;
+/// How many of the processes that were reaped are remembered as descendants.
+const REAPED_LIMIT_COUNT: usize = 64 * 1024;
+/// How far a process's parents are followed; only descendants that multiply on purpose have more.
+const PARENTS_LIMIT_COUNT: usize = 4096;
 /// Between two looks at something that gives no signal.
 const PAUSE_MILLISECONDS: u64 = 2;
 
@@ -82,6 +89,19 @@ impl fmt::Display for ChildError {
 #[derive(Debug)]
 pub struct Supervisor {
     interrupt: Option<Signal>,
+    /// Who is started; none for whoever this process is.
+    user: Option<User>,
+    /// The descendants that were reaped since the last start: their signals may still come.
+    reaped: BTreeSet<i32>,
+}
+
+/// What a sweep came to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Swept {
+    /// How many processes had to be killed.
+    pub killed: usize,
+    /// Whether all are gone.
+    pub is_complete: bool,
 }
 
 /// Why a wait is over.
@@ -97,11 +117,25 @@ pub enum Wake {
 
 impl Supervisor {
     /// Takes over signals and orphans. Threads that are started before this would still get the signals.
-    pub fn start() -> Result<Supervisor, ChildError> {
-        system::hold_signals().map_err(|cause| ChildError::Prepare("hold back signals", cause))?;
-        system::adopt_orphans().map_err(|cause| ChildError::Prepare("adopt orphans", cause))?;
-        system::forbid_core_files().map_err(|cause| ChildError::Prepare("forbid core files", cause))?;
-        Ok(Supervisor { interrupt: None })
+    pub fn start(user: Option<User>) -> Result<Supervisor, ChildError> {
+        let prepare = |what| move |cause| ChildError::Prepare(what, cause);
+        if user.is_some() && !system::is_root() {
+            let cause = io::Error::from(io::ErrorKind::PermissionDenied);
+            return Err(ChildError::Prepare(
+                "start processes of another user without being root",
+                cause,
+            ));
+        }
+        system::hold_signals().map_err(prepare("hold back signals"))?;
+        system::adopt_orphans().map_err(prepare("adopt orphans"))?;
+        system::forbid_core_files().map_err(prepare("forbid core files"))?;
+        system::forbid_inspection().map_err(prepare("forbid that this process is traced"))?;
+        system::keep_descriptors();
+        Ok(Supervisor {
+            interrupt: None,
+            user,
+            reaped: BTreeSet::new(),
+        })
     }
 
     /// The signal that asked the loader to end.
@@ -111,13 +145,18 @@ impl Supervisor {
 
     /// Starts a process in a group of its own, and reads what it writes. Its standard input is the caller's affair.
     pub fn spawn(&mut self, mut command: Command, output_limit_bytes: usize) -> Result<Running, ChildError> {
-        system::prepare(&mut command);
-        command.process_group(0).stdout(Stdio::piped()).stderr(Stdio::piped());
-        let started = Instant::now();
-        let mut child = command.spawn().map_err(|cause| ChildError::start(&command, cause))?;
+        system::prepare(&mut command, self.user);
+        let pipe = || system::pipe().map_err(|cause| ChildError::Prepare("make a pipe", cause));
+        let ((stdout, stdout_end), (stderr, stderr_end)) = (pipe()?, pipe()?);
+        command.process_group(0).stdout(stdout_end).stderr(stderr_end);
+        // Before the process: it could leave no room for threads.
         let reader = |cause| ChildError::Prepare("start a thread that reads output", cause);
-        let stdout = Reader::start(child.stdout.take(), output_limit_bytes).map_err(reader)?;
-        let stderr = Reader::start(child.stderr.take(), output_limit_bytes).map_err(reader)?;
+        let stdout = Reader::start(File::from(stdout), output_limit_bytes).map_err(reader)?;
+        let stderr = Reader::start(File::from(stderr), output_limit_bytes).map_err(reader)?;
+        self.reaped.clear();
+        let started = Instant::now();
+        // The command has the other ends of the pipes, which close with it.
+        let child = command.spawn().map_err(|cause| ChildError::start(&command, cause))?;
         // A process id is positive and fits; the kernel's own type is signed.
         Ok(Running {
             pid: child.id() as i32,
@@ -130,13 +169,44 @@ impl Supervisor {
 
     /// Handles what has happened, and waits for something to happen at most this long.
     pub fn tick(&mut self, running: &mut Running, pause: Duration) {
-        running.reap();
+        self.reap(running);
         if running.ending.is_none() || !pause.is_zero() {
             match system::next_signal(pause) {
-                Some(libc::SIGCHLD) | None => {}
-                Some(signal) => self.interrupt = Some(signal),
+                Some(Sent {
+                    signal: libc::SIGCHLD, ..
+                })
+                | None => {}
+                Some(sent) if self.is_from_outside(sent.sender) => self.interrupt = Some(sent.signal),
+                Some(_) => {}
             }
-            running.reap();
+            self.reap(running);
+        }
+    }
+
+    /// Whether a signal is the wish of somebody else than what was started here.
+    fn is_from_outside(&self, sender: Sender) -> bool {
+        match sender {
+            Sender::Outside => true,
+            Sender::Process(pid) => !self.reaped.contains(&pid) && !is_descendant(pid),
+            Sender::Anyone => false,
+        }
+    }
+
+    /// Takes every child that has ended: the one of interest, and orphans, which are only to be gone.
+    fn reap(&mut self, running: &mut Running) -> Reaped {
+        loop {
+            match system::reap() {
+                Reaped::Ended(pid, ending) => {
+                    // Once it has ended its number may be an orphan's.
+                    if pid == running.pid {
+                        running.ending.get_or_insert(ending);
+                    }
+                    if self.reaped.len() < REAPED_LIMIT_COUNT {
+                        self.reaped.insert(pid);
+                    }
+                }
+                other => return other,
+            }
         }
     }
 
@@ -203,21 +273,26 @@ impl Supervisor {
         self.wait_regardless(running, Instant::now() + Duration::from_secs(KILL_TIMEOUT_SECONDS));
     }
 
-    /// Kills and reaps whatever the process has left behind, and gives how many processes that were.
-    pub fn sweep(&mut self, running: &mut Running) -> usize {
+    /// Kills and reaps whatever the process has left behind.
+    pub fn sweep(&mut self, running: &mut Running) -> Swept {
+        let deadline = Instant::now() + Duration::from_secs(SWEEP_TIMEOUT_SECONDS);
         let mut killed = BTreeSet::new();
-        for _ in 0..SWEEP_ROUNDS_LIMIT_COUNT {
-            if running.reap() == Reaped::NoChildren {
-                break;
+        loop {
+            let is_complete = self.reap(running) == Reaped::NoChildren;
+            if is_complete || Instant::now() >= deadline {
+                let killed = killed.len();
+                return Swept { killed, is_complete };
             }
-            // Orphans become children of this process, so each round reaches the next generation.
-            for pid in living_children() {
+            // Orphans become children of this process, so each round reaches the next generation; as a container's first
+            // process it has nothing but descendants beside it, and reaches all of them at once.
+            let found = living_processes(|parent| system::is_first_process() || parent == std::process::id());
+            system::kill_all_others();
+            for pid in found {
                 killed.insert(pid);
                 system::signal_process(pid, libc::SIGKILL);
             }
             self.tick(running, Duration::from_millis(PAUSE_MILLISECONDS));
         }
-        killed.len()
     }
 }
 
@@ -265,37 +340,22 @@ impl Running {
             system::signal_group(self.pid, signal);
         }
     }
-
-    /// Takes every child that has ended: this process, and orphans, which are only to be gone.
-    fn reap(&mut self) -> Reaped {
-        loop {
-            match system::reap() {
-                // Once it has ended its number may be an orphan's.
-                Reaped::Ended(pid, ending) if pid == self.pid => _ = self.ending.get_or_insert(ending),
-                Reaped::Ended(..) => {}
-                other => return other,
-            }
-        }
-    }
 }
 
 /// Reads a pipe in a thread of its own, so that its writer never waits.
 #[derive(Debug)]
 pub struct Reader {
     capture: Arc<Mutex<Capture>>,
-    thread: Option<JoinHandle<()>>,
+    thread: JoinHandle<()>,
 }
 
 impl Reader {
     /// Reads until the end of the pipe, and keeps up to the limit.
-    pub fn start(pipe: Option<impl Read + Send + 'static>, limit_bytes: usize) -> io::Result<Reader> {
+    pub fn start(pipe: impl Read + Send + 'static, limit_bytes: usize) -> io::Result<Reader> {
         let capture = Arc::new(Mutex::new(Capture::of_stream(limit_bytes)));
         let shared = Arc::clone(&capture);
-        let read = |pipe| thread::Builder::new().spawn(move || read_to_end(pipe, &shared));
-        Ok(Reader {
-            capture,
-            thread: pipe.map(read).transpose()?,
-        })
+        let thread = thread::Builder::new().spawn(move || read_to_end(pipe, &shared))?;
+        Ok(Reader { capture, thread })
     }
 
     /// What was read until now.
@@ -307,7 +367,7 @@ impl Reader {
     /// on, since a process that was not killed could hold the pipe for ever.
     pub fn finish(&self) -> Capture {
         let deadline = Instant::now() + Duration::from_secs(DRAIN_TIMEOUT_SECONDS);
-        while self.thread.as_ref().is_some_and(|thread| !thread.is_finished()) && Instant::now() < deadline {
+        while !self.thread.is_finished() && Instant::now() < deadline {
             thread::sleep(Duration::from_millis(PAUSE_MILLISECONDS));
         }
         self.so_far().clone()
@@ -331,17 +391,38 @@ fn lock(capture: &Mutex<Capture>) -> MutexGuard<'_, Capture> {
     capture.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// The children of this process that still run. None when there is no process table to read: their group was killed
-/// all the same.
-fn living_children() -> Vec<i32> {
-    let own = std::process::id();
+/// The processes beside this one that still run and have such a parent. None when there is no process table to read:
+/// their group was killed all the same.
+fn living_processes(has_parent: impl Fn(u32) -> bool) -> Vec<i32> {
+    let own = std::process::id().to_string();
     let entries = fs::read_dir("/proc").into_iter().flatten().flatten();
-    let pids = entries.filter_map(|entry| entry.file_name().to_str()?.parse::<i32>().ok());
-    pids.filter(|pid| {
-        let stat = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
-        parse_stat(&stat).is_some_and(|(state, parent)| parent == own && state != "Z" && state != "X")
+    let names = entries.filter_map(|entry| entry.file_name().into_string().ok());
+    let pids = names.filter(|name| *name != own).filter_map(|name| name.parse().ok());
+    pids.filter(|pid: &i32| {
+        let stat = read_stat(*pid);
+        parse_stat(&stat).is_some_and(|(state, parent)| has_parent(parent) && state != "Z" && state != "X")
     })
     .collect()
+}
+
+/// Whether a process that is there was started by this one, or by one that was.
+fn is_descendant(pid: i32) -> bool {
+    let own = std::process::id();
+    let mut pid = pid;
+    for _ in 0..PARENTS_LIMIT_COUNT {
+        match parse_stat(&read_stat(pid)).map(|(_, parent)| (parent, i32::try_from(parent))) {
+            Some((parent, _)) if parent == own => return true,
+            Some((_, Ok(parent))) if parent > 1 => pid = parent,
+            _ => return false,
+        }
+    }
+    true
+}
+
+fn read_stat(pid: i32) -> String {
+    fs::read(format!("/proc/{pid}/stat"))
+        .map(|bytes| String::from_utf8_lossy(&bytes).into_owned())
+        .unwrap_or_default()
 }
 
 /// State and parent from `/proc/PID/stat` (proc(5)). The name before them may hold anything, even parentheses.
@@ -353,6 +434,27 @@ fn parse_stat(stat: &str) -> Option<(&str, u32)> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn descendants_are_known() {
+        let mut child = Command::new("sh")
+            .args(["-c", "sleep 60 & echo $!; wait"])
+            .stdout(std::process::Stdio::piped())
+            .process_group(0)
+            .spawn()
+            .unwrap();
+        let mut grandchild = String::new();
+        let stdout = child.stdout.take().unwrap();
+        io::BufRead::read_line(&mut io::BufReader::new(stdout), &mut grandchild).unwrap();
+        for pid in [child.id() as i32, grandchild.trim().parse().unwrap()] {
+            assert!(is_descendant(pid), "{pid}");
+        }
+        for pid in [1, std::os::unix::process::parent_id() as i32, i32::MAX] {
+            assert!(!is_descendant(pid), "{pid}");
+        }
+        system::signal_group(child.id() as i32, libc::SIGKILL);
+        child.wait().unwrap();
+    }
 
     #[test]
     fn process_names_do_not_confuse() {

@@ -50,6 +50,7 @@ pub fn drive(
         .args(arguments)
         .envs(options.environment.iter().map(|(name, value)| (name, value)));
     command.stdin(Stdio::null());
+    printer.print(&Event::Starting).map_err(DriveError::Print)?;
     let mut running = match supervisor.spawn(command, options.output_limit_bytes) {
         Ok(running) => running,
         Err(error) => {
@@ -74,7 +75,7 @@ pub fn drive(
         }
     };
     let elapsed = running.started().elapsed();
-    let leftover_processes = supervisor.sweep(&mut running);
+    let leftover_processes = supervisor.sweep(&mut running).killed;
     let exit = ExitEvent {
         ending: running.ending(),
         stopped_by,

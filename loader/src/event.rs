@@ -16,8 +16,12 @@ const SCHEMA: i64 = 1;
 /// Something that was seen.
 #[derive(Debug)]
 pub enum Event {
+    /// This plugin is about to be opened.
+    Opening(String),
     /// What became of a plugin.
     Plugin(Box<PluginEvent>),
+    /// The command is about to be started.
+    Starting,
     /// The command could not be started.
     NotStarted(String),
     /// The server is ready.
@@ -42,6 +46,8 @@ pub enum Event {
     RequestFailed(Asked, String),
     /// The command has ended.
     Exit(Box<ExitEvent>),
+    /// The next plugins are not opened, because something of the last one stays.
+    Unclean(String),
     /// The loader was asked to end before it was done.
     Interrupted(Signal),
     /// The loader itself has failed.
@@ -197,6 +203,8 @@ impl Event {
     fn to_json(&self) -> Json {
         match self {
             Event::Plugin(plugin) => plugin.to_json(),
+            Event::Opening(path) => event("opening", [("path", path.as_str().into())]),
+            Event::Starting => event("starting", []),
             Event::NotStarted(message) => event("not-started", [("message", message.as_str().into())]),
             Event::Ready { elapsed, attempts } => event(
                 "ready",
@@ -237,6 +245,7 @@ impl Event {
                 asked.event("request-failed", [("message", message.as_str().into())])
             }
             Event::Exit(exit) => exit.to_json(),
+            Event::Unclean(message) => event("unclean", [("message", message.as_str().into())]),
             Event::Interrupted(number) => event(
                 "interrupted",
                 [
@@ -479,6 +488,9 @@ mod tests {
                 message: Some("refused".into()),
                 elapsed,
             },
+            Event::Opening("/p/x.so".into()),
+            Event::Starting,
+            Event::Unclean("files in /tmp".into()),
             Event::Interrupted(libc::SIGTERM),
             Event::Error("no".into()),
             Event::End,

@@ -12,8 +12,10 @@ mod http;
 mod json;
 mod open;
 mod plugin;
+mod scratch;
 mod signal;
 mod system;
+mod testimony;
 
 use std::fmt;
 use std::io::{self, Write};
@@ -39,9 +41,9 @@ usage: lockstep-loader open [FLAG…] [--] PLUGIN…
        lockstep-loader drive [FLAG…] -- COMMAND [ARGUMENT…]
        lockstep-loader version
 
-both:   --timeout-ms N  --output-limit-bytes N  --env NAME=VALUE…
+both:   --timeout-ms N  --output-limit-bytes N  --env NAME=VALUE…  --user UID:GID
 
-open:   --flags now|lazy  --scope local|global  --keep-open  --symbol NAME…
+open:   --flags now|lazy  --scope local|global  --keep-open  --scratch DIRECTORY…  --symbol NAME…
         --call SYMBOL [--arg-string TEXT | --arg-integer N]… [--returns string|integer|int32|none]…
 
 drive:  --ready-http URL | --ready-tcp PORT | --ready-stdout TEXT
@@ -95,16 +97,20 @@ fn main() -> ExitCode {
 
 /// Does what was asked; gives the signal that ended it early, if one did.
 fn run(invocation: &Invocation, printer: &mut Printer<impl Write>) -> Result<Option<signal::Signal>, LoaderError> {
-    let supervisor = match invocation {
-        Invocation::Open(options) => {
-            let mut supervisor = Supervisor::start().map_err(LoaderError::Child)?;
-            open::open(&mut supervisor, options, printer).map_err(LoaderError::Open)?;
-            supervisor
+    let (supervisor, remains) = match invocation {
+        Invocation::Open(options, contract) => {
+            let mut supervisor = Supervisor::start(options.user).map_err(LoaderError::Child)?;
+            let remains = open::open(&mut supervisor, options, contract, printer).map_err(LoaderError::Open)?;
+            (supervisor, remains)
         }
         Invocation::Drive(options) => {
-            let mut supervisor = Supervisor::start().map_err(LoaderError::Child)?;
+            let mut supervisor = Supervisor::start(options.user).map_err(LoaderError::Child)?;
             drive::drive(&mut supervisor, options, printer).map_err(LoaderError::Drive)?;
-            supervisor
+            (supervisor, None)
+        }
+        Invocation::Clear(directories) => {
+            scratch::clear(directories);
+            return Ok(None);
         }
         Invocation::OpenOne(contract, plugin) => {
             plugin::open_one(contract, plugin).map_err(LoaderError::Plugin)?;
@@ -119,7 +125,11 @@ fn run(invocation: &Invocation, printer: &mut Printer<impl Write>) -> Result<Opt
             return Ok(None);
         }
     };
-    let last = supervisor.interrupt().map_or(Event::End, Event::Interrupted);
+    let last = match (supervisor.interrupt(), remains) {
+        (Some(signal), _) => Event::Interrupted(signal),
+        (None, Some(remains)) => Event::Unclean(remains),
+        (None, None) => Event::End,
+    };
     printer.print(&last).map_err(LoaderError::Print)?;
     Ok(supervisor.interrupt())
 }

@@ -9,15 +9,20 @@ use std::os::unix::process::CommandExt;
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
-use crate::arguments::OpenOptions;
-use crate::channel::{self, Phase, Record};
+use crate::arguments::{Contract, OpenOptions};
+use crate::capture::Capture;
+use crate::channel::{self, Phase};
 use crate::child::{ChildError, Reader, Supervisor, Wake};
 use crate::event::{Event, Outcome, PluginEvent, Printer};
 use crate::plugin::CHANNEL_LOST_STATUS;
+use crate::scratch;
 use crate::system::Ending;
+use crate::testimony::Testimony;
 
 /// What the process of a plugin may tell, all records together.
-const CHANNEL_LIMIT_BYTES: usize = 16 * 1024 * 1024;
+const CHANNEL_LIMIT_BYTES: usize = 4 * 1024 * 1024;
+/// How long it may take to remove the files that a plugin has left.
+const CLEAR_TIMEOUT_SECONDS: u64 = 5;
 /// How long the process of a plugin may take to end after the loader was asked to.
 const INTERRUPT_TIMEOUT_SECONDS: u64 = 1;
 
@@ -42,31 +47,66 @@ impl fmt::Display for OpenError {
     }
 }
 
-/// Opens one plugin after the other; what one does has no effect on the next. Stops early only when the loader is
-/// asked to end.
+/// Opens one plugin after the other; what one does has no effect on the next. Stops early when the loader is asked to end,
+/// and when something of a plugin stays: then says what.
 pub fn open(
     supervisor: &mut Supervisor,
     options: &OpenOptions,
+    contract: &Contract,
     printer: &mut Printer<impl Write>,
-) -> Result<(), OpenError> {
-    for plugin in &options.plugins {
-        match observe(supervisor, options, plugin)? {
-            Some(event) => printer
-                .print(&Event::Plugin(Box::new(event)))
-                .map_err(OpenError::Print)?,
-            None => return Ok(()),
+) -> Result<Option<String>, OpenError> {
+    let mut plugins = options.plugins.iter().peekable();
+    while let Some(plugin) = plugins.next() {
+        // Whoever reads knows who was at work, should this process not come to the next line.
+        let path = plugin.to_string_lossy().into_owned();
+        printer.print(&Event::Opening(path)).map_err(OpenError::Print)?;
+        let Some((event, is_swept)) = observe(supervisor, options, contract, plugin)? else {
+            break;
+        };
+        printer
+            .print(&Event::Plugin(Box::new(event)))
+            .map_err(OpenError::Print)?;
+        if plugins.peek().is_none() {
+            break;
+        }
+        if !is_swept {
+            return Ok(Some("processes".to_owned()));
+        }
+        let remains = clear_scratch(supervisor, options);
+        if remains.is_some() {
+            return Ok(remains);
         }
     }
-    Ok(())
+    Ok(None)
 }
 
-/// None when the loader is asked to end meanwhile.
+/// Removes what the last plugin has left in files, and says what is left then. A process of the plugin's user does it:
+/// this one may be a root that has no power over another's files.
+fn clear_scratch(supervisor: &mut Supervisor, options: &OpenOptions) -> Option<String> {
+    scratch::remains(&options.scratch)?;
+    let mut command = Command::new("/proc/self/exe");
+    command.arg0("lockstep-loader").arg("clear").args(&options.scratch);
+    command.stdin(Stdio::null());
+    // A process that cannot be started removes nothing, and what remains is what counts.
+    if let Ok(mut running) = supervisor.spawn(command, 0) {
+        let deadline = running.started() + Duration::from_secs(CLEAR_TIMEOUT_SECONDS);
+        if !supervisor.wait_regardless(&mut running, deadline) {
+            supervisor.kill(&mut running);
+        }
+        supervisor.sweep(&mut running);
+    }
+    scratch::remains(&options.scratch)
+}
+
+/// What became of a plugin, and whether no process of it stays. None when the loader is asked to end meanwhile.
 fn observe(
     supervisor: &mut Supervisor,
     options: &OpenOptions,
+    contract: &Contract,
     plugin: &OsStr,
-) -> Result<Option<PluginEvent>, OpenError> {
+) -> Result<Option<(PluginEvent, bool)>, OpenError> {
     let (ours, theirs) = UnixStream::pair().map_err(OpenError::Channel)?;
+    let channel = Reader::start(ours, CHANNEL_LIMIT_BYTES).map_err(OpenError::Channel)?;
     let mut command = Command::new("/proc/self/exe");
     command
         .arg0("lockstep-loader")
@@ -80,7 +120,6 @@ fn observe(
     let mut running = supervisor
         .spawn(command, options.output_limit_bytes)
         .map_err(OpenError::Child)?;
-    let channel = Reader::start(Some(ours), CHANNEL_LIMIT_BYTES).map_err(OpenError::Channel)?;
 
     let deadline = running.started() + options.timeout;
     let wake = supervisor.wait(&mut running, deadline);
@@ -96,62 +135,54 @@ fn observe(
         _ => {}
     }
     let elapsed = running.started().elapsed();
-    let leftover_processes = supervisor.sweep(&mut running);
+    let swept = supervisor.sweep(&mut running);
     if wake == Wake::Interrupted {
         return Ok(None);
     }
     // A process that was killed for being late has not ended in a way of its own.
     let ending = running.ending().filter(|_| wake == Wake::Ended);
-    let judgement = judge(channel::decode(channel.finish().head()), ending);
-    Ok(Some(PluginEvent {
+    let told = channel.finish();
+    let (records, is_readable) = channel::decode(told.head());
+    let testimony = Testimony::hear(records, is_readable && !told.is_truncated(), contract);
+    let event = PluginEvent {
         path: plugin.to_string_lossy().into_owned(),
-        leftover_processes,
+        leftover_processes: swept.killed,
         elapsed,
         stdout: running.stdout().finish(),
         stderr: running.stderr().finish(),
-        ..judgement
-    }))
+        ..judge(testimony, ending)
+    };
+    Ok(Some((event, swept.is_complete)))
 }
 
 /// What became of a plugin, from what its process told and how it ended; no ending means that it was late. The fields
 /// that do not follow from these are left empty.
-fn judge(records: Vec<Record>, ending: Option<Ending>) -> PluginEvent {
-    let mut phase = Phase::Open;
-    let mut symbol = None;
-    let mut done = false;
-    let mut refusal = None;
-    let mut not_closed = None;
-    let mut missing = Vec::new();
-    let mut calls = Vec::new();
-    for record in records {
-        match record {
-            Record::Phase(new_phase, new_symbol) => (phase, symbol) = (new_phase, new_symbol),
-            Record::NotLoadable(message) => refusal = Some(message),
-            Record::Missing(symbol, message) => missing.push((symbol, message)),
-            Record::Returned(returned) => calls.push(returned),
-            Record::NotClosed(message) => not_closed = Some(message),
-            Record::Done => done = true,
-        }
-    }
-    let first_problem = calls
+fn judge(told: Testimony, ending: Option<Ending>) -> PluginEvent {
+    let first_problem = told
+        .calls
         .iter()
         .find_map(|call| call.problem.clone().map(|problem| (call.symbol.clone(), problem)));
-    let told = match (refusal, missing.first().cloned(), first_problem) {
+    let (outcome, phase, symbol, message) = match (told.refusal, told.missing.first().cloned(), first_problem) {
         (Some(message), ..) => (Outcome::NotLoadable, Some(Phase::Open), None, Some(message)),
         (_, Some((symbol, message)), _) => (Outcome::SymbolMissing, Some(Phase::Symbol), Some(symbol), Some(message)),
         (.., Some((symbol, message))) => (Outcome::CallFailed, Some(Phase::Call), Some(symbol), Some(message)),
-        _ => (Outcome::Loaded, None, None, not_closed),
+        _ => (Outcome::Loaded, None, None, told.not_closed),
     };
+    let at_work = Some(told.phase.unwrap_or(Phase::Open));
     let (outcome, phase, symbol, message) = match ending {
-        Some(Ending::Status(0)) if done => told,
-        // The loader's refusal says more than that the process did not survive it.
-        None => (Outcome::TimedOut, Some(phase), symbol, told.3),
-        Some(Ending::Signal(_)) => (Outcome::Crashed, Some(phase), symbol, told.3),
-        Some(Ending::Status(CHANNEL_LOST_STATUS)) if !done => {
-            let message = "the loader ended: the plugin closed the channel on which it reports".to_owned();
-            (Outcome::Exited, Some(phase), symbol, Some(message))
+        Some(Ending::Status(0)) if told.is_whole => (outcome, phase, symbol, message),
+        Some(Ending::Status(0)) if told.is_broken => {
+            let message = "its process told what the loader does not tell there".to_owned();
+            (Outcome::Exited, at_work, told.symbol, Some(message))
         }
-        Some(Ending::Status(_)) => (Outcome::Exited, Some(phase), symbol, told.3),
+        // The loader's refusal says more than that the process did not survive it.
+        None => (Outcome::TimedOut, at_work, told.symbol, message),
+        Some(Ending::Signal(_)) => (Outcome::Crashed, at_work, told.symbol, message),
+        Some(Ending::Status(CHANNEL_LOST_STATUS)) if !told.is_whole => {
+            let message = "the loader ended: the plugin closed the channel on which it reports".to_owned();
+            (Outcome::Exited, at_work, told.symbol, Some(message))
+        }
+        Some(Ending::Status(_)) => (Outcome::Exited, at_work, told.symbol, message),
     };
     PluginEvent {
         path: String::new(),
@@ -159,13 +190,13 @@ fn judge(records: Vec<Record>, ending: Option<Ending>) -> PluginEvent {
         phase,
         symbol,
         message,
-        missing: missing.into_iter().map(|(symbol, _)| symbol).collect(),
+        missing: told.missing.into_iter().map(|(symbol, _)| symbol).collect(),
         ending,
-        calls,
+        calls: told.calls,
         leftover_processes: 0,
         elapsed: Duration::ZERO,
-        stdout: crate::capture::Capture::of_head(0),
-        stderr: crate::capture::Capture::of_head(0),
+        stdout: Capture::of_head(0),
+        stderr: Capture::of_head(0),
     }
 }
 
@@ -175,8 +206,8 @@ mod tests {
     use crate::arguments::Returns;
     use crate::channel::Returned;
 
-    fn check(records: &[Record], ending: Option<Ending>, expect: &str) {
-        let event = judge(records.to_vec(), ending);
+    fn check(told: Testimony, ending: Option<Ending>, expect: &str) {
+        let event = judge(told, ending);
         let phase = event.phase.map_or("-", Phase::name);
         let symbol = event.symbol.as_deref().unwrap_or("-");
         let message = event.message.as_deref().unwrap_or("-");
@@ -188,83 +219,93 @@ mod tests {
         assert_eq!(seen, expect);
     }
 
-    fn phase(phase: Phase, symbol: &str) -> Record {
-        Record::Phase(phase, (!symbol.is_empty()).then(|| symbol.to_owned()))
+    fn whole() -> Testimony {
+        Testimony {
+            phase: Some(Phase::Exit),
+            is_whole: true,
+            ..Testimony::default()
+        }
     }
 
-    fn returned(symbol: &str, problem: Option<&str>) -> Record {
-        let problem = problem.map(str::to_owned);
-        Record::Returned(Returned {
+    fn until(phase: Phase, symbol: &str) -> Testimony {
+        Testimony {
+            phase: Some(phase),
+            symbol: (!symbol.is_empty()).then(|| symbol.to_owned()),
+            ..Testimony::default()
+        }
+    }
+
+    fn returned(symbol: &str, problem: Option<&str>) -> Returned {
+        Returned {
             symbol: symbol.into(),
             returns: Returns::None,
             value: None,
-            problem,
-        })
+            problem: problem.map(str::to_owned),
+        }
     }
 
     const CLEAN: Option<Ending> = Some(Ending::Status(0));
 
     #[test]
     fn a_clean_end_says_what_was_told() {
-        let open = phase(Phase::Open, "");
-        let exit = [Record::Done, phase(Phase::Exit, "")];
-        let whole = |middle: &[Record]| [std::slice::from_ref(&open), middle, &exit].concat();
-        check(&whole(&[]), CLEAN, "loaded - - - []");
-        check(
-            &whole(&[Record::NotLoadable("no".into())]),
-            CLEAN,
-            "not-loadable open - no []",
-        );
-        let missing = [
-            Record::Missing("f".into(), "no f".into()),
-            Record::Missing("g".into(), "no g".into()),
-        ];
-        check(&whole(&missing), CLEAN, r#"symbol-missing symbol f no f ["f", "g"]"#);
-        let calls = [
-            returned("f", None),
-            returned("g", Some("null")),
-            returned("h", Some("late")),
-        ];
-        check(&whole(&calls), CLEAN, "call-failed call g null []");
-        check(&whole(&[Record::NotClosed("busy".into())]), CLEAN, "loaded - - busy []");
+        check(whole(), CLEAN, "loaded - - - []");
+        let refused = Testimony {
+            refusal: Some("no".into()),
+            ..whole()
+        };
+        check(refused, CLEAN, "not-loadable open - no []");
+        let missing = Testimony {
+            missing: vec![("f".into(), "no f".into()), ("g".into(), "no g".into())],
+            ..whole()
+        };
+        check(missing, CLEAN, r#"symbol-missing symbol f no f ["f", "g"]"#);
+        let calls = Testimony {
+            calls: vec![
+                returned("f", None),
+                returned("g", Some("null")),
+                returned("h", Some("late")),
+            ],
+            ..whole()
+        };
+        check(calls, CLEAN, "call-failed call g null []");
+        let not_closed = Testimony {
+            not_closed: Some("busy".into()),
+            ..whole()
+        };
+        check(not_closed, CLEAN, "loaded - - busy []");
     }
 
     #[test]
     fn an_end_before_all_was_told_is_no_clean_end() {
-        check(&[], CLEAN, "exited open - - []");
-        check(&[phase(Phase::Open, "")], Some(Ending::Status(7)), "exited open - - []");
-        check(&[phase(Phase::Call, "f")], CLEAN, "exited call f - []");
+        check(Testimony::default(), CLEAN, "exited open - - []");
+        check(until(Phase::Open, ""), Some(Ending::Status(7)), "exited open - - []");
+        check(until(Phase::Call, "f"), CLEAN, "exited call f - []");
         check(
-            &[phase(Phase::Call, "f")],
+            until(Phase::Call, "f"),
             Some(Ending::Status(CHANNEL_LOST_STATUS)),
             "exited call f the loader ended: the plugin closed the channel on which it reports []",
+        );
+        let broken = Testimony {
+            is_broken: true,
+            ..until(Phase::Call, "f")
+        };
+        check(
+            broken,
+            CLEAN,
+            "exited call f its process told what the loader does not tell there []",
         );
     }
 
     #[test]
     fn signals_and_lateness_name_where_it_was() {
-        check(
-            &[phase(Phase::Open, "")],
-            Some(Ending::Signal(6)),
-            "crashed open - - []",
-        );
-        check(
-            &[phase(Phase::Call, "f")],
-            Some(Ending::Signal(11)),
-            "crashed call f - []",
-        );
-        check(&[phase(Phase::Call, "f")], None, "timed-out call f - []");
-        let refused = [
-            phase(Phase::Open, ""),
-            Record::NotLoadable("no".into()),
-            Record::Done,
-            phase(Phase::Exit, ""),
-        ];
-        check(&refused, Some(Ending::Signal(8)), "crashed exit - no []");
-        check(
-            &[Record::Done, phase(Phase::Exit, "")],
-            Some(Ending::Status(3)),
-            "exited exit - - []",
-        );
+        check(until(Phase::Open, ""), Some(Ending::Signal(6)), "crashed open - - []");
+        check(until(Phase::Call, "f"), Some(Ending::Signal(11)), "crashed call f - []");
+        check(until(Phase::Call, "f"), None, "timed-out call f - []");
+        let refused = Testimony {
+            refusal: Some("no".into()),
+            ..whole()
+        };
+        check(refused, Some(Ending::Signal(8)), "crashed exit - no []");
+        check(whole(), Some(Ending::Status(3)), "exited exit - - []");
     }
 }

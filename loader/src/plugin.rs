@@ -64,14 +64,8 @@ impl Session {
 
     /// Looks up every symbol, those of calls too, and says whether all are there.
     fn look_up(&mut self, contract: &Contract, library: &Library) -> bool {
-        let called = contract.calls.iter().map(|call| &call.symbol);
-        let mut seen: Vec<&OsString> = Vec::new();
         let mut all_there = true;
-        for symbol in contract.symbols.iter().chain(called) {
-            if seen.contains(&symbol) {
-                continue;
-            }
-            seen.push(symbol);
+        for symbol in contract.distinct_symbols() {
             let name = symbol.to_string_lossy().into_owned();
             self.tell(&Record::Phase(Phase::Symbol, Some(name.clone())));
             if let Err(message) = address_of(library, symbol) {

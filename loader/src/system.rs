@@ -4,7 +4,7 @@
 use std::fs::File;
 use std::io;
 use std::mem::MaybeUninit;
-use std::os::fd::{AsFd, AsRawFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, FromRawFd, OwnedFd};
 use std::os::unix::process::CommandExt;
 use std::process::Command;
 use std::time::Duration;
@@ -31,6 +31,70 @@ pub enum Reaped {
     NoChildren,
 }
 
+/// Who a process is to be: a user and a group, and no other groups.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct User {
+    /// The user's number.
+    pub uid: u32,
+    /// The group's number.
+    pub gid: u32,
+}
+
+/// A signal that was sent to this process.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Sent {
+    /// Which.
+    pub signal: Signal,
+    /// Who sent it.
+    pub sender: Sender,
+}
+
+/// Who has sent a signal, as far as the kernel vouches for it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Sender {
+    /// The kernel, or a process of which this one knows nothing, as outside of its container.
+    Outside,
+    /// This process.
+    Process(i32),
+    /// Whoever sent it could write what it likes in the sender's place.
+    Anyone,
+}
+
+/// Whether this is a container's first process. (On a machine that is its init, which is no loader.)
+pub fn is_first_process() -> bool {
+    std::process::id() == 1
+}
+
+/// Whether this process may become another user.
+pub fn is_root() -> bool {
+    // SAFETY: the call takes nothing and cannot fail.
+    unsafe { libc::geteuid() == 0 }
+}
+
+/// No process of the same user may trace this one, write to its memory, or open its descriptors anew.
+pub fn forbid_inspection() -> io::Result<()> {
+    // SAFETY: this option takes one integer and no memory.
+    check(unsafe { libc::prctl(libc::PR_SET_DUMPABLE, 0 as libc::c_ulong) })
+}
+
+/// No process that is started gets a descriptor that this one was started with, standard ones apart. Kernels before 5.11
+/// and old seccomp profiles refuse, which leaves things as they are.
+pub fn keep_descriptors() {
+    const FIRST: libc::c_uint = 3;
+    const LAST: libc::c_uint = libc::c_uint::MAX;
+    // SAFETY: the call takes no memory, and closes nothing: it sets a flag.
+    unsafe { libc::syscall(libc::SYS_close_range, FIRST, LAST, libc::CLOSE_RANGE_CLOEXEC) };
+}
+
+/// A pipe, its end for reading first. No process that is started gets either.
+pub fn pipe() -> io::Result<(OwnedFd, OwnedFd)> {
+    let mut ends = [0; 2];
+    // SAFETY: the call writes two descriptors to `ends`.
+    check(unsafe { libc::pipe2(ends.as_mut_ptr(), libc::O_CLOEXEC) })?;
+    // SAFETY: both were opened just now, and nobody else knows of them.
+    Ok(unsafe { (OwnedFd::from_raw_fd(ends[0]), OwnedFd::from_raw_fd(ends[1])) })
+}
+
 /// Orphans of this process's children become its own children, as they do for a container's first process.
 pub fn adopt_orphans() -> io::Result<()> {
     // SAFETY: this option takes one integer and no memory.
@@ -47,9 +111,18 @@ pub fn forbid_core_files() -> io::Result<()> {
     check(unsafe { libc::setrlimit(libc::RLIMIT_CORE, &none) })
 }
 
-/// Holds back the signals that [`next_signal`] gives, in this thread and in those that it starts later.
+/// Holds back the signals that [`next_signal`] gives, in this thread and in those that it starts later, and all others
+/// that would end this process: a plugin of the same user can send them. A fault of its own ends it all the same.
 pub fn hold_signals() -> io::Result<()> {
-    let set = held_signals();
+    let mut set = MaybeUninit::uninit();
+    // SAFETY: `sigfillset` initialises the set before anything else uses it; the signal numbers are valid.
+    let set = unsafe {
+        libc::sigfillset(set.as_mut_ptr());
+        for signal in NEVER_HELD_SIGNALS {
+            libc::sigdelset(set.as_mut_ptr(), signal);
+        }
+        set.assume_init()
+    };
     // SAFETY: `set` is initialised and outlives the call; a null pointer says that the old mask is not wanted.
     match unsafe { libc::pthread_sigmask(libc::SIG_BLOCK, &set, std::ptr::null_mut()) } {
         0 => Ok(()),
@@ -58,15 +131,30 @@ pub fn hold_signals() -> io::Result<()> {
 }
 
 /// Waits for a child's end or for the wish that this process ends.
-pub fn next_signal(timeout: Duration) -> Option<Signal> {
-    let set = held_signals();
+pub fn next_signal(timeout: Duration) -> Option<Sent> {
+    let set = awaited_signals();
+    let mut details = MaybeUninit::<libc::siginfo_t>::zeroed();
     let timeout = libc::timespec {
         tv_sec: libc::time_t::try_from(timeout.as_secs()).unwrap_or(libc::time_t::MAX),
         tv_nsec: timeout.subsec_nanos().into(),
     };
-    // SAFETY: both structures are initialised and outlive the call; a null pointer says that details are not wanted.
-    let signal = unsafe { libc::sigtimedwait(&set, std::ptr::null_mut(), &timeout) };
-    (signal > 0).then_some(signal)
+    // SAFETY: the structures outlive the call, which reads the initialised ones and writes to `details`; all of its
+    // values are valid as zeros.
+    let (signal, details) = unsafe {
+        let signal = libc::sigtimedwait(&set, details.as_mut_ptr(), &timeout);
+        (signal, details.assume_init())
+    };
+    let sender = match details.si_code {
+        // SAFETY: with these two codes the kernel has written the sender's number.
+        libc::SI_USER | libc::SI_TKILL => match unsafe { details.si_pid() } {
+            0 => Sender::Outside,
+            pid => Sender::Process(pid),
+        },
+        // `rt_sigqueueinfo` lets a process write all that follows a negative code.
+        code if code < 0 => Sender::Anyone,
+        _ => Sender::Outside,
+    };
+    (signal > 0).then_some(Sent { signal, sender })
 }
 
 /// Takes one child that has ended, without waiting.
@@ -98,9 +186,19 @@ pub fn signal_group(group: i32, signal: Signal) {
     }
 }
 
-/// Lets the command's process start as its parent was started: no signal held back. It dies with its parent.
-pub fn prepare(command: &mut Command) {
-    let adjust = || {
+/// Kills every process of this container but this one, if it is the container's first. The kernel does it at once for
+/// all: none can fork in time.
+pub fn kill_all_others() {
+    if is_first_process() {
+        // SAFETY: the call takes no memory; -1 names all processes of this namespace but the first and the caller.
+        unsafe { libc::kill(-1, libc::SIGKILL) };
+    }
+}
+
+/// Lets the command's process start as its parent was started: no signal held back. It dies with its parent, is this user
+/// if one is given, and is what the kernel ends first when memory runs out.
+pub fn prepare(command: &mut Command, user: Option<User>) {
+    let adjust = move || {
         let mut none = MaybeUninit::<libc::sigset_t>::uninit();
         // SAFETY: `sigemptyset` initialises the set before `sigprocmask` reads it. All three are async-signal-safe.
         unsafe {
@@ -110,11 +208,41 @@ pub fn prepare(command: &mut Command) {
                 none.as_ptr(),
                 std::ptr::null_mut(),
             ))?;
-            check(libc::prctl(libc::PR_SET_PDEATHSIG, libc::SIGKILL as libc::c_ulong))
         }
+        sacrifice();
+        if let Some(user) = user {
+            become_user(user)?;
+        }
+        // After the change of the user, which would undo it.
+        // SAFETY: this option takes one integer and no memory.
+        unsafe { check(libc::prctl(libc::PR_SET_PDEATHSIG, libc::SIGKILL as libc::c_ulong)) }
     };
     // SAFETY: between fork and exec the closure makes async-signal-safe calls only, and allocates nothing.
     unsafe { command.pre_exec(adjust) };
+}
+
+/// Makes this process the first that the kernel ends when memory runs out. Where that cannot be done, the kernel judges by
+/// size, which is nearly as good.
+fn sacrifice() {
+    const VALUE: &[u8] = b"1000";
+    // SAFETY: the path ends with NUL and the value is as long as is said; all three calls are async-signal-safe.
+    unsafe {
+        let file = libc::open(c"/proc/self/oom_score_adj".as_ptr(), libc::O_WRONLY | libc::O_CLOEXEC);
+        if file >= 0 {
+            libc::write(file, VALUE.as_ptr().cast(), VALUE.len());
+            libc::close(file);
+        }
+    }
+}
+
+/// Makes this process, which has one thread, another user for good: root's capabilities go with the number.
+fn become_user(user: User) -> io::Result<()> {
+    // SAFETY: no call takes memory, a list of no groups needs none.
+    unsafe {
+        check(libc::setgroups(0, std::ptr::null()))?;
+        check(libc::setgid(user.gid))?;
+        check(libc::setuid(user.uid))
+    }
 }
 
 /// Undoes what Rust's runtime does about signals at the start of a program: a plugin's stack overflow would be told as
@@ -159,7 +287,10 @@ pub fn c_library() -> (Option<&'static str>, Option<String>) {
     }
 }
 
-fn held_signals() -> libc::sigset_t {
+/// What a terminal stops a process with.
+const NEVER_HELD_SIGNALS: [Signal; 3] = [libc::SIGTSTP, libc::SIGTTIN, libc::SIGTTOU];
+
+fn awaited_signals() -> libc::sigset_t {
     let mut set = MaybeUninit::uninit();
     // SAFETY: `sigemptyset` initialises the set before anything else uses it; the signal numbers are valid.
     unsafe {

@@ -7,7 +7,7 @@ mod support;
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
-use support::{events, file, parse_lines, plugin, run, send_signal, Json, LOADER};
+use support::{events, file, parse_all_lines, parse_lines, plugin, run, send_signal, Json, LOADER};
 
 const SUMMARY: [&str; 6] = [
     "outcome",
@@ -408,6 +408,81 @@ fn each_plugin_is_told_of_in_order_whatever_the_others_do() {
     );
     let seen: Vec<&str> = events.iter().map(|event| event.text("path")).collect();
     assert_eq!(seen, paths);
+}
+
+#[test]
+fn each_plugin_is_announced() {
+    let (good, exits) = (
+        plugin("announced", "calls.c", &[]),
+        plugin("announced-exits", "hooks.c", &["-DAT_OPEN=exit(0)"]),
+    );
+    let seen: Vec<String> = parse_all_lines(&run(&["open", &exits, &good]).stdout)
+        .iter()
+        .map(|event| match event.text("event") {
+            "end" => "end".to_owned(),
+            name => format!("{name} {}", event.text("path")),
+        })
+        .collect();
+    let expect = [
+        format!("opening {exits}"),
+        format!("plugin {exits}"),
+        format!("opening {good}"),
+        format!("plugin {good}"),
+        "end".to_owned(),
+    ];
+    assert_eq!(seen, expect);
+}
+
+/// Where a plugin is the user that the loader is, as here, the two signals that cannot be put off are all that it can do.
+#[test]
+fn a_plugins_signals_are_told_apart() {
+    let good = plugin("signals-good", "calls.c", &[]);
+    let all = "for(int s=1;s<65;s++)if(s!=SIGKILL&&s!=SIGSTOP&&s!=SIGTSTP&&s!=SIGTTIN&&s!=SIGTTOU)kill(getppid(),s)";
+    let from_copy = format!(
+        "int p=getppid();if(!fork()){{{};_exit(0);}}usleep(100000)",
+        all.replace("getppid()", "p")
+    );
+    let queued = "union sigval v={0};sigqueue(getppid(),SIGTERM,v)";
+    for (name, action) in [("itself", all), ("copy", &from_copy), ("queued", queued)] {
+        let hostile = plugin(&format!("signals-{name}"), "hooks.c", &[&format!("-DAT_OPEN={action}")]);
+        let events = events(&["open", &hostile, &good]);
+        let seen: Vec<&str> = events.iter().map(|event| event.text("outcome")).collect();
+        assert_eq!(seen, ["loaded", "loaded"], "{name}");
+    }
+}
+
+#[test]
+fn what_a_plugin_tells_in_its_place_is_not_believed() {
+    let good = plugin("forged-good", "calls.c", &[]);
+    // The channel is the one socket among the descriptors.
+    let socket = "struct stat s;for(int f=3;f<64;f++)if(!fstat(f,&s)&&S_ISSOCK(s.st_mode))";
+    for (name, action, expect) in [
+        (
+            "done",
+            format!("{socket}write(f,\"d\",1);_exit(0)"),
+            "exited open - 0 -",
+        ),
+        (
+            "done-and-exit",
+            format!("{socket}write(f,\"dp\\4\\0\\0\\0exit\\0\\0\\0\\0\",14);_exit(0)"),
+            "exited open - 0 -",
+        ),
+        (
+            "flood",
+            format!("{socket}for(int i=0;i<1000000;i++)write(f,\"dddddddddddddddd\",16);_exit(0)"),
+            "exited open - 0 -",
+        ),
+        (
+            "shut",
+            format!("{socket}{{shutdown(f,SHUT_RDWR);}}signal(SIGPIPE,SIG_IGN)"),
+            "exited open - 117 -",
+        ),
+    ] {
+        let hostile = plugin(&format!("forged-{name}"), "hooks.c", &[&format!("-DAT_OPEN={action}")]);
+        let events = events(&["open", "--symbol", "name", &hostile, &good]);
+        assert_eq!(events[0].show(&SUMMARY[..5]), expect, "{name}: {:?}", events[0]);
+        assert_eq!(events[1].text("outcome"), "loaded", "{name}");
+    }
 }
 
 #[test]

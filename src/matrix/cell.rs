@@ -118,6 +118,11 @@ pub fn observe(seen: &Seen, home: &Seen) -> Observed {
                 message: format!("ended its process{status}"),
             };
         }
+        Outcome::EndedLoader => {
+            return Observed::Crashed {
+                message: format!("ended the smoke loader: {}", said()),
+            };
+        }
         Outcome::Loaded | Outcome::CallFailed => {}
     }
     match call_difference(&seen.plugin, &home.plugin)

@@ -17,22 +17,11 @@ use crate::stream;
 /// The user and group of everything that runs.
 pub(super) const OWNER: Owner = Owner { uid: 1000, gid: 1000 };
 /// The directories below [`ROOT`].
-const DIRECTORIES: &[&str] = &[
-    "src",
-    "deps",
-    "out",
-    "home",
-    "target",
-    CACHE_DIRECTORY,
-    "ca",
-    "loader",
-    "bin",
-    "plugins",
-];
+const DIRECTORIES: &[&str] = &["src", "deps", "out", "home", "target", CACHE_DIRECTORY, "ca"];
 /// The one where an environment's cache may be mounted.
 pub(super) const CACHE_DIRECTORY: &str = "cache";
 /// How large `/tmp` may grow.
-const TMP_LIMIT_BYTES: u64 = 1024 * 1024 * 1024;
+pub(super) const TMP_LIMIT_BYTES: u64 = 1024 * 1024 * 1024;
 /// How much of a processor there is in one.
 const NANO_CPUS: u64 = 1_000_000_000;
 
@@ -112,18 +101,24 @@ impl Run {
 
     /// The directories that every container finds below [`ROOT`], owned by its user.
     pub(super) fn directories(&self) -> Result<Upload, RunError> {
-        self.directories_but("")
+        self.directories_of(OWNER, DIRECTORIES)
     }
 
     /// All of them but one, on which something is mounted that cannot be written to.
     pub(super) fn directories_but(&self, mounted: &str) -> Result<Upload, RunError> {
+        let others = DIRECTORIES.iter().copied().filter(|directory| *directory != mounted);
+        self.directories_of(OWNER, &others.collect::<Vec<_>>())
+    }
+
+    /// Directories below [`ROOT`].
+    pub(super) fn directories_of(&self, owner: Owner, directories: &[&str]) -> Result<Upload, RunError> {
         let mut archive = tar::Builder::new(Vec::new());
-        for directory in DIRECTORIES.iter().filter(|directory| **directory != mounted) {
+        for directory in directories {
             let mut header = tar::Header::new_gnu();
             header.set_entry_type(tar::EntryType::Directory);
             header.set_mode(0o755);
-            header.set_uid(OWNER.uid.into());
-            header.set_gid(OWNER.gid.into());
+            header.set_uid(owner.uid.into());
+            header.set_gid(owner.gid.into());
             header.set_size(0);
             header.set_mtime(self.project.source_date_epoch);
             archive
@@ -139,6 +134,16 @@ impl Run {
 
     /// Files of this machine for `directory` below [`ROOT`]: path, name there, whether it can be executed.
     pub(super) fn files(&self, directory: &'static str, files: Vec<(PathBuf, String, bool)>) -> Upload {
+        self.files_of(OWNER, directory, files)
+    }
+
+    /// The same, owned by somebody.
+    pub(super) fn files_of(
+        &self,
+        owner: Owner,
+        directory: &'static str,
+        files: Vec<(PathBuf, String, bool)>,
+    ) -> Upload {
         let mtime = self.project.source_date_epoch;
         let archive = stream::written_by(move |writer| {
             let mut archive = tar::Builder::new(writer);
@@ -147,8 +152,8 @@ impl Run {
                 let size_bytes = file.metadata()?.len();
                 let mut header = tar::Header::new_gnu();
                 header.set_mode(if executable { 0o755 } else { 0o644 });
-                header.set_uid(OWNER.uid.into());
-                header.set_gid(OWNER.gid.into());
+                header.set_uid(owner.uid.into());
+                header.set_gid(owner.gid.into());
                 header.set_size(size_bytes);
                 header.set_mtime(mtime);
                 // A file that grows meanwhile must not become the next file's header.

@@ -7,24 +7,46 @@ use std::time::Duration;
 
 use serde::Serialize;
 
-use super::container::{ContainerPlan, plain_variables};
+use super::container::{ContainerPlan, OWNER, TMP_LIMIT_BYTES, plain_variables};
 use super::{Run, RunError};
-use crate::config::Project;
+use crate::config::{Project, SmokeKind};
 use crate::engine::job::{self, Ending, Job, Upload};
-use crate::engine::{ContainerExit, ImageId, Mount, Network, OutputStream};
+use crate::engine::{ContainerSpec, ImageId, Mount, Network, OutputStream};
 use crate::event::{Event, Stage as EventStage};
-use crate::language::ROOT;
+use crate::language::{HOME_ROOT, ROOT};
 use crate::name::EnvironmentName;
-use crate::smoke::{self, HostObservation, Mismatch, PluginObservation, SmokeFailure, failed_plugins};
+use crate::owner::Owner;
+use crate::smoke::{
+    self, Confinement, HostObservation, Mismatch, Place, PluginObservation, SmokeFailure, failed_plugins,
+};
 
 /// Where the loader is in the container.
 const LOADER_PATH: &str = "/lockstep/loader/lockstep-loader";
 /// How long one plugin may take to load and to answer.
 const PLUGIN_TIMEOUT: Duration = Duration::from_secs(10);
+/// How long it may take until nothing of a plugin is left.
+const PLUGIN_GRACE: Duration = Duration::from_secs(10);
 /// How long a container may take beyond what the loader itself may, before it is taken for dead.
 const CONTAINER_GRACE: Duration = Duration::from_secs(30);
-/// The longest event: three streams of the loader's limit, escaped.
-const EVENT_LINE_LIMIT_BYTES: usize = 24 * 1024 * 1024;
+/// The longest event: two streams of the loader's limit and a channel of four times that, each byte as six.
+const EVENT_LINE_LIMIT_BYTES: usize = 40 * 1024 * 1024;
+/// Who the loader is: whoever can become another user.
+const GUARD: Owner = Owner { uid: 0, gid: 0 };
+/// What it needs for that, and to end what is another user's. What it starts has none of it.
+const CAPABILITIES: [&str; 3] = ["KILL", "SETGID", "SETUID"];
+/// The directories below [`ROOT`].
+const DIRECTORIES: &[&str] = &["home", "loader", "bin", "plugins"];
+/// Where host and plugins can write, how large it may grow, and to what part of the container's memory at most.
+const WRITABLE: [(&str, u64, u64); 3] = [
+    ("/tmp", TMP_LIMIT_BYTES, 4),
+    (HOME_ROOT, TMP_LIMIT_BYTES, 8),
+    ("/dev/shm", 64 * 1024 * 1024, 8),
+];
+/// What keeps plugins from the loader and from each other. Every engine has `/dev/mqueue`, for queues of messages.
+const CONFINEMENT: Confinement<'static> = Confinement {
+    user: OWNER,
+    scratch: &["/tmp", HOME_ROOT, "/dev/shm", "/dev/mqueue"],
+};
 
 /// How the artifacts of an environment did.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -128,25 +150,54 @@ impl Run {
         Ok(reports)
     }
 
-    /// What the loader says of each of `plugins`.
+    /// What the loader says of each of `plugins`. None of them can take that of another one with it: where the loader ends
+    /// early, the others are left to a new container, and each decides about one at least.
     pub(super) async fn open_plugins(
         &self,
         stage: &Stage<'_>,
         plugins: &[String],
     ) -> Result<Vec<PluginObservation>, RunError> {
-        if plugins.is_empty() {
-            return Ok(vec![]);
-        }
         let paths: Vec<String> = plugins
             .iter()
             .map(|plugin| format!("{}/{plugin}", stage.plugins_directory))
             .collect();
-        let arguments = smoke::open(&self.project.contract, PLUGIN_TIMEOUT, &paths);
-        let count = u32::try_from(plugins.len()).unwrap_or(u32::MAX);
-        let events = self
-            .run_loader(stage, "open", arguments, PLUGIN_TIMEOUT.saturating_mul(count))
-            .await?;
-        Ok(smoke::plugin_observations(&events, &paths).map_err(SmokeFailure::from)?)
+        let mut seen = Vec::new();
+        let mut round = 1;
+        while seen.len() < paths.len() {
+            let role = if round == 1 {
+                "open".to_owned()
+            } else {
+                format!("open-{round}")
+            };
+            seen.extend(self.open_in_one_container(stage, &role, &paths[seen.len()..]).await?);
+            round += 1;
+        }
+        Ok(seen)
+    }
+
+    /// What the loader says of the first of these plugins, in a container of its own; never of none of them.
+    async fn open_in_one_container(
+        &self,
+        stage: &Stage<'_>,
+        role: &str,
+        paths: &[String],
+    ) -> Result<Vec<PluginObservation>, RunError> {
+        let arguments = smoke::open(&self.project.contract, PLUGIN_TIMEOUT, CONFINEMENT, paths);
+        let count = u32::try_from(paths.len()).unwrap_or(u32::MAX);
+        let limit = (PLUGIN_TIMEOUT + PLUGIN_GRACE).saturating_mul(count);
+        let told = self.run_loader(stage, role, arguments, limit).await?;
+        let report =
+            smoke::plugin_report(&told.events, paths, !told.ending.is_success()).map_err(SmokeFailure::from)?;
+        match (report.place, report.plugins.is_empty(), paths.first()) {
+            // Nothing but this plugin was ever at work there, so nothing else can have ended it. Of a later one that is
+            // not known: what an earlier one has done may show only then.
+            (Place::AtWork, true, Some(path)) => Ok(vec![PluginObservation::ended_loader(
+                path,
+                smoke::described(&told.ending),
+            )]),
+            (_, false, _) => Ok(report.plugins),
+            (_, true, _) => Err(told.failure().into()),
+        }
     }
 
     /// What the host does with the plugins; none for projects without a smoke command.
@@ -154,22 +205,35 @@ impl Run {
         let Some(smoke) = &self.project.smoke else {
             return Ok(None);
         };
-        let arguments = smoke::drive(smoke, &stage.host_directory, &stage.plugins_directory);
-        let events = self.run_loader(stage, "drive", arguments, smoke.timeout).await?;
-        Ok(Some(smoke::host_observation(&events).map_err(SmokeFailure::from)?))
+        let arguments = smoke::drive(smoke, CONFINEMENT, &stage.host_directory, &stage.plugins_directory);
+        let requests = match &smoke.kind {
+            SmokeKind::Server(server) => Some(server.requests.len()),
+            SmokeKind::Command(_) => None,
+        };
+        let told = self.run_loader(stage, "drive", arguments, smoke.timeout).await?;
+        let report =
+            smoke::host_report(&told.events, requests, !told.ending.is_success()).map_err(SmokeFailure::from)?;
+        match report.place {
+            Place::Ended => Ok(Some(report.host)),
+            Place::AtWork | Place::Between => Ok(Some(HostObservation {
+                failure: Some(format!("it ended the smoke loader: {}", smoke::described(&told.ending))),
+                ..report.host
+            })),
+            Place::NotBegun => Err(told.failure().into()),
+        }
     }
 
-    /// Runs the loader in a container of its own and gives its events.
+    /// Runs the loader in a container of its own and gives what it told, however it ended.
     async fn run_loader(
         &self,
         stage: &Stage<'_>,
         role: &str,
         arguments: Vec<String>,
         limit: Duration,
-    ) -> Result<Vec<String>, RunError> {
+    ) -> Result<Told, RunError> {
         let mut command = vec![LOADER_PATH.to_owned()];
         command.extend(arguments);
-        let mut spec = self.container(ContainerPlan {
+        let spec = self.container(ContainerPlan {
             environment: stage.environment,
             role: "smoke",
             subject: &format!("{}-{role}", stage.subject),
@@ -180,8 +244,7 @@ impl Run {
             network: Network::None,
             volumes: stage.volumes.clone(),
         });
-        // The loader is the first process: it reaps what plugins leave behind and hands on signals.
-        spec.init = false;
+        let spec = guarded(spec);
         let job = Job {
             spec: &spec,
             uploads: self.smoke_uploads(stage)?,
@@ -201,31 +264,65 @@ impl Run {
                 .push(line.to_owned());
         };
         let outcome = job::run(self.engine.as_ref(), job, &sink, &self.cancellation).await?;
-        let events = events.into_inner().unwrap_or_else(PoisonError::into_inner);
-        match outcome.ending {
-            // The loader ends with 0 once it has reported, whatever it reports.
-            Ending::Exited(ContainerExit { status: 0, .. }) => Ok(events),
-            ending => {
-                Err(SmokeFailure::loader(&ending, words.into_inner().unwrap_or_else(PoisonError::into_inner)).into())
-            }
-        }
+        Ok(Told {
+            ending: outcome.ending,
+            events: events.into_inner().unwrap_or_else(PoisonError::into_inner),
+            words: words.into_inner().unwrap_or_else(PoisonError::into_inner),
+        })
     }
 
+    /// All of it belongs to the loader's user: no plugin can replace another one, the host or the loader.
     fn smoke_uploads(&self, stage: &Stage<'_>) -> Result<Vec<Upload>, RunError> {
-        let mut uploads = vec![self.directories()?];
-        uploads.push(self.files(
+        let mut uploads = vec![self.directories_of(GUARD, DIRECTORIES)?];
+        uploads.push(self.files_of(
+            GUARD,
             "loader",
             vec![(stage.loader.clone(), "lockstep-loader".to_owned(), true)],
         ));
         for (directory, paths) in &stage.files {
             let name = |path: &PathBuf| path.file_name().unwrap_or_default().to_string_lossy().into_owned();
-            uploads.push(self.files(
+            uploads.push(self.files_of(
+                GUARD,
                 directory,
                 paths.iter().map(|path| (path.clone(), name(path), true)).collect(),
             ));
         }
         Ok(uploads)
     }
+}
+
+/// What the loader told until its container ended.
+struct Told {
+    /// How that ended.
+    ending: Ending,
+    /// The lines of its standard output.
+    events: Vec<String>,
+    /// Those of standard error.
+    words: Vec<String>,
+}
+
+impl Told {
+    fn failure(self) -> SmokeFailure {
+        SmokeFailure::loader(&self.ending, self.words)
+    }
+}
+
+/// A container in which the loader is another user than what it loads, and where that can write to memory alone: to so
+/// little of it that what stays there leaves enough for the loader.
+fn guarded(mut spec: ContainerSpec) -> ContainerSpec {
+    let memory_bytes = spec.limits.memory_bytes;
+    // The loader is the first process: it reaps what plugins leave behind and hands on signals.
+    spec.init = false;
+    spec.user = format!("{}:{}", GUARD.uid, GUARD.gid);
+    spec.capabilities = CAPABILITIES.map(ToOwned::to_owned).to_vec();
+    spec.mounts.retain(|mount| !matches!(mount, Mount::Tmpfs { .. }));
+    for (path, limit_bytes, part) in WRITABLE {
+        spec.mounts.push(Mount::Tmpfs {
+            path: path.to_owned(),
+            size_bytes: (memory_bytes / part).min(limit_bytes),
+        });
+    }
+    spec
 }
 
 fn judge(environment: &EnvironmentName, report: SmokeReport) -> Result<SmokeReport, RunError> {

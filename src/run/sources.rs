@@ -113,8 +113,10 @@ const RUST_LOADER: LoaderFiles = embedded!["":
     "src/main.rs",
     "src/open.rs",
     "src/plugin.rs",
+    "src/scratch.rs",
     "src/signal.rs",
     "src/system.rs",
+    "src/testimony.rs",
 ];
 /// The loader for `go`: Go, on its package plugin.
 const GO_LOADER: LoaderFiles = embedded!["go/":
@@ -129,7 +131,9 @@ const GO_LOADER: LoaderFiles = embedded!["go/":
     "main.go",
     "open.go",
     "plugin.go",
+    "scratch.go",
     "signal.go",
+    "testimony.go",
     "url.go",
 ];
 

@@ -16,7 +16,7 @@ use crate::config::load;
 use crate::context::Context;
 use crate::engine::fake::{Behaviour, FakeContainer, FakeEngine, Files, Node};
 use crate::engine::job::OUTPUT_LIMIT_BYTES;
-use crate::engine::{Engine as _, EngineError, Labels, OutputStream};
+use crate::engine::{Engine as _, EngineError, Labels, Mount, Network, OutputStream};
 use crate::event::{Event, Recorded};
 use crate::exit::Exit;
 use crate::name::EnvironmentName;
@@ -200,21 +200,35 @@ fn compile(container: &FakeContainer) -> Behaviour {
 const TEXT: &str = r#"{"text":"hello","tail":null}"#;
 const END: &str = r#"{"schema":1,"event":"end"}"#;
 
+const STARTING: &str = r#"{"schema":1,"event":"starting"}"#;
+
+fn opening(path: &str) -> String {
+    format!(r#"{{"schema":1,"event":"opening","path":"{path}"}}"#)
+}
+
+fn plugin(path: &str, outcome: &str) -> String {
+    format!(
+        r#"{{"schema":1,"event":"plugin","path":"{path}","outcome":"{outcome}","phase":null,"symbol":null,"message":null,"missing":[],"signal_name":null,"status":null,"calls":[],"stdout":{TEXT},"stderr":{TEXT}}}"#
+    )
+}
+
+fn loaded(path: &str) -> String {
+    plugin(path, "loaded")
+}
+
 /// A loader that finds everything as it should be.
 fn smoke(container: &FakeContainer) -> Behaviour {
     if container.argument_with("drive").is_some() {
         let exit = format!(
             r#"{{"schema":1,"event":"exit","status":0,"signal_name":null,"stopped_by":"itself","stdout":{TEXT},"stderr":{TEXT}}}"#
         );
-        return Behaviour::exit(0).stdout(&exit).stdout(END);
+        return Behaviour::exit(0).stdout(STARTING).stdout(&exit).stdout(END);
     }
     let plugins = container.spec.command.iter().filter(|word| word.ends_with(".so"));
     let behaviour = plugins.fold(Behaviour::exit(0), |behaviour, path| {
         let missing = !container.files.contains_key(path);
         let outcome = if missing { "not-loadable" } else { "loaded" };
-        behaviour.stdout(&format!(
-            r#"{{"schema":1,"event":"plugin","path":"{path}","outcome":"{outcome}","phase":null,"symbol":null,"message":null,"missing":[],"signal_name":null,"status":null,"calls":[],"stdout":{TEXT},"stderr":{TEXT}}}"#
-        ))
+        behaviour.stdout(&opening(path)).stdout(&plugin(path, outcome))
     });
     behaviour.stdout(END)
 }
@@ -466,6 +480,141 @@ async fn a_failed_smoke_test_leaves_the_previous_bundle() {
     assert_eq!((sample.bundle(), sample.read("lockstep.lock")), (before.0, before.1));
     assert_eq!(engine.image("lockstep/sample:one").await.unwrap(), image);
     assert_eq!(staged_images(&engine).await, Vec::<String>::new());
+}
+
+/// A loader that finds everything as it should be, and that a plugin ends with this status when it is opened.
+fn smoke_ended_by(hostile: &'static str, status: i64) -> impl Fn(&FakeContainer) -> Behaviour + Send + Sync + 'static {
+    move |container| {
+        let mut paths = container.spec.command.iter().filter(|word| word.ends_with(".so"));
+        let mut told = Vec::new();
+        let is_hostile = |path: &String| path.ends_with(&format!("/{hostile}.so"));
+        for path in paths.by_ref().take_while(|path| !is_hostile(path)) {
+            told.extend([opening(path), loaded(path)]);
+        }
+        let ended = container.spec.command.iter().find(|word| is_hostile(word));
+        match ended.filter(|_| container.argument_with("drive").is_none()) {
+            None => smoke(container),
+            Some(path) => {
+                told.push(opening(path));
+                told.iter()
+                    .fold(Behaviour::exit(status), |behaviour, line| behaviour.stdout(line))
+            }
+        }
+    }
+}
+
+/// How often a container opened plugins.
+fn times_opened(engine: &FakeEngine) -> usize {
+    let created = engine.created();
+    created
+        .iter()
+        .filter(|spec| spec.command.iter().any(|word| word == "open"))
+        .count()
+}
+
+#[tokio::test]
+async fn a_plugin_that_ends_the_loader_takes_nobody_with_it() {
+    // The second container tells who it was: in the first, one that was there before could have had to do with it.
+    for (hostile, times) in [("shout", 2), ("whisper", 2)] {
+        let (sample, engine) = (Sample::new(), engine().on("smoke", smoke_ended_by(hostile, 137)));
+        let failure = sample.build(&engine).await.unwrap_err().failure();
+        assert_eq!(failure.exit, Exit::Smoke);
+        assert!(failure.message.ends_with("1 plugin failed"), "{}", failure.message);
+        assert_eq!(
+            failure.notes,
+            [format!("{hostile}.so: ended the smoke loader: status 137")]
+        );
+        assert_eq!(times_opened(&engine), times, "{hostile}");
+        assert_nothing_left(&sample, &engine).await;
+    }
+}
+
+#[tokio::test]
+async fn a_plugin_is_not_blamed_for_what_an_earlier_one_did() {
+    for (status, last) in [
+        (137, r#"{"schema":1,"event":"opening","path":"/bun"#),
+        (0, r#"{"schema":1,"event":"unclean","message":"files in /tmp"}"#),
+        (70, r#"{"schema":1,"event":"error","message":"failed to make a pipe"}"#),
+    ] {
+        let first = move |container: &FakeContainer| {
+            let words = container.spec.command.iter();
+            let paths: Vec<&String> = words.filter(|word| word.ends_with(".so")).collect();
+            match paths.as_slice() {
+                [first, _] => [&opening(first), &loaded(first), last]
+                    .into_iter()
+                    .fold(Behaviour::exit(status), Behaviour::stdout),
+                _ => smoke(container),
+            }
+        };
+        let (sample, engine) = (Sample::new(), engine().on("smoke", first));
+        let report = sample.build(&engine).await.unwrap();
+        let smoke = report.environments[0].smoke.as_ref().unwrap();
+        assert_eq!(smoke.plugins.len(), 2);
+        assert_eq!(times_opened(&engine), 2);
+    }
+}
+
+#[tokio::test]
+async fn a_loader_that_never_begins_is_nobodys_fault() {
+    for words in ["", "error[usage]: unknown flag `--user`"] {
+        let (sample, engine) = (
+            Sample::new(),
+            engine().on("smoke", move |_| Behaviour::exit(127).stderr(words)),
+        );
+        let failure = sample.build(&engine).await.unwrap_err().failure();
+        assert_eq!(failure.exit, Exit::Smoke);
+        assert!(failure.message.contains("status 127"), "{}", failure.message);
+        assert_eq!(times_opened(&engine), 1);
+    }
+}
+
+#[tokio::test]
+async fn a_host_that_ends_the_loader_is_named() {
+    let engine = engine().on("smoke", |container| match container.argument_with("drive") {
+        Some(_) => Behaviour::exit(137).stdout(STARTING),
+        None => smoke(container),
+    });
+    let failure = Sample::new().build(&engine).await.unwrap_err().failure();
+    assert!(
+        failure
+            .notes
+            .iter()
+            .any(|note| note.contains("it ended the smoke loader: status 137")),
+        "{:?}",
+        failure.notes
+    );
+}
+
+/// The loader is somebody else than what it loads, with what it needs for that and nothing more.
+#[tokio::test]
+async fn what_is_loaded_can_write_to_a_part_of_memory_alone() {
+    let (sample, engine) = (Sample::new(), engine());
+    sample.build(&engine).await.unwrap();
+    let created = engine.created();
+    let smoke: Vec<_> = created.iter().filter(|spec| spec.name.contains("-smoke-")).collect();
+    assert_eq!(smoke.len(), 2);
+    for spec in smoke {
+        assert_eq!(spec.user, "0:0");
+        assert_eq!(spec.capabilities, ["KILL", "SETGID", "SETUID"]);
+        assert!(spec.read_only_root && !spec.init && spec.network == Network::None);
+        assert!(spec.command.windows(2).any(|words| words == ["--user", "1000:1000"]));
+        let sizes = spec.mounts.iter().map(|mount| match mount {
+            Mount::Tmpfs { size_bytes, .. } => *size_bytes,
+            Mount::Volume { read_only, .. } => {
+                assert!(read_only, "{mount:?}");
+                0
+            }
+            // It belongs to root, and so does all that is uploaded.
+            Mount::Anonymous { .. } => 0,
+        });
+        assert!(sizes.sum::<u64>() <= spec.limits.memory_bytes / 2);
+    }
+    for spec in created.iter().filter(|spec| spec.name.contains("-compile-")) {
+        assert_eq!(
+            (spec.user.as_str(), spec.capabilities.as_slice()),
+            ("1000:1000", &[][..])
+        );
+    }
 }
 
 /// Builds, and cancels as soon as the engine was asked for something that contains `call`.

@@ -3,17 +3,31 @@
 use std::time::Duration;
 
 use crate::config::{Argument, BindingTime, Contract, Loader, Ready, Returns, ScopeFlag, Server, Smoke, SmokeKind};
+use crate::owner::Owner;
 
 /// The words that stand for the directory that holds the plugins.
 const PLUGINS_PLACEHOLDER: &str = "{plugins}";
 /// How much of each stream and response body the loader keeps.
 pub const OUTPUT_LIMIT_BYTES: u64 = 1024 * 1024;
 
+/// What keeps plugins from the loader and from each other.
+#[derive(Debug, Clone, Copy)]
+pub struct Confinement<'a> {
+    /// Who plugins and host are; the loader is somebody else.
+    pub user: Owner,
+    /// All directories that they can write to. The loader opens no plugin while something is there.
+    pub scratch: &'a [&'a str],
+}
+
 /// `open`: loads each of `plugins` in a process of its own, and makes the contract's calls.
 #[must_use]
-pub fn open(contract: &Contract, timeout: Duration, plugins: &[String]) -> Vec<String> {
+pub fn open(contract: &Contract, timeout: Duration, confinement: Confinement<'_>, plugins: &[String]) -> Vec<String> {
     let mut words = vec!["open".to_owned()];
     push_limits(&mut words, timeout);
+    push_user(&mut words, confinement.user);
+    for directory in confinement.scratch {
+        push(&mut words, "--scratch", directory);
+    }
     if contract.loader == Loader::Dlopen {
         // Eagerly, unless the contract says otherwise: what is undefined shows now rather than at some call.
         let flags = match contract.flags {
@@ -50,9 +64,15 @@ pub fn open(contract: &Contract, timeout: Duration, plugins: &[String]) -> Vec<S
 
 /// `drive`: runs the host's smoke command. `directory` holds the host and the plugins.
 #[must_use]
-pub fn drive(smoke: &Smoke, host_directory: &str, plugins_directory: &str) -> Vec<String> {
+pub fn drive(
+    smoke: &Smoke,
+    confinement: Confinement<'_>,
+    host_directory: &str,
+    plugins_directory: &str,
+) -> Vec<String> {
     let mut words = vec!["drive".to_owned()];
     push_limits(&mut words, smoke.timeout);
+    push_user(&mut words, confinement.user);
     for (name, value) in &smoke.env {
         push(
             &mut words,
@@ -95,6 +115,10 @@ fn push_server(words: &mut Vec<String>, server: &Server) {
 fn push_limits(words: &mut Vec<String>, timeout: Duration) {
     push(words, "--timeout-ms", &timeout.as_millis().to_string());
     push(words, "--output-limit-bytes", &OUTPUT_LIMIT_BYTES.to_string());
+}
+
+fn push_user(words: &mut Vec<String>, user: Owner) {
+    push(words, "--user", &format!("{}:{}", user.uid, user.gid));
 }
 
 fn push(words: &mut Vec<String>, flag: &str, value: &str) {

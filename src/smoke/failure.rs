@@ -40,13 +40,10 @@ impl SmokeFailure {
     /// The loader's container did not end well.
     #[must_use]
     pub fn loader(ending: &Ending, words: Vec<String>) -> Self {
-        let ending = match ending {
-            Ending::Exited(exit) if exit.out_of_memory => "out of memory".to_owned(),
-            Ending::Exited(exit) => format!("status {}", exit.status),
-            Ending::TimedOut { limit } => format!("no end after {} s", limit.as_secs()),
-            Ending::TooMuchOutput { limit_bytes } => format!("more than {limit_bytes} bytes of output"),
-        };
-        Self::Loader { ending, words }
+        Self::Loader {
+            ending: described(ending),
+            words,
+        }
     }
 
     /// The failure as the user sees it.
@@ -65,6 +62,17 @@ impl SmokeFailure {
             ),
             Self::Event(_) => failure,
         }
+    }
+}
+
+/// How the loader's container ended, for people.
+#[must_use]
+pub fn described(ending: &Ending) -> String {
+    match ending {
+        Ending::Exited(exit) if exit.out_of_memory => "out of memory".to_owned(),
+        Ending::Exited(exit) => format!("status {}", exit.status),
+        Ending::TimedOut { limit } => format!("no end after {} s", limit.as_secs()),
+        Ending::TooMuchOutput { limit_bytes } => format!("more than {limit_bytes} bytes of output"),
     }
 }
 
@@ -106,6 +114,7 @@ fn plugin_lines(plugin: &PluginObservation) -> Vec<String> {
             format!("ended its process{status}{during}")
         }
         Outcome::CallFailed => format!("{symbol} {message}"),
+        Outcome::EndedLoader => format!("ended the smoke loader: {message}"),
     };
     let mut lines = vec![format!("{name}: {what}")];
     lines.extend(

@@ -6,10 +6,10 @@ mod failure;
 mod judge;
 mod observation;
 
-pub use arguments::{OUTPUT_LIMIT_BYTES, drive, open};
-pub use failure::SmokeFailure;
+pub use arguments::{Confinement, OUTPUT_LIMIT_BYTES, drive, open};
+pub use failure::{SmokeFailure, described};
 pub use judge::{Mismatch, failed_plugins, host_mismatches};
 pub use observation::{
-    Ended, EventError, FailedRequest, HostObservation, Outcome, PluginObservation, Response, Returned, Text,
-    host_observation, plugin_observations,
+    Ended, EventError, FailedRequest, HostObservation, HostReport, Outcome, Place, PluginObservation, PluginReport,
+    Response, Returned, Text, host_report, plugin_report,
 };

@@ -25,6 +25,10 @@ pub enum Outcome {
     Exited,
     /// A call returned what it must not.
     CallFailed,
+    /// The loader came to its end while this plugin was at work, and nothing else in its container had been. No loader
+    /// says so.
+    #[serde(skip_deserializing)]
+    EndedLoader,
 }
 
 /// What something printed, or a body: bounded, so the middle of it may be missing.
@@ -97,6 +101,26 @@ pub struct PluginObservation {
     pub stderr: Text,
 }
 
+impl PluginObservation {
+    /// What is known of a plugin with which the loader came to its end in some way.
+    #[must_use]
+    pub fn ended_loader(path: &str, ending: String) -> Self {
+        Self {
+            path: path.to_owned(),
+            outcome: Outcome::EndedLoader,
+            phase: None,
+            symbol: None,
+            message: Some(ending),
+            missing: vec![],
+            signal_name: None,
+            status: None,
+            calls: vec![],
+            stdout: Text::default(),
+            stderr: Text::default(),
+        }
+    }
+}
+
 /// A server's answer.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Response {
@@ -161,7 +185,38 @@ pub struct HostObservation {
     pub failure: Option<String>,
 }
 
-/// The loader said something that it never says, or did not say all.
+/// What the loader told of plugins until it ended, however it ended.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PluginReport {
+    /// What became of the first of them, in their order.
+    pub plugins: Vec<PluginObservation>,
+    /// Where the loader was.
+    pub place: Place,
+}
+
+/// What the loader told of the host until it ended, however it ended.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct HostReport {
+    /// What was seen.
+    pub host: HostObservation,
+    /// Where the loader was.
+    pub place: Place,
+}
+
+/// Where the loader was when it told nothing more.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Place {
+    /// It had not begun: nothing that is tested can have to do with it.
+    NotBegun,
+    /// At work on the next plugin, or on the host.
+    AtWork,
+    /// Between two plugins.
+    Between,
+    /// At its end: it has told everything.
+    Ended,
+}
+
+/// The loader said something that it never says, or that it cannot go on.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum EventError {
     /// A line is no event.
@@ -172,106 +227,252 @@ pub enum EventError {
         /// Why.
         cause: String,
     },
+    /// An event is not what comes next.
+    #[error("the smoke loader told {found} where {expected} comes next")]
+    OutOfPlace {
+        /// What it told.
+        found: String,
+        /// What could have come.
+        expected: String,
+    },
     /// The loader failed itself.
     #[error("the smoke loader failed: {message}")]
     Loader {
         /// In its own words.
         message: String,
     },
-    /// The loader ended before it had reported everything.
-    #[error("the smoke loader ended before it had reported everything")]
-    Incomplete,
+    /// Somebody asked the loader to end.
+    #[error("the smoke loader was asked to end by {signal}")]
+    Interrupted {
+        /// With which signal.
+        signal: String,
+    },
 }
 
 /// An event, as far as this program needs it.
 #[derive(Deserialize)]
 #[serde(tag = "event", rename_all = "kebab-case")]
 enum Event {
+    Opening { path: String },
     Plugin(Box<PluginObservation>),
+    Starting {},
     NotStarted { message: String },
     Ready {},
     NotReady { reason: String, message: Option<String> },
     Response(Box<Response>),
     RequestFailed(FailedRequest),
     Exit(Box<Ended>),
-    Interrupted {},
+    Unclean {},
+    Interrupted { signal_name: String },
     Error { message: String },
     End {},
 }
 
-fn read(lines: &[String]) -> Result<Vec<Event>, EventError> {
+impl Event {
+    /// The event, for people.
+    fn described(&self) -> String {
+        match self {
+            Self::Opening { path } => format!("`opening` of {path}"),
+            Self::Plugin(plugin) => format!("`plugin` of {}", plugin.path),
+            Self::Response(response) => format!("`response` {}", response.index),
+            Self::RequestFailed(request) => format!("`request-failed` {}", request.index),
+            Self::Starting {} => "`starting`".to_owned(),
+            Self::NotStarted { .. } => "`not-started`".to_owned(),
+            Self::Ready {} => "`ready`".to_owned(),
+            Self::NotReady { .. } => "`not-ready`".to_owned(),
+            Self::Exit(_) => "`exit`".to_owned(),
+            Self::Unclean {} => "`unclean`".to_owned(),
+            Self::Interrupted { .. } => "`interrupted`".to_owned(),
+            Self::Error { .. } => "`error`".to_owned(),
+            Self::End {} => "`end`".to_owned(),
+        }
+    }
+
+    fn out_of_place(&self, expected: impl Into<String>) -> EventError {
+        EventError::OutOfPlace {
+            found: self.described(),
+            expected: expected.into(),
+        }
+    }
+
+    /// The error of an event with which the loader gives up.
+    fn surrender(&self) -> Option<EventError> {
+        match self {
+            Self::Error { message } => Some(EventError::Loader {
+                message: message.clone(),
+            }),
+            Self::Interrupted { signal_name } => Some(EventError::Interrupted {
+                signal: signal_name.clone(),
+            }),
+            _ => None,
+        }
+    }
+}
+
+/// Reads lines. Of a stream that was `cut`, the last line may be the beginning of one.
+fn read(lines: &[String], is_cut: bool) -> Result<Vec<Event>, EventError> {
+    let mut events = Vec::new();
+    for (index, line) in lines.iter().enumerate() {
+        match read_line(line) {
+            Ok(event) => events.push(event),
+            Err(_) if is_cut && index + 1 == lines.len() => {}
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(events)
+}
+
+fn read_line(line: &str) -> Result<Event, EventError> {
     const QUOTED_LIMIT_CHARACTERS: usize = 200;
     #[derive(Deserialize)]
     struct Version {
         schema: u64,
     }
-    let mut events = Vec::new();
-    for line in lines {
-        let quoted = || line.chars().take(QUOTED_LIMIT_CHARACTERS).collect();
-        let no_event = |error: serde_json::Error| EventError::NoEvent {
-            line: quoted(),
-            cause: error.to_string(),
+    let no_event = |cause: String| EventError::NoEvent {
+        line: line.chars().take(QUOTED_LIMIT_CHARACTERS).collect(),
+        cause,
+    };
+    let Version { schema } = serde_json::from_str(line).map_err(|error| no_event(error.to_string()))?;
+    if schema != EVENT_SCHEMA {
+        return Err(no_event(format!("schema {schema}, expected {EVENT_SCHEMA}")));
+    }
+    serde_json::from_str(line).map_err(|error| no_event(error.to_string()))
+}
+
+/// The events of `open` for `paths`: for each in their order that it is opened and what became of it, then an end, and
+/// nothing more. That of a loader that did not come to its end may stop anywhere.
+///
+/// # Errors
+/// [`EventError`].
+pub fn plugin_report(lines: &[String], paths: &[String], is_cut: bool) -> Result<PluginReport, EventError> {
+    let mut plugins: Vec<PluginObservation> = Vec::new();
+    let mut place = Place::NotBegun;
+    for event in read(lines, is_cut)? {
+        let next = paths.get(plugins.len());
+        let expected = || match (place, next) {
+            (Place::Ended, _) => "nothing".to_owned(),
+            (Place::AtWork, Some(path)) => format!("`plugin` of {path}"),
+            (_, Some(path)) => format!("`opening` of {path}"),
+            (_, None) => "`end`".to_owned(),
         };
-        let Version { schema } = serde_json::from_str(line).map_err(no_event)?;
-        if schema != EVENT_SCHEMA {
-            return Err(EventError::NoEvent {
-                line: quoted(),
-                cause: format!("schema {schema}, expected {EVENT_SCHEMA}"),
-            });
+        if place == Place::Ended {
+            return Err(event.out_of_place(expected()));
         }
-        match serde_json::from_str(line).map_err(no_event)? {
-            Event::End {} => return Ok(events),
-            Event::Error { message } => return Err(EventError::Loader { message }),
-            event => events.push(event),
+        match event.surrender() {
+            Some(EventError::Loader { .. }) if !plugins.is_empty() => {}
+            Some(error) => return Err(error),
+            None => {}
         }
+        place = match (place, event) {
+            (Place::NotBegun | Place::Between, Event::Opening { path }) if next == Some(&path) => Place::AtWork,
+            (Place::AtWork, Event::Plugin(plugin)) if next == Some(&plugin.path) => {
+                plugins.push(*plugin);
+                Place::Between
+            }
+            (Place::Between, Event::End {}) if next.is_none() => Place::Ended,
+            // Something of the last plugin stays, and the loader leaves the next ones to another container.
+            (Place::Between, Event::Unclean {}) if next.is_some() => Place::Ended,
+            // What an earlier plugin did may be why the loader cannot go on.
+            (_, Event::Error { .. }) if !plugins.is_empty() => Place::Ended,
+            (_, event) => return Err(event.out_of_place(expected())),
+        };
     }
-    Err(EventError::Incomplete)
+    Ok(PluginReport { plugins, place })
 }
 
-/// The events of `open`, one for each of `paths`, in their order.
+/// What may come next of the host.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Life {
+    Unborn,
+    Started,
+    /// Ready, and asked this often.
+    Ready(usize),
+    NotReady,
+    Over,
+}
+
+/// The events of `drive` for a command, or for a server that gets so many `requests`: that it is started, how it became
+/// ready and answered, how it ended, then an end, and nothing more. Those of a loader that did not come to its end may stop
+/// anywhere.
 ///
 /// # Errors
 /// [`EventError`].
-pub fn plugin_observations(lines: &[String], paths: &[String]) -> Result<Vec<PluginObservation>, EventError> {
-    let mut observations = Vec::new();
-    for event in read(lines)? {
-        if let Event::Plugin(plugin) = event {
-            observations.push(*plugin);
-        }
-    }
-    let complete = observations.iter().map(|observation| &observation.path).eq(paths);
-    if complete {
-        Ok(observations)
-    } else {
-        Err(EventError::Incomplete)
-    }
-}
-
-/// The events of `drive`.
-///
-/// # Errors
-/// [`EventError`].
-pub fn host_observation(lines: &[String]) -> Result<HostObservation, EventError> {
+pub fn host_report(lines: &[String], requests: Option<usize>, is_cut: bool) -> Result<HostReport, EventError> {
     let mut host = HostObservation::default();
-    for event in read(lines)? {
-        match event {
-            Event::NotStarted { message } => host.failure = Some(format!("not started: {message}")),
-            Event::Ready {} => host.ready = true,
-            Event::NotReady { reason, message } => {
+    let (mut life, mut place) = (Life::Unborn, Place::NotBegun);
+    for event in read(lines, is_cut)? {
+        if place == Place::Ended {
+            return Err(event.out_of_place("nothing"));
+        }
+        if let Some(error) = event.surrender() {
+            return Err(error);
+        }
+        life = match (life, event) {
+            (Life::Unborn, Event::Starting {}) => {
+                place = Place::AtWork;
+                Life::Started
+            }
+            (Life::Started, Event::NotStarted { message }) => {
+                host.failure = Some(format!("not started: {message}"));
+                Life::Over
+            }
+            (Life::Started, Event::Ready {}) if requests.is_some() => {
+                host.ready = true;
+                Life::Ready(0)
+            }
+            (Life::Started, Event::NotReady { reason, message }) if requests.is_some() => {
                 let why = if reason == "exited" {
                     "it ended before it was ready"
                 } else {
                     "it was not ready in time"
                 };
                 host.failure = Some(message.map_or_else(|| why.to_owned(), |message| format!("{why}: {message}")));
+                Life::NotReady
             }
-            Event::Response(response) => host.responses.push(*response),
-            Event::RequestFailed(request) => host.failed_requests.push(request),
-            Event::Exit(ended) => host.ended = Some(*ended),
-            Event::Plugin(_) | Event::Interrupted {} | Event::Error { .. } | Event::End {} => {}
-        }
+            (Life::Ready(asked), Event::Response(response))
+                if response.index == asked && requests.is_some_and(|requests| asked < requests) =>
+            {
+                host.responses.push(*response);
+                Life::Ready(asked + 1)
+            }
+            (Life::Ready(asked), Event::RequestFailed(request))
+                if request.index == asked && requests.is_some_and(|requests| asked < requests) =>
+            {
+                host.failed_requests.push(request);
+                Life::Ready(asked + 1)
+            }
+            (life, Event::Exit(ended)) if may_exit(life, requests) => {
+                host.ended = Some(*ended);
+                Life::Over
+            }
+            (Life::Over, Event::End {}) => {
+                place = Place::Ended;
+                Life::Over
+            }
+            (life, event) => return Err(event.out_of_place(what_comes_next(life, requests))),
+        };
     }
-    Ok(host)
+    Ok(HostReport { host, place })
+}
+
+fn may_exit(life: Life, requests: Option<usize>) -> bool {
+    match life {
+        Life::Started => requests.is_none(),
+        Life::Ready(asked) => Some(asked) == requests,
+        Life::NotReady => true,
+        Life::Unborn | Life::Over => false,
+    }
+}
+
+fn what_comes_next(life: Life, requests: Option<usize>) -> String {
+    match life {
+        Life::Unborn => "`starting`".to_owned(),
+        Life::Started if requests.is_none() => "`not-started` or `exit`".to_owned(),
+        Life::Started => "`not-started`, `ready` or `not-ready`".to_owned(),
+        Life::Ready(asked) if Some(asked) != requests => format!("`response` or `request-failed` {asked}"),
+        Life::Ready(_) | Life::NotReady => "`exit`".to_owned(),
+        Life::Over => "`end`".to_owned(),
+    }
 }
 
 #[cfg(test)]
@@ -280,44 +481,220 @@ mod tests {
 
     const NOTHING: &str = r#"{"text":"","tail":null,"bytes":0,"truncated":false,"lossy":false}"#;
     const END: &str = r#"{"schema":1,"event":"end"}"#;
+    const UNCLEAN: &str = r#"{"schema":1,"event":"unclean","message":"files in /tmp"}"#;
+    const ERROR: &str = r#"{"schema":1,"event":"error","message":"no"}"#;
+    const INTERRUPTED: &str = r#"{"schema":1,"event":"interrupted","signal":15,"signal_name":"SIGTERM"}"#;
+
+    fn opening(path: &str) -> String {
+        format!(r#"{{"schema":1,"event":"opening","path":"{path}"}}"#)
+    }
+
+    fn plugin(path: &str, outcome: &str) -> String {
+        format!(
+            r#"{{"schema":1,"event":"plugin","path":"{path}","outcome":"{outcome}","phase":"call","symbol":"greet","message":null,"missing":[],"status":null,"signal":11,"signal_name":"SIGSEGV","calls":[{{"symbol":"name","type":"string","returned":"x","lossy":false,"problem":null}}],"leftover_processes":0,"elapsed_ms":3,"stdout":{NOTHING},"stderr":{NOTHING}}}"#
+        )
+    }
+
+    fn paths() -> [String; 2] {
+        ["/p/x.so".to_owned(), "/p/y.so".to_owned()]
+    }
+
+    /// All that is told of two plugins.
+    fn whole() -> Vec<String> {
+        let [x, y] = paths();
+        vec![
+            opening(&x),
+            plugin(&x, "crashed"),
+            opening(&y),
+            plugin(&y, "loaded"),
+            END.to_owned(),
+        ]
+    }
+
+    fn report(lines: &[String], is_cut: bool) -> Result<(usize, Place), String> {
+        plugin_report(lines, &paths(), is_cut)
+            .map(|report| (report.plugins.len(), report.place))
+            .map_err(|error| error.to_string())
+    }
+
+    #[test]
+    fn plugins_are_read_in_their_order() {
+        let read = plugin_report(&whole(), &paths(), false).unwrap();
+        assert_eq!(read.place, Place::Ended);
+        assert_eq!(read.plugins[0].signal_name.as_deref(), Some("SIGSEGV"));
+        let outcomes: Vec<Outcome> = read.plugins.iter().map(|plugin| plugin.outcome).collect();
+        assert_eq!(outcomes, [Outcome::Crashed, Outcome::Loaded]);
+    }
+
+    #[test]
+    fn a_cut_report_says_who_was_at_work() {
+        let lines = whole();
+        let places = [
+            (0, Place::NotBegun),
+            (0, Place::AtWork),
+            (1, Place::Between),
+            (1, Place::AtWork),
+            (2, Place::Between),
+        ];
+        for (length, expect) in places.into_iter().enumerate() {
+            assert_eq!(report(&lines[..length], true), Ok(expect), "{length} lines");
+            // In the middle of the next line.
+            let mut cut = lines[..length].to_vec();
+            cut.push(lines[length][..lines[length].len() / 2].to_owned());
+            assert_eq!(report(&cut, true), Ok(expect), "{length} lines and a half");
+            assert!(
+                report(&cut, false).is_err(),
+                "only what was cut ends in the middle of a line"
+            );
+        }
+        let mut unclean = lines[..2].to_vec();
+        unclean.push(UNCLEAN.to_owned());
+        assert_eq!(report(&unclean, false), Ok((1, Place::Ended)));
+        let mut failed = lines[..3].to_vec();
+        failed.push(ERROR.to_owned());
+        assert_eq!(report(&failed, true), Ok((1, Place::Ended)));
+    }
+
+    #[test]
+    fn nothing_is_told_twice_in_another_order_or_after_the_end() {
+        let lines = whole();
+        for first in 0..lines.len() {
+            let mut doubled = lines.clone();
+            doubled.insert(first, lines[first].clone());
+            assert!(report(&doubled, false).is_err(), "{first} twice");
+            if first + 1 < lines.len() {
+                let mut shorter = lines.clone();
+                shorter.remove(first);
+                assert!(report(&shorter, false).is_err(), "without {first}");
+            }
+            for second in first + 1..lines.len() {
+                let mut exchanged = lines.clone();
+                exchanged.swap(first, second);
+                assert!(report(&exchanged, false).is_err(), "{first} and {second} exchanged");
+            }
+        }
+        let [x, y] = paths();
+        for (position, line, expect) in [
+            (
+                4,
+                plugin(&y, "loaded"),
+                "the smoke loader told `plugin` of /p/y.so where `end` comes next",
+            ),
+            (
+                2,
+                plugin(&y, "loaded"),
+                "the smoke loader told `plugin` of /p/y.so where `opening` of /p/y.so comes next",
+            ),
+            (
+                1,
+                plugin(&y, "loaded"),
+                "the smoke loader told `plugin` of /p/y.so where `plugin` of /p/x.so comes next",
+            ),
+            (
+                2,
+                END.to_owned(),
+                "the smoke loader told `end` where `opening` of /p/y.so comes next",
+            ),
+            (
+                5,
+                opening(&x),
+                "the smoke loader told `opening` of /p/x.so where nothing comes next",
+            ),
+            (
+                5,
+                ERROR.to_owned(),
+                "the smoke loader told `error` where nothing comes next",
+            ),
+            (
+                4,
+                UNCLEAN.to_owned(),
+                "the smoke loader told `unclean` where `end` comes next",
+            ),
+            (1, ERROR.to_owned(), "the smoke loader failed: no"),
+            (
+                3,
+                INTERRUPTED.to_owned(),
+                "the smoke loader was asked to end by SIGTERM",
+            ),
+        ] {
+            let mut with = lines.clone();
+            with.insert(position, line);
+            assert_eq!(report(&with, false), Err(expect.to_owned()));
+        }
+    }
+
+    #[test]
+    fn what_is_no_event_is_quoted() {
+        for line in [
+            "hello",
+            r#"{"schema":1,"event":"gone"}"#,
+            r#"{"schema":2,"event":"end"}"#,
+            &plugin("/p/x.so", "ended-loader"),
+        ] {
+            let lines = [opening("/p/x.so"), line.to_owned()];
+            let error = report(&lines, false).unwrap_err();
+            assert!(error.contains("what is no event"), "{error}");
+        }
+    }
+
+    const STARTING: &str = r#"{"schema":1,"event":"starting"}"#;
+    const READY: &str = r#"{"schema":1,"event":"ready","attempts":1,"elapsed_ms":1}"#;
+    const NOT_READY: &str = r#"{"schema":1,"event":"not-ready","reason":"exited","message":null,"elapsed_ms":1}"#;
+    const NOT_STARTED: &str = r#"{"schema":1,"event":"not-started","message":"no"}"#;
+    const RESPONSE: &str = r#"{"schema":1,"event":"response","index":0,"method":"GET","url":"http://x/","elapsed_ms":1,"status":200,"headers":{"a":["1"]},"body":{"text":"hi","tail":null,"bytes":2,"truncated":false,"lossy":false}}"#;
+    const FAILED: &str = r#"{"schema":1,"event":"request-failed","index":1,"method":"GET","url":"http://x/","elapsed_ms":1,"message":"no"}"#;
+    const EXIT: &str = r#"{"schema":1,"event":"exit","status":0,"signal":null,"signal_name":null,"stopped_by":"stop-signal","leftover_processes":0,"elapsed_ms":12,"stdout":NOTHING,"stderr":NOTHING}"#;
 
     fn lines(lines: &[&str]) -> Vec<String> {
         lines.iter().map(|line| line.replace("NOTHING", NOTHING)).collect()
     }
 
     #[test]
-    fn plugins_are_read_in_order_and_none_may_be_missing() {
-        let plugin = r#"{"schema":1,"event":"plugin","path":"/p/x.so","outcome":"crashed","phase":"call","symbol":"greet","message":null,"missing":[],"status":null,"signal":11,"signal_name":"SIGSEGV","calls":[{"symbol":"name","type":"string","returned":"x","lossy":false,"problem":null}],"leftover_processes":0,"elapsed_ms":3,"stdout":NOTHING,"stderr":NOTHING}"#;
-        let paths = ["/p/x.so".to_owned()];
-        let read = plugin_observations(&lines(&[plugin, END]), &paths).unwrap();
-        assert_eq!(
-            (read[0].outcome, read[0].signal_name.as_deref()),
-            (Outcome::Crashed, Some("SIGSEGV"))
-        );
-        assert_eq!(
-            plugin_observations(&lines(&[plugin]), &paths),
-            Err(EventError::Incomplete)
-        );
-        assert_eq!(plugin_observations(&lines(&[END]), &paths), Err(EventError::Incomplete));
-        assert!(
-            plugin_observations(&lines(&["hello", END]), &paths)
-                .unwrap_err()
-                .to_string()
-                .contains("`hello`")
-        );
+    fn a_hosts_life_is_read_whole() {
+        let report = host_report(&lines(&[STARTING, READY, RESPONSE, FAILED, EXIT, END]), Some(2), false).unwrap();
+        let host = report.host;
+        assert!(host.ready && host.failure.is_none() && report.place == Place::Ended);
+        assert_eq!(host.responses[0].body, Text::from("hi"));
+        assert_eq!(host.failed_requests[0].index, 1);
+        assert_eq!(host.ended.unwrap().status, Some(0));
+        for (told, requests) in [
+            ([STARTING, EXIT, END].as_slice(), None),
+            (&[STARTING, NOT_STARTED, END], None),
+            (&[STARTING, NOT_STARTED, END], Some(1)),
+            (&[STARTING, NOT_READY, EXIT, END], Some(1)),
+            (&[STARTING, READY, EXIT, END], Some(0)),
+        ] {
+            let place = host_report(&lines(told), requests, false).map(|report| report.place);
+            assert_eq!(place, Ok(Place::Ended), "{told:?}");
+        }
     }
 
     #[test]
-    fn a_hosts_life_is_read_whole() {
-        let host = host_observation(&lines(&[
-            r#"{"schema":1,"event":"ready","attempts":1,"elapsed_ms":1}"#,
-            r#"{"schema":1,"event":"response","index":0,"method":"GET","url":"http://x/","elapsed_ms":1,"status":200,"headers":{"a":["1"]},"body":{"text":"hi","tail":null,"bytes":2,"truncated":false,"lossy":false}}"#,
-            r#"{"schema":1,"event":"exit","status":0,"signal":null,"signal_name":null,"stopped_by":"stop-signal","leftover_processes":0,"elapsed_ms":12,"stdout":NOTHING,"stderr":NOTHING}"#,
-            END,
-        ]))
-        .unwrap();
-        assert!(host.ready && host.failure.is_none());
-        assert_eq!(host.responses[0].body, Text::from("hi"));
-        assert_eq!(host.ended.unwrap().status, Some(0));
+    fn a_host_lives_once_and_in_this_order() {
+        let told = lines(&[STARTING, READY, RESPONSE, FAILED, EXIT, END]);
+        let read = |lines: &[String]| host_report(lines, Some(2), false).map(|report| report.place);
+        for first in 0..told.len() {
+            let mut doubled = told.clone();
+            doubled.insert(first, told[first].clone());
+            assert!(read(&doubled).is_err(), "{first} twice");
+            for second in first + 1..told.len() {
+                let mut exchanged = told.clone();
+                exchanged.swap(first, second);
+                assert!(read(&exchanged).is_err(), "{first} and {second} exchanged");
+            }
+            let place = host_report(&told[..first], Some(2), true).map(|report| report.place);
+            let expect = if first == 0 { Place::NotBegun } else { Place::AtWork };
+            assert_eq!(place, Ok(expect), "{first} lines");
+        }
+        for (told, requests) in [
+            ([STARTING, READY, EXIT, END].as_slice(), None),
+            (&[STARTING, EXIT, END], Some(1)),
+            (&[STARTING, READY, EXIT, END], Some(1)),
+            (&[STARTING, READY, RESPONSE, EXIT, END], Some(0)),
+            (&[STARTING, NOT_STARTED, EXIT, END], None),
+            (&[STARTING, END], None),
+        ] {
+            assert!(host_report(&lines(told), requests, false).is_err(), "{told:?}");
+        }
     }
 }

@@ -8,6 +8,7 @@ use super::usage::UsageError;
 use super::words::{once, CommonFlags, Words};
 use crate::http::{Request, Url, UrlError};
 use crate::signal::{self, Signal};
+use crate::system::User;
 
 /// For a server to end after the stop signal, when nothing else is said.
 const DEFAULT_STOP_TIMEOUT_MILLISECONDS: u64 = 5_000;
@@ -23,6 +24,8 @@ pub struct DriveOptions {
     pub timeout: Duration,
     /// For each stream and body.
     pub output_limit_bytes: usize,
+    /// Who runs it; none for whoever this process is.
+    pub user: Option<User>,
     /// For a server; none for a command that ends by itself.
     pub server: Option<ServerOptions>,
 }
@@ -168,6 +171,7 @@ pub fn parse_drive(words: Vec<OsString>) -> Result<DriveOptions, UsageError> {
         timeout: common.timeout(),
         output_limit_bytes: common.output_limit_bytes(),
         environment: common.environment,
+        user: common.user,
         server,
     })
 }
@@ -237,7 +241,8 @@ mod tests {
     fn a_command_needs_nothing_but_itself() {
         let options = drive("-- greeter --plugins /x");
         assert_eq!(options.command, words("greeter --plugins /x"));
-        assert_eq!(options.server, None);
+        assert_eq!((options.server, options.user), (None, None));
+        assert_eq!(drive("--user 1000:1 -- x").user, Some(User { uid: 1000, gid: 1 }));
         assert_eq!(drive("greeter --plugins /x").command, options.command);
     }
 

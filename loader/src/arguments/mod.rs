@@ -15,9 +15,11 @@ pub use usage::UsageError;
 #[derive(Debug, PartialEq, Eq)]
 pub enum Invocation {
     /// Open plugins, each in a process of its own.
-    Open(OpenOptions),
+    Open(OpenOptions, Contract),
     /// Be the process that opens one.
     OpenOne(Contract, OsString),
+    /// Be the process that empties directories.
+    Clear(Vec<OsString>),
     /// Run a command, or start a server and send it requests.
     Drive(DriveOptions),
     /// Say what this loader is.
@@ -32,12 +34,13 @@ pub fn parse(words: impl IntoIterator<Item = OsString>) -> Result<Invocation, Us
     let command = words.next().unwrap_or_default();
     let words: Vec<OsString> = words.collect();
     match command.to_str() {
-        Some("open") => open::parse_open(words).map(|(options, _)| Invocation::Open(options)),
+        Some("open") => open::parse_open(words).map(|(options, contract)| Invocation::Open(options, contract)),
         Some("open-one") => {
             let (mut options, contract) = open::parse_open(words)?;
             let plugin = options.plugins.pop().ok_or(UsageError::NoPlugin)?;
             Ok(Invocation::OpenOne(contract, plugin))
         }
+        Some("clear") => Ok(Invocation::Clear(words)),
         Some("drive") => drive::parse_drive(words).map(Invocation::Drive),
         Some("version" | "--version") => Ok(Invocation::Version),
         Some("help" | "--help" | "-h") => Ok(Invocation::Help),

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use super::usage::UsageError;
 use super::words::{lossy, once, CommonFlags, Words};
+use crate::system::User;
 
 /// A call passes its arguments in registers, which hold four words in every calling convention that matters here.
 pub const CALL_ARGUMENTS_LIMIT_COUNT: usize = 4;
@@ -21,6 +22,10 @@ pub struct OpenOptions {
     pub output_limit_bytes: usize,
     /// Variables to set, apart from those that this process has.
     pub environment: Vec<(OsString, OsString)>,
+    /// Who opens the plugins; none for whoever this process is.
+    pub user: Option<User>,
+    /// Directories that are empty when a plugin is opened.
+    pub scratch: Vec<OsString>,
     /// The files, in order.
     pub plugins: Vec<OsString>,
 }
@@ -74,6 +79,20 @@ pub enum Returns {
     Int32,
 }
 
+impl Contract {
+    /// Every symbol that is looked up, those of calls too, once and in that order.
+    pub fn distinct_symbols(&self) -> Vec<&OsString> {
+        let called = self.calls.iter().map(|call| &call.symbol);
+        let mut distinct: Vec<&OsString> = Vec::new();
+        for symbol in self.symbols.iter().chain(called) {
+            if !distinct.contains(&symbol) {
+                distinct.push(symbol);
+            }
+        }
+        distinct
+    }
+}
+
 impl Returns {
     /// Its name on the command line and in events.
     pub fn name(self) -> &'static str {
@@ -99,7 +118,7 @@ pub fn parse_open(words: Vec<OsString>) -> Result<(OpenOptions, Contract), Usage
     let mut words = Words::new(words);
     let mut common = CommonFlags::default();
     let mut contract = Contract::default();
-    let (mut binding, mut scope) = (None, None);
+    let (mut binding, mut scope, mut scratch) = (None, None, Vec::new());
     while let Some(flag) = words.next_flag() {
         match flag.to_str() {
             Some("--flags") => {
@@ -125,6 +144,7 @@ pub fn parse_open(words: Vec<OsString>) -> Result<(OpenOptions, Contract), Usage
                 )?;
             }
             Some("--keep-open") => contract.keep_open = true,
+            Some("--scratch") => scratch.push(words.value("--scratch")?),
             Some("--symbol") => contract.symbols.push(words.value("--symbol")?),
             Some("--call") => contract.calls.push(Call {
                 symbol: words.value("--call")?,
@@ -166,6 +186,8 @@ pub fn parse_open(words: Vec<OsString>) -> Result<(OpenOptions, Contract), Usage
         timeout: common.timeout(),
         output_limit_bytes: common.output_limit_bytes(),
         environment: common.environment,
+        user: common.user,
+        scratch,
         plugins,
     };
     Ok((options, contract))
@@ -239,9 +261,11 @@ mod tests {
 
     #[test]
     fn a_plugin_process_gets_the_same_flags() {
-        let line = "--symbol a --call b --returns int32 --env A=b=c --timeout-ms 5 --output-limit-bytes 9";
+        let line = "--symbol a --call b --returns int32 --env A=b=c --timeout-ms 5 --output-limit-bytes 9 --user 7:8 --scratch /a --scratch /b";
         let (options, contract) = open(&format!("{line} x.so y.so"));
         assert_eq!(options.environment, [("A".into(), "b=c".into())]);
+        assert_eq!(options.user, Some(User { uid: 7, gid: 8 }));
+        assert_eq!(options.scratch, words("/a /b"));
         assert_eq!(
             (options.timeout, options.output_limit_bytes),
             (Duration::from_millis(5), 9)

@@ -5,6 +5,7 @@ use std::os::unix::ffi::OsStrExt;
 use std::time::Duration;
 
 use super::usage::UsageError;
+use crate::system::User;
 
 /// For each plugin, and for a command, when nothing else is said.
 const DEFAULT_TIMEOUT_MILLISECONDS: u64 = 30_000;
@@ -22,6 +23,8 @@ pub struct CommonFlags {
     output_limit_bytes: Option<usize>,
     /// Variables to set.
     pub environment: Vec<(OsString, OsString)>,
+    /// Who is started; none for whoever this process is.
+    pub user: Option<User>,
 }
 
 impl CommonFlags {
@@ -32,6 +35,11 @@ impl CommonFlags {
                 let limit = words.number("--output-limit-bytes", OUTPUT_LIMIT_LIMIT_BYTES)?;
                 once("--output-limit-bytes", &mut self.output_limit_bytes, limit as usize)
             }
+            Some("--user") => once(
+                "--user",
+                &mut self.user,
+                words.choice("--user", "`UID:GID`", parse_user)?,
+            ),
             Some("--env") => {
                 let word = words.value("--env")?;
                 let bytes = word.as_bytes();
@@ -120,6 +128,21 @@ impl Words {
     pub fn milliseconds(&mut self, flag: &'static str) -> Result<Duration, UsageError> {
         self.number(flag, TIMEOUT_LIMIT_MILLISECONDS).map(Duration::from_millis)
     }
+}
+
+/// Reads `UID:GID`. Root is nobody to be, and the largest number means "no change" to the kernel.
+fn parse_user(text: &str) -> Option<User> {
+    let number = |text: &str| {
+        let is_plain = text.bytes().all(|byte| byte.is_ascii_digit());
+        text.parse()
+            .ok()
+            .filter(|number| is_plain && (1..u32::MAX).contains(number))
+    };
+    let (uid, gid) = text.split_once(':')?;
+    Some(User {
+        uid: number(uid)?,
+        gid: number(gid)?,
+    })
 }
 
 /// Takes a value, unless there is one already.

@@ -80,8 +80,15 @@ pub fn events(arguments: &[&str]) -> Vec<Json> {
     events
 }
 
-/// The events of an output, each on a line.
+/// The events of an output without those that announce what comes: they have a test of their own.
 pub fn parse_lines(bytes: &[u8]) -> Vec<Json> {
+    let mut events = parse_all_lines(bytes);
+    events.retain(|event| !["opening", "starting"].contains(&event.text("event")));
+    events
+}
+
+/// The events of an output, each on a line.
+pub fn parse_all_lines(bytes: &[u8]) -> Vec<Json> {
     let text = std::str::from_utf8(bytes).expect("events are UTF-8");
     assert!(text.is_empty() || text.ends_with('\n'));
     text.lines()
