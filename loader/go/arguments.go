@@ -79,6 +79,11 @@ func (c *contract) distinctSymbols() []string {
 	})
 }
 
+// recordsLimitCount is how many records the loader tells of a plugin at most: two for each symbol and call, and four beside.
+func (c *contract) recordsLimitCount() int {
+	return 2*(len(c.distinctSymbols())+len(c.calls)) + 6
+}
+
 // call is a function of the plugin to call.
 type call struct {
 	symbol    string

@@ -156,7 +156,7 @@ func observe(s *supervisor, options *openOptions, plugin string) (*pluginEvent, 
 	}
 	stdout, stderr := r.stdout.finish(), r.stderr.finish()
 	all := told.finish()
-	records, isReadable := decodeRecords(all.head)
+	records, isReadable := decodeRecords(all.head, options.contract.recordsLimitCount())
 	event := judge(hear(records, isReadable && !all.isTruncated(), options.contract), how, stderr)
 	event.Path = plugin
 	event.LeftoverProcesses = leftovers

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"errors"
 	"io"
 	"os"
 	"path/filepath"
@@ -36,7 +37,8 @@ func remains(directories []string) string {
 func isEmpty(directory string) bool {
 	opened, err := os.Open(directory)
 	if err != nil {
-		return false
+		// An engine may have no such directory.
+		return errors.Is(err, os.ErrNotExist)
 	}
 	defer opened.Close()
 	_, err = opened.Readdirnames(1)

@@ -26,9 +26,9 @@ type testimony struct {
 	isBroken bool
 }
 
-// decodeRecords stops at the first that is cut off or not one, and says whether there is none: a plugin that finds the
-// channel can write to it.
-func decodeRecords(told []byte) ([]record, bool) {
+// decodeRecords reads records, at most so many, and says whether that is all. It stops at the first that is cut off or not
+// one: a plugin that finds the channel can write to it.
+func decodeRecords(told []byte, limitCount int) ([]record, bool) {
 	var records []record
 	decoder := json.NewDecoder(bytes.NewReader(told))
 	decoder.UseNumber()
@@ -37,6 +37,9 @@ func decodeRecords(told []byte) ([]record, bool) {
 		var next record
 		if err := decoder.Decode(&next); err != nil {
 			return records, errors.Is(err, io.EOF)
+		}
+		if len(records) == limitCount {
+			return records, false
 		}
 		records = append(records, next)
 	}

@@ -301,8 +301,11 @@ func TestRecordsAreReadUntilTheyAreNone(t *testing.T) {
 		`{"Phase":"open"}` + "\x00":    "1 false",
 		`{"Returned":{"Symbol":[]}}`:   "0 false",
 		`{"Phase":"open"} {"Done":1e}`: "1 false",
+
+		`{"Done":true}{"Done":true}`:              "2 true",
+		`{"Done":true}{"Done":true}{"Done":true}`: "2 false",
 	} {
-		records, isAll := decodeRecords([]byte(text))
+		records, isAll := decodeRecords([]byte(text), 2)
 		if seen := fmt.Sprint(len(records), isAll); seen != expect {
 			t.Errorf("%s: %s, not %s", text, seen, expect)
 		}

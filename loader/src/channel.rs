@@ -113,13 +113,13 @@ impl Record {
     }
 }
 
-/// Reads records, and says whether that is all. It stops at the first that is cut off or not one: a plugin that finds the
-/// channel can write to it.
-pub fn decode(bytes: &[u8]) -> (Vec<Record>, bool) {
+/// Reads records, at most so many, and says whether that is all. It stops at the first that is cut off or not one: a plugin
+/// that finds the channel can write to it.
+pub fn decode(bytes: &[u8], limit_count: usize) -> (Vec<Record>, bool) {
     let mut fields = Fields { bytes };
     let mut records = Vec::new();
     while !fields.bytes.is_empty() {
-        match fields.record() {
+        match fields.record().filter(|_| records.len() < limit_count) {
             Some(record) => records.push(record),
             None => return (records, false),
         }
@@ -216,6 +216,8 @@ impl Channel {
 mod tests {
     use super::*;
 
+    const LIMIT_COUNT: usize = 100;
+
     fn all() -> Vec<Record> {
         let returned = |returns, value, problem: Option<&str>| {
             Record::Returned(Returned {
@@ -249,7 +251,13 @@ mod tests {
     #[test]
     fn records_survive() {
         let bytes: Vec<u8> = all().iter().flat_map(Record::encode).collect();
-        assert_eq!(decode(&bytes), (all(), true));
+        assert_eq!(decode(&bytes, all().len()), (all(), true));
+        let (some, is_all) = decode(&bytes, 2);
+        assert_eq!(
+            (some.as_slice(), is_all),
+            (&all()[..2], false),
+            "no more than asked for"
+        );
     }
 
     #[test]
@@ -258,7 +266,7 @@ mod tests {
         let bytes: Vec<u8> = records.iter().flat_map(Record::encode).collect();
         let mut ends = 0;
         for length in 0..bytes.len() {
-            let (some, is_all) = decode(&bytes[..length]);
+            let (some, is_all) = decode(&bytes[..length], LIMIT_COUNT);
             ends += usize::from(is_all);
             assert!(some.len() < records.len());
             assert_eq!(some, records[..some.len()], "cut after {length}");
@@ -269,12 +277,12 @@ mod tests {
     #[test]
     fn no_field_is_longer_than_its_limit() {
         let long = "x".repeat(FIELD_LIMIT_BYTES + 1);
-        let (cut, _) = decode(&Record::NotLoadable(long.clone()).encode());
+        let (cut, _) = decode(&Record::NotLoadable(long.clone()).encode(), LIMIT_COUNT);
         assert_eq!(cut, [Record::NotLoadable(long[..FIELD_LIMIT_BYTES].to_owned())]);
         let mut forged = vec![b'n'];
         forged.extend((long.len() as u32).to_le_bytes());
         forged.extend(long.bytes());
-        assert_eq!(decode(&forged), (vec![], false));
+        assert_eq!(decode(&forged, LIMIT_COUNT), (vec![], false));
     }
 
     #[test]
@@ -285,7 +293,7 @@ mod tests {
                 let mut damaged = bytes.clone();
                 damaged[position] = damage;
                 // What comes of it does not matter, as long as it ends.
-                assert!(decode(&damaged).0.len() <= bytes.len());
+                assert!(decode(&damaged, LIMIT_COUNT).0.len() <= bytes.len());
             }
         }
     }

@@ -142,7 +142,7 @@ fn observe(
     // A process that was killed for being late has not ended in a way of its own.
     let ending = running.ending().filter(|_| wake == Wake::Ended);
     let told = channel.finish();
-    let (records, is_readable) = channel::decode(told.head());
+    let (records, is_readable) = channel::decode(told.head(), contract.records_limit_count());
     let testimony = Testimony::hear(records, is_readable && !told.is_truncated(), contract);
     let event = PluginEvent {
         path: plugin.to_string_lossy().into_owned(),

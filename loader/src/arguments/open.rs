@@ -91,6 +91,11 @@ impl Contract {
         }
         distinct
     }
+
+    /// As many records as the loader tells of a plugin at most: two for each symbol and call, and four or five beside.
+    pub fn records_limit_count(&self) -> usize {
+        2 * (self.distinct_symbols().len() + self.calls.len()) + 6
+    }
 }
 
 impl Returns {
