@@ -9,6 +9,7 @@ mod disk;
 mod files;
 mod lock;
 mod names;
+mod plugins;
 mod poison;
 #[path = "../sample/mod.rs"]
 mod sample;
