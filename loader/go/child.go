@@ -125,6 +125,8 @@ func (s *supervisor) reap() bool {
 			return false
 		case pid <= 0:
 			return true
+		case !status.Signaled() && !status.Exited():
+			// It has only stopped, and has made this process its tracer to have it told (PTRACE_TRACEME).
 		case s.current != nil && s.current.pid == pid && s.current.how == nil:
 			if status.Signaled() {
 				s.current.how = &ending{signal: status.Signal()}

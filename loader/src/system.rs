@@ -160,12 +160,20 @@ pub fn next_signal(timeout: Duration) -> Option<Sent> {
 /// Takes one child that has ended, without waiting.
 pub fn reap() -> Reaped {
     let mut status = 0;
-    // SAFETY: `status` is a valid place for the call to write to.
-    match unsafe { libc::waitpid(-1, &mut status, libc::WNOHANG) } {
-        0 => Reaped::NoneEnded,
-        pid if pid > 0 && libc::WIFSIGNALED(status) => Reaped::Ended(pid, Ending::Signal(libc::WTERMSIG(status))),
-        pid if pid > 0 => Reaped::Ended(pid, Ending::Status(libc::WEXITSTATUS(status))),
-        _ => Reaped::NoChildren,
+    loop {
+        // SAFETY: `status` is a valid place for the call to write to.
+        match unsafe { libc::waitpid(-1, &mut status, libc::WNOHANG) } {
+            0 => return Reaped::NoneEnded,
+            pid if pid > 0 && libc::WIFSIGNALED(status) => {
+                return Reaped::Ended(pid, Ending::Signal(libc::WTERMSIG(status)))
+            }
+            pid if pid > 0 && libc::WIFEXITED(status) => {
+                return Reaped::Ended(pid, Ending::Status(libc::WEXITSTATUS(status)))
+            }
+            // It has only stopped, and has made this process its tracer to have it told (PTRACE_TRACEME).
+            pid if pid > 0 => {}
+            _ => return Reaped::NoChildren,
+        }
     }
 }
 

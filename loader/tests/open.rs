@@ -307,11 +307,22 @@ fn lateness_is_ended_and_placed() {
             started.elapsed()
         );
     }
-    let at_open = plugin("late-open", "hooks.c", &["-DAT_OPEN=for(;;)pause()"]);
-    assert_eq!(
-        events(&["open", "--timeout-ms", "300", &at_open])[0].show(&SUMMARY),
-        "timed-out open - - - 0"
-    );
+    // Whoever asks its parent to trace it stops at a signal, which is no end.
+    for (name, action) in [
+        ("late-open", "for(;;)pause()"),
+        ("late-traced", "ptrace(PTRACE_TRACEME,0,0,0);raise(SIGHUP)"),
+        (
+            "late-executed",
+            "ptrace(PTRACE_TRACEME,0,0,0);execl(\"/bin/true\",\"true\",(char*)0)",
+        ),
+    ] {
+        let at_open = plugin(name, "hooks.c", &[&format!("-DAT_OPEN={action}")]);
+        assert_eq!(
+            events(&["open", "--timeout-ms", "300", &at_open])[0].show(&SUMMARY),
+            "timed-out open - - - 0",
+            "{name}"
+        );
+    }
 }
 
 #[test]
