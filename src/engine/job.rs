@@ -1,21 +1,14 @@
 //! One container from its creation to its removal: what every step that runs something does.
 
-use std::collections::VecDeque;
 use std::future::Future;
 use std::time::Duration;
 
-use futures_util::stream::StreamExt;
 use tokio_util::sync::CancellationToken;
 
-use super::lines::Lines;
-use super::{ByteStream, ContainerExit, ContainerId, ContainerSpec, Engine, EngineError, LogStream, OutputStream};
+use super::output::Output;
+use super::{ByteStream, ContainerExit, ContainerId, ContainerSpec, Engine, EngineError};
 
-/// How much a container may write in all before it is ended.
-pub const OUTPUT_LIMIT_BYTES: u64 = 64 * 1024 * 1024;
-/// How many of a container's last lines are kept.
-pub const TAIL_LIMIT_LINES: usize = 200;
-/// How long the output of a container that has ended may stand still before it is taken for complete.
-const DRAIN_TIMEOUT_SECONDS: u64 = 10;
+pub use super::output::{LineSink, OUTPUT_LIMIT_BYTES, TAIL_LIMIT_LINES};
 
 /// Something to run in a container of its own.
 pub struct Job<'a> {
@@ -82,9 +75,6 @@ pub enum JobError {
     Cancelled,
 }
 
-/// Takes a job's lines as they come.
-pub type LineSink<'a> = &'a (dyn for<'line> Fn(OutputStream, &'line str) + Send + Sync);
-
 /// Runs `job` and gives its outcome. The container is gone when this returns, whatever it returns.
 ///
 /// # Errors
@@ -147,14 +137,14 @@ async fn execute(
     engine: &dyn Engine,
     container: &ContainerId,
     job: Job<'_>,
-    output: LineSink<'_>,
+    sink: LineSink<'_>,
 ) -> Result<Outcome, JobError> {
     for upload in job.uploads {
         engine.upload(container, &upload.path, upload.archive).await?;
     }
     let mut pieces = engine.logs(container).await?;
     engine.start(container).await?;
-    let mut reading = Reading::new(job.line_limit_bytes, output);
+    let mut output = Output::new(job.line_limit_bytes, sink);
     let ending = tokio::select! {
         // The end first: a reader that is behind is drained below, and one that is over its limit ends the container.
         biased;
@@ -164,102 +154,17 @@ async fn execute(
             Err(EngineError::TimedOut { limit, .. }) if limit == job.limit => Ending::TimedOut { limit },
             Err(error) => return Err(error.into()),
         },
-        error = reading.read_until_limit(&mut pieces) => match error {
+        error = output.read_until_limit(&mut pieces) => match error {
             Some(error) => return Err(error.into()),
             None => Ending::TooMuchOutput { limit_bytes: OUTPUT_LIMIT_BYTES },
         },
     };
     if !matches!(ending, Ending::Exited(_)) {
-        engine.kill(container).await?;
+        output.discard_during(&mut pieces, engine.kill(container)).await?;
     }
-    reading.drain(&mut pieces).await?;
+    output.drain(&mut pieces).await?;
     Ok(Outcome {
         ending,
-        tail: reading.finish(),
+        tail: output.finish(),
     })
-}
-
-/// A job's output on its way to lines.
-struct Reading<'a> {
-    stdout: Lines,
-    stderr: Lines,
-    tail: VecDeque<String>,
-    bytes: u64,
-    output: LineSink<'a>,
-}
-
-impl<'a> Reading<'a> {
-    fn new(line_limit_bytes: usize, output: LineSink<'a>) -> Self {
-        Self {
-            stdout: Lines::new(line_limit_bytes),
-            stderr: Lines::new(line_limit_bytes),
-            tail: VecDeque::new(),
-            bytes: 0,
-            output,
-        }
-    }
-
-    fn take(&mut self, stream: OutputStream, piece: &[u8]) {
-        self.bytes += piece.len() as u64;
-        let Self {
-            stdout,
-            stderr,
-            tail,
-            output,
-            ..
-        } = self;
-        let lines = match stream {
-            OutputStream::Stdout => stdout,
-            OutputStream::Stderr => stderr,
-        };
-        lines.push(piece, |line| keep(tail, *output, stream, line));
-    }
-
-    /// Reads until there was too much (none) or the engine fails; when the output ends before, waits for ever, because
-    /// then the container's end is what counts.
-    async fn read_until_limit(&mut self, pieces: &mut LogStream) -> Option<EngineError> {
-        while let Some(piece) = pieces.next().await {
-            match piece {
-                Ok((stream, piece)) => self.take(stream, &piece),
-                Err(error) => return Some(error),
-            }
-            if self.bytes > OUTPUT_LIMIT_BYTES {
-                return None;
-            }
-        }
-        std::future::pending().await
-    }
-
-    /// Reads what is still on its way after the container's end.
-    async fn drain(&mut self, pieces: &mut LogStream) -> Result<(), EngineError> {
-        let limit = Duration::from_secs(DRAIN_TIMEOUT_SECONDS);
-        while self.bytes <= OUTPUT_LIMIT_BYTES
-            && let Ok(Some(piece)) = tokio::time::timeout(limit, pieces.next()).await
-        {
-            let (stream, piece) = piece?;
-            self.take(stream, &piece);
-        }
-        Ok(())
-    }
-
-    fn finish(mut self) -> Vec<String> {
-        let Self {
-            stdout,
-            stderr,
-            tail,
-            output,
-            ..
-        } = &mut self;
-        stdout.finish(|line| keep(tail, *output, OutputStream::Stdout, line));
-        stderr.finish(|line| keep(tail, *output, OutputStream::Stderr, line));
-        self.tail.into()
-    }
-}
-
-fn keep(tail: &mut VecDeque<String>, output: LineSink<'_>, stream: OutputStream, line: &str) {
-    output(stream, line);
-    if tail.len() == TAIL_LIMIT_LINES {
-        tail.pop_front();
-    }
-    tail.push_back(line.to_owned());
 }

@@ -7,6 +7,7 @@ pub mod error;
 pub mod fake;
 pub mod job;
 pub mod lines;
+pub mod output;
 pub mod sweep;
 
 use std::collections::BTreeMap;

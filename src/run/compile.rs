@@ -14,9 +14,9 @@ use super::store::Store;
 use super::{Run, RunError};
 use crate::bundle::{Artifact, Declared, collect};
 use crate::digest::Digest;
-use crate::engine::job::{Ending, Job, Outcome, Upload, run_and_collect};
+use crate::engine::job::{Job, Outcome, Upload, run_and_collect};
 use crate::engine::lines::LINE_LIMIT_BYTES;
-use crate::engine::{ContainerExit, ImageId, Mount, Network};
+use crate::engine::{ImageId, Mount, Network};
 use crate::event::{Event, Stage, StepId};
 use crate::language::{CACHE_ROOT, CacheAccess, OUT_ROOT, ROOT, cache_access};
 use crate::name::EnvironmentName;
@@ -271,14 +271,8 @@ impl Run {
         outcome: Outcome,
         log: &Log,
     ) -> Result<(), RunError> {
-        let end = match outcome.ending {
-            Ending::Exited(ContainerExit { status: 0, .. }) => return Ok(()),
-            Ending::Exited(ContainerExit {
-                out_of_memory: true, ..
-            }) => StepEnd::OutOfMemory(self.project.limits.memory_bytes),
-            Ending::Exited(ContainerExit { status, .. }) => StepEnd::Status(status),
-            Ending::TimedOut { limit } => StepEnd::TimedOut(limit),
-            Ending::TooMuchOutput { limit_bytes } => StepEnd::TooMuchOutput(limit_bytes),
+        let Some(end) = StepEnd::of(&outcome.ending, self.project.limits.memory_bytes) else {
+            return Ok(());
         };
         let skipped = outcome.tail.len().saturating_sub(TAIL_SHOWN_LINES);
         let path = log

@@ -8,7 +8,8 @@ use super::making::MakeError;
 use super::rootfs::OpenRootError;
 use crate::bundle::{CollectError, Difference, PublishError, VolumeError};
 use crate::digest::Digest;
-use crate::engine::EngineError;
+use crate::engine::job::Ending;
+use crate::engine::{ContainerExit, EngineError};
 use crate::exit::Exit;
 use crate::lock::{Change, LockError, LockFile, Misformed};
 use crate::name::{EnvironmentName, UnitName};
@@ -30,6 +31,21 @@ pub enum StepEnd {
     TimedOut(Duration),
     /// It printed more than it may, in bytes.
     TooMuchOutput(u64),
+}
+
+impl StepEnd {
+    /// How a container ended that did not end well; `memory_bytes` is what it might use.
+    pub(super) fn of(ending: &Ending, memory_bytes: u64) -> Option<Self> {
+        match *ending {
+            Ending::Exited(ContainerExit { status: 0, .. }) => None,
+            Ending::Exited(ContainerExit {
+                out_of_memory: true, ..
+            }) => Some(Self::OutOfMemory(memory_bytes)),
+            Ending::Exited(ContainerExit { status, .. }) => Some(Self::Status(status)),
+            Ending::TimedOut { limit } => Some(Self::TimedOut(limit)),
+            Ending::TooMuchOutput { limit_bytes } => Some(Self::TooMuchOutput(limit_bytes)),
+        }
+    }
 }
 
 impl std::fmt::Display for StepEnd {
@@ -106,6 +122,16 @@ pub enum RunError {
     /// A fetch or compile command.
     #[error(transparent)]
     Step(Box<StepFailure>),
+    /// An image was asked what it has, and did not come to an end.
+    #[error("failed to ask the {role} image of {environment} what it has: {end}")]
+    Probe {
+        /// `build` or `runtime`.
+        role: String,
+        /// The environment.
+        environment: EnvironmentName,
+        /// How it ended.
+        end: StepEnd,
+    },
     /// What came out of a container.
     #[error("failed to collect the artifacts of `{unit}` for {environment}: {cause}")]
     Collect {
@@ -277,6 +303,7 @@ impl RunError {
                 ..
             } => of_machine("collect", message, cause, path),
             Self::Collect { cause, .. } => hinted(Failure::new(Exit::Build, "collect", message), cause.hint()),
+            Self::Probe { .. } => Failure::new(Exit::Build, "probe", message),
             Self::Dependencies { cause, directory, .. } => match of_machine("fetch", &message, cause, directory) {
                 of_machine if of_machine.exit == Exit::Usage => of_machine,
                 // What a fetch command left is no file of the machine.

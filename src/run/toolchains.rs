@@ -5,7 +5,7 @@ use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use super::container::{ContainerPlan, plain_variables, shell};
-use super::{Run, RunError};
+use super::{Run, RunError, StepEnd};
 use crate::engine::job::{self, Job};
 use crate::engine::lines::LINE_LIMIT_BYTES;
 use crate::engine::{EngineError, ImageId, Network, OutputStream};
@@ -100,11 +100,17 @@ impl Run {
         };
         let outcome = job::run(self.engine.as_ref(), job, &sink, &self.cancellation).await?;
         let lines = lines.into_inner().unwrap_or_else(PoisonError::into_inner);
-        // What was cut short is not all that there is to say.
-        if outcome.ending.is_success() {
-            return Ok(self.observed.keep(image, script, lines));
+        match StepEnd::of(&outcome.ending, self.project.limits.memory_bytes) {
+            None => Ok(self.observed.keep(image, script, lines)),
+            // What a tool that is missing or fails ends with says nothing, and may be another time another.
+            Some(StepEnd::Status(_)) => Ok(lines),
+            // One that had to be ended has not answered.
+            Some(end) => Err(RunError::Probe {
+                role: role.to_owned(),
+                environment: environment.clone(),
+                end,
+            }),
         }
-        Ok(lines)
     }
 }
 

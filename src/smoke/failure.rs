@@ -72,7 +72,7 @@ pub fn described(ending: &Ending) -> String {
         Ending::Exited(exit) if exit.out_of_memory => "out of memory".to_owned(),
         Ending::Exited(exit) => format!("status {}", exit.status),
         Ending::TimedOut { limit } => format!("no end after {} s", limit.as_secs()),
-        Ending::TooMuchOutput { limit_bytes } => format!("more than {limit_bytes} bytes of output"),
+        Ending::TooMuchOutput { limit_bytes } => format!("more than {} MiB of output", limit_bytes >> 20),
     }
 }
 

@@ -18,14 +18,17 @@ use super::{
     streams, unordered, unsigned,
 };
 use crate::digest::Digest;
-use crate::engine::lines::{LINE_LIMIT_BYTES, Lines};
-use crate::engine::{ByteStream, EngineError, ImageBuild, ImageFacts, ImageId, Labels, PullProgress};
+use crate::engine::lines::LINE_LIMIT_BYTES;
+use crate::engine::output::{OUTPUT_LIMIT_BYTES, Output};
+use crate::engine::{ByteStream, EngineError, ImageBuild, ImageFacts, ImageId, Labels, OutputStream, PullProgress};
 
 /// What the engine answers for every image that an archive brought.
 const LOADED_PREFIX: &str = "Loaded image";
 /// What the builder puts around everything that a command writes to standard error.
 const STDERR_COLOURS: [&str; 2] = ["\u{1b}[91m", "\u{1b}[0m"];
 const DEFAULT_TAG: &str = "latest";
+/// How many reports of its progress an engine may make of one image; every layer has some thousand at most.
+const REPORTS_LIMIT_COUNT: usize = 1_000_000;
 
 impl Docker {
     pub(super) async fn find_image(&self, reference: &str) -> Result<Option<ImageFacts>, EngineError> {
@@ -57,9 +60,10 @@ impl Docker {
         let call = self.call("load images", "archive", LOAD_TIMEOUT_SECONDS);
         let (body, failure) = streams::body(archive);
         let options = ImportImageOptionsBuilder::new().quiet(true).build();
-        let mut answers = self.client.import_image_stream(options, body, None);
+        let answers = self.client.import_image_stream(options, body, None);
         let loaded = call.run(async {
             let mut loaded = 0_u32;
+            let mut answers = answers.take(REPORTS_LIMIT_COUNT);
             while let Some(answer) = answers.next().await {
                 let is_image = answer?.stream.is_some_and(|text| text.starts_with(LOADED_PREFIX));
                 loaded += u32::from(is_image);
@@ -90,7 +94,7 @@ impl Docker {
         let mut layers = PullLayers::default();
         let idle_limit = Duration::from_secs(PULL_IDLE_TIMEOUT_SECONDS);
         let pulled = call.run(async {
-            loop {
+            for _ in 0..REPORTS_LIMIT_COUNT {
                 match tokio::time::timeout(idle_limit, answers.next()).await {
                     Ok(Some(answer)) => progress(layers.update(answer?)),
                     Ok(None) => return Ok(()),
@@ -100,6 +104,8 @@ impl Docker {
                     }
                 }
             }
+            let error = format!("it reported more than {REPORTS_LIMIT_COUNT} times");
+            Err(Error::DockerStreamError { error })
         });
         pulled.await
     }
@@ -225,29 +231,45 @@ fn with_tag(reference: &str) -> String {
     }
 }
 
-/// Follows a build to its end: its image's ID, when the engine tells.
+/// Follows a build to its end: its image's ID, when the engine tells. Returning early ends the build: the engine gives up
+/// what nobody listens to.
 async fn follow_build(
     mut answers: impl Stream<Item = Result<BuildInfo, Error>> + Unpin,
     log: &(dyn Fn(&str) + Send + Sync),
 ) -> Result<Option<String>, Error> {
-    let mut lines = Lines::new(LINE_LIMIT_BYTES);
+    let sink = |_, line: &str| log(line);
+    let mut output = Output::new(LINE_LIMIT_BYTES, &sink);
+    let mut take = |text: &str| match output.take(OutputStream::Stdout, text.as_bytes()) {
+        true => Ok(()),
+        false => Err(Error::DockerStreamError {
+            error: format!("it printed more than {} MiB of output", OUTPUT_LIMIT_BYTES >> 20),
+        }),
+    };
     let mut id = None;
-    while let Some(answer) = answers.next().await {
-        let answer = answer.inspect_err(|_| lines.finish(log))?;
+    let followed = loop {
+        let answer = match answers.next().await {
+            Some(Ok(answer)) => answer,
+            Some(Err(error)) => break Err(error),
+            None => break Ok(()),
+        };
         if let Some(text) = answer.stream {
             let text = STDERR_COLOURS
                 .iter()
                 .fold(text, |text, colour| text.replace(colour, ""));
-            lines.push(text.as_bytes(), log);
+            if let Err(error) = take(&text) {
+                break Err(error);
+            }
         }
         // The progress of a base image's layers would be a thousand lines; what concerns the whole image is one or two.
-        if let (Some(status), None) = (answer.status, answer.progress_detail) {
-            log(&status);
+        if let (Some(status), None) = (answer.status, answer.progress_detail)
+            && let Err(error) = take(&format!("{status}\n"))
+        {
+            break Err(error);
         }
         id = answer.aux.and_then(|aux| aux.id).or(id);
-    }
-    lines.finish(log);
-    Ok(id)
+    };
+    output.finish();
+    followed.map(|()| id)
 }
 
 /// The layers of an image on their way.
