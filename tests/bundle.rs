@@ -73,11 +73,14 @@ impl Bench {
                 memory_bytes: 256 << 20,
                 nano_cpus: 1_000_000_000,
                 processes: 32,
+                file_bytes: None,
             },
             read_only_root: true,
             init: false,
             tied: false,
             capabilities: Vec::new(),
+            sees_interfaces: false,
+            beside: None,
         }
     }
 

@@ -108,6 +108,7 @@ async fn test_in_build_image(
         memory_bytes: 4 << 30,
         nano_cpus: 2_000_000_000,
         processes: 1024,
+        file_bytes: None,
     };
     spec.init = true;
     let lines = Mutex::new(Vec::new());

@@ -206,11 +206,14 @@ async fn run_it(ground: &common::Ground, image: &LocalImage) -> TestResult {
             memory_bytes: 64 * 1024 * 1024,
             nano_cpus: 1_000_000_000,
             processes: 16,
+            file_bytes: None,
         },
         read_only_root: false,
         init: false,
         tied: false,
         capabilities: vec![],
+        sees_interfaces: false,
+        beside: None,
     };
     let job = Job {
         spec: &spec,

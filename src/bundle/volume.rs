@@ -53,6 +53,7 @@ const HELPER_LIMITS: ResourceLimits = ResourceLimits {
     memory_bytes: 256 << 20,
     nano_cpus: 1_000_000_000,
     processes: 32,
+    file_bytes: None,
 };
 
 /// Removes what a run left that was killed: whoever holds the lease is the only one who changes anything here. A
@@ -586,6 +587,8 @@ fn helper_spec(volume: &ReleaseVolume, purpose: &str, command: &[&str]) -> Conta
         init: false,
         tied: true,
         capabilities: Vec::new(),
+        sees_interfaces: false,
+        beside: None,
     }
 }
 

@@ -196,11 +196,14 @@ mod tests {
                 memory_bytes: 1 << 30,
                 nano_cpus: 1_000_000_000,
                 processes: 10,
+                file_bytes: None,
             },
             read_only_root: true,
             init: false,
             tied: false,
             capabilities: vec![],
+            sees_interfaces: false,
+            beside: None,
         };
         engine.create_container(&spec).await.unwrap();
     }

@@ -56,6 +56,10 @@ pub const CHECKS: &[Check] = &[
         judge: limits,
     },
     Check {
+        name: "seccomp",
+        judge: seccomp,
+    },
+    Check {
         name: "disk",
         judge: disk,
     },
@@ -190,6 +194,17 @@ fn limits(facts: &Facts) -> Option<Judgement> {
         warn(
             "the engine cannot limit processes per container",
             "enable the pids cgroup controller; without it a runaway build may take the machine with it",
+        )
+    }
+}
+
+fn seccomp(facts: &Facts) -> Option<Judgement> {
+    if reached(facts)?.filters_calls {
+        ok("containers have no sockets but local and IP ones, and no call that needs a capability")
+    } else {
+        warn(
+            "the engine takes no profile of system calls: containers are confined by its own, or by none",
+            "in a virtual machine sockets to the host (vsock) may be open to builds; use Docker Engine on a kernel with seccomp",
         )
     }
 }

@@ -4,6 +4,7 @@ mod connect;
 mod containers;
 mod errors;
 mod images;
+mod seccomp;
 mod streams;
 mod volumes;
 
@@ -40,8 +41,19 @@ const BUILD_TIMEOUT_SECONDS: u64 = 60 * 60;
 const SAVE_TIMEOUT_SECONDS: u64 = 15 * 60;
 /// How long a download may stand still.
 const DOWNLOAD_IDLE_TIMEOUT_SECONDS: u64 = 2 * 60;
+/// What an engine says of itself whose kernel can filter system calls.
+const SECCOMP_OPTION: &str = "name=seccomp";
 /// The client has one limit for all requests, which may not be shorter than any of the above: those are what counts.
 const CLIENT_TIMEOUT_SECONDS: u64 = 24 * 60 * 60;
+
+/// What an engine can do, as far as containers are created by it.
+#[derive(Debug, Clone, Copy)]
+struct Ability {
+    /// How many processors it has.
+    processors: u64,
+    /// Whether it takes a profile of system calls.
+    filters_calls: bool,
+}
 
 /// An engine that answers the Docker Engine's API.
 #[derive(Debug, Clone)]
@@ -49,8 +61,8 @@ pub struct Docker {
     client: bollard::Docker,
     address: String,
     api_version: String,
-    /// How many processors it has, once that was asked for.
-    processors: Arc<OnceCell<u64>>,
+    /// What decides how containers are created, once that was asked for.
+    ability: Arc<OnceCell<Ability>>,
 }
 
 impl Docker {
@@ -77,9 +89,15 @@ impl Docker {
         self.call(format!("look at {object}"), object, QUERY_TIMEOUT_SECONDS)
     }
 
-    async fn processors(&self) -> Result<u64, EngineError> {
-        let ask = || async { Ok(self.find_facts().await?.processors) };
-        self.processors.get_or_try_init(ask).await.copied()
+    async fn ability(&self) -> Result<Ability, EngineError> {
+        let ask = || async {
+            let facts = self.find_facts().await?;
+            Ok(Ability {
+                processors: facts.processors,
+                filters_calls: facts.filters_calls,
+            })
+        };
+        self.ability.get_or_try_init(ask).await.copied()
     }
 
     async fn find_facts(&self) -> Result<EngineFacts, EngineError> {
@@ -90,6 +108,13 @@ impl Docker {
             .await?;
         let components = version.components.unwrap_or_default();
         let podman = components.iter().find(|component| component.name.starts_with("Podman"));
+        // Podman takes a profile only as a file on its own machine, and keeps its own.
+        let filters_calls = podman.is_none()
+            && info
+                .security_options
+                .unwrap_or_default()
+                .iter()
+                .any(|option| option.split(',').any(|part| part == SECCOMP_OPTION));
         let version = match podman {
             Some(podman) => format!("Podman {}", podman.version),
             None => format!("Docker Engine {}", version.version.unwrap_or_default()),
@@ -105,6 +130,7 @@ impl Docker {
             processors: unsigned(info.ncpu),
             memory_bytes: unsigned(info.mem_total),
             limits_processes: info.pids_limit.unwrap_or(false),
+            filters_calls,
         })
     }
 }

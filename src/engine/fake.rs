@@ -237,6 +237,7 @@ impl Engine for FakeEngine {
             processors: 2,
             memory_bytes: 4 << 30,
             limits_processes: true,
+            filters_calls: true,
         })
     }
 

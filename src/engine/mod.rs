@@ -44,7 +44,7 @@ impl fmt::Display for ImageId {
 }
 
 /// What the engine calls a container.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
 pub struct ContainerId(pub String);
 
 impl fmt::Display for ContainerId {
@@ -79,6 +79,8 @@ pub struct EngineFacts {
     pub memory_bytes: u64,
     /// Whether the engine can limit processes per container.
     pub limits_processes: bool,
+    /// Whether it refuses containers the system calls and sockets that they are not to use.
+    pub filters_calls: bool,
 }
 
 /// What is known of an image in the engine.
@@ -148,6 +150,8 @@ pub struct ResourceLimits {
     pub nano_cpus: u64,
     /// Processes and threads.
     pub processes: u64,
+    /// The largest file that it may write, in bytes; none for as large as its file systems take.
+    pub file_bytes: Option<u64>,
 }
 
 /// Something mounted into a container.
@@ -211,6 +215,10 @@ pub struct ContainerSpec {
     pub tied: bool,
     /// Capabilities that are kept, for example `CHOWN`; normally none.
     pub capabilities: Vec<String>,
+    /// Whether it may ask which network interfaces it has, as servers do; compilers do not.
+    pub sees_interfaces: bool,
+    /// Another container, whose volumes it sees read-only and whose processes it sees; for what watches that one.
+    pub beside: Option<ContainerId>,
 }
 
 /// How a container ended.

@@ -83,6 +83,8 @@ impl Run {
             init: true,
             tied: false,
             capabilities: vec![],
+            sees_interfaces: false,
+            beside: None,
         }
     }
 
@@ -96,6 +98,7 @@ impl Run {
             memory_bytes: limits.memory_bytes,
             nano_cpus: cpus * NANO_CPUS,
             processes: limits.processes,
+            file_bytes: None,
         }
     }
 

@@ -313,6 +313,8 @@ fn guarded(mut spec: ContainerSpec) -> ContainerSpec {
     let memory_bytes = spec.limits.memory_bytes;
     // The loader is the first process: it reaps what plugins leave behind and hands on signals.
     spec.init = false;
+    // Servers ask where they are.
+    spec.sees_interfaces = true;
     spec.user = format!("{}:{}", GUARD.uid, GUARD.gid);
     spec.capabilities = CAPABILITIES.map(ToOwned::to_owned).to_vec();
     spec.mounts.retain(|mount| !matches!(mount, Mount::Tmpfs { .. }));

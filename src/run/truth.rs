@@ -307,11 +307,14 @@ impl Run {
                 memory_bytes: 64 * 1024 * 1024,
                 nano_cpus: 1_000_000_000,
                 processes: 16,
+                file_bytes: None,
             },
             read_only_root: true,
             init: false,
             tied: false,
             capabilities: vec![],
+            sees_interfaces: false,
+            beside: None,
         };
         let container = self.engine.create_container(&spec).await?;
         let packages = self.read_packages(&container).await;

@@ -61,6 +61,7 @@ pub(crate) async fn run(ground: &Ground, batch: Batch<'_>) -> Result<Done, Failu
             memory_bytes: MEMORY_LIMIT_BYTES,
             nano_cpus: PROCESSORS_LIMIT_NANO,
             processes: PROCESSES_LIMIT_COUNT,
+            file_bytes: None,
         },
         user: user.to_owned(),
         capabilities: capabilities.iter().map(|name| (*name).to_owned()).collect(),

@@ -245,11 +245,14 @@ impl Ground {
                 memory_bytes: 256 << 20,
                 nano_cpus: 1_000_000_000,
                 processes: 64,
+                file_bytes: None,
             },
             read_only_root: true,
             init: false,
             tied: false,
             capabilities: Vec::new(),
+            sees_interfaces: false,
+            beside: None,
         }
     }
 }

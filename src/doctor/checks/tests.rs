@@ -29,6 +29,7 @@ fn well() -> Facts {
             processors: 2,
             memory_bytes: 8 * GIBIBYTE,
             limits_processes: true,
+            filters_calls: true,
         }),
         engine_space: space(50),
         project_space: space(50),
@@ -141,6 +142,11 @@ fn everything_that_can_be_wrong_is_said() {
         with_engine(|engine| engine.limits_processes = false),
         "limits",
         "Warn the engine cannot limit processes per container",
+    );
+    check(
+        with_engine(|engine| engine.filters_calls = false),
+        "seccomp",
+        "Warn the engine takes no profile of system calls: containers are confined by its own, or by none",
     );
     check(
         |facts| facts.engine_space = space(0),

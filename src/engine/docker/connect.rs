@@ -195,7 +195,7 @@ pub(super) async fn connect(variables: &BTreeMap<String, String>) -> Result<Dock
         client,
         address,
         api_version,
-        processors: Arc::default(),
+        ability: Arc::default(),
     })
 }
 

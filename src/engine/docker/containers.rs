@@ -8,7 +8,7 @@ use bollard::errors::Error;
 use bollard::exec::StartExecResults;
 use bollard::models::{
     ContainerCreateBody, ExecConfig, HostConfig, HostConfigLogConfig, Mount as ApiMount, MountTmpfsOptions, MountType,
-    MountVolumeOptions,
+    MountVolumeOptions, ResourcesUlimits,
 };
 use bollard::query_parameters::{
     AttachContainerOptionsBuilder, CreateContainerOptionsBuilder, DownloadFromContainerOptionsBuilder,
@@ -19,8 +19,8 @@ use futures_util::stream::StreamExt;
 
 use super::errors::{Call, has_status};
 use super::{
-    CHANGE_TIMEOUT_SECONDS, DOWNLOAD_IDLE_TIMEOUT_SECONDS, Docker, QUERY_TIMEOUT_SECONDS, UPLOAD_TIMEOUT_SECONDS,
-    check_path_part, label_filter, ordered, signed, streams, unordered,
+    Ability, CHANGE_TIMEOUT_SECONDS, DOWNLOAD_IDLE_TIMEOUT_SECONDS, Docker, QUERY_TIMEOUT_SECONDS,
+    UPLOAD_TIMEOUT_SECONDS, check_path_part, label_filter, ordered, seccomp, signed, streams, unordered,
 };
 use crate::engine::{
     ByteStream, ContainerExit, ContainerFacts, ContainerId, ContainerSpec, EngineError, Executed, Labels, LogStream,
@@ -40,7 +40,12 @@ const REMOVE_ATTEMPTS_LIMIT: u32 = 5;
 const REMOVE_PAUSE_MILLISECONDS: u64 = 300;
 
 /// The request that makes a container as `spec` says.
-fn request(spec: &ContainerSpec, processors: u64) -> ContainerCreateBody {
+fn request(spec: &ContainerSpec, ability: Ability) -> ContainerCreateBody {
+    let processors = ability.processors;
+    let mut security = vec!["no-new-privileges".to_owned()];
+    if ability.filters_calls {
+        security.push(format!("seccomp={}", seccomp::profile(spec.sees_interfaces)));
+    }
     let memory = Some(signed(spec.limits.memory_bytes));
     let host_config = HostConfig {
         network_mode: Some(
@@ -56,9 +61,18 @@ fn request(spec: &ContainerSpec, processors: u64) -> ContainerCreateBody {
         // More than it has is an error to the engine, and all that it has to everyone else.
         nano_cpus: Some(signed(spec.limits.nano_cpus.min(processors.saturating_mul(NANO_CPUS)))),
         pids_limit: Some(signed(spec.limits.processes)),
+        ulimits: spec.limits.file_bytes.map(|limit| {
+            vec![ResourcesUlimits {
+                name: Some("fsize".to_owned()),
+                soft: Some(signed(limit)),
+                hard: Some(signed(limit)),
+            }]
+        }),
+        volumes_from: spec.beside.as_ref().map(|other| vec![format!("{other}:ro")]),
+        pid_mode: spec.beside.as_ref().map(|other| format!("container:{other}")),
         cap_drop: Some(vec!["ALL".to_owned()]),
         cap_add: Some(spec.capabilities.clone()),
-        security_opt: Some(vec!["no-new-privileges".to_owned()]),
+        security_opt: Some(security),
         readonly_rootfs: Some(spec.read_only_root),
         init: Some(spec.init),
         mounts: Some(spec.mounts.iter().map(mount).collect()),
@@ -134,6 +148,9 @@ impl Docker {
     }
 
     pub(super) async fn create(&self, spec: &ContainerSpec) -> Result<ContainerId, EngineError> {
+        if let Some(other) = &spec.beside {
+            check_path_part(&other.0, "container")?;
+        }
         for mount in &spec.mounts {
             // The engine would create a missing volume, without the labels by which it is found again.
             if let Mount::Volume { name, .. } = mount
@@ -144,7 +161,7 @@ impl Docker {
                 });
             }
         }
-        let request = request(spec, self.processors().await?);
+        let request = request(spec, self.ability().await?);
         let action = format!("create container {}", spec.name);
         let call = self.call(action, format!("image {}", spec.image), CHANGE_TIMEOUT_SECONDS);
         let options = CreateContainerOptionsBuilder::new().name(&spec.name).build();
@@ -421,22 +438,43 @@ mod tests {
                 memory_bytes: 1 << 20,
                 nano_cpus: 5_000_000_000,
                 processes: u64::MAX,
+                file_bytes: Some(1 << 30),
             },
             read_only_root: true,
             init: true,
             tied: true,
             capabilities: vec!["CHOWN".to_owned()],
+            sees_interfaces: false,
+            beside: Some(ContainerId("00ff".to_owned())),
         };
-        let request = request(&spec, 2);
+        let ability = |filters_calls| Ability {
+            processors: 2,
+            filters_calls,
+        };
+        let request_without = request(&spec, ability(false));
+        let request = request(&spec, ability(true));
         let host = request.host_config.unwrap_or_default();
         assert_eq!(request.entrypoint, Some(spec.command));
         assert_eq!(request.env, Some(vec!["A=b".to_owned()]));
         assert_eq!(host.network_mode.as_deref(), Some("none"));
         assert_eq!((host.memory, host.memory_swap), (Some(1 << 20), Some(1 << 20)));
         assert_eq!((host.nano_cpus, host.pids_limit), (Some(2_000_000_000), Some(i64::MAX)));
+        let files = host.ulimits.unwrap_or_default();
+        assert_eq!(
+            (files[0].name.as_deref(), files[0].hard),
+            (Some("fsize"), Some(1 << 30))
+        );
+        assert_eq!(host.volumes_from, Some(vec!["00ff:ro".to_owned()]));
+        assert_eq!(host.pid_mode.as_deref(), Some("container:00ff"));
         assert_eq!(host.cap_drop, Some(vec!["ALL".to_owned()]));
         assert_eq!(host.cap_add, Some(spec.capabilities));
-        assert_eq!(host.security_opt, Some(vec!["no-new-privileges".to_owned()]));
+        let security = host.security_opt.unwrap_or_default();
+        assert_eq!((security.len(), security[0].as_str()), (2, "no-new-privileges"));
+        assert!(security[1].starts_with("seccomp={\""), "{}", security[1]);
+        assert_eq!(
+            request_without.host_config.unwrap_or_default().security_opt,
+            Some(vec!["no-new-privileges".to_owned()])
+        );
         assert_eq!(host.log_config.and_then(|log| log.typ).as_deref(), Some("none"));
         assert_eq!(
             (host.readonly_rootfs, host.init, host.privileged),

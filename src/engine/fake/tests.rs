@@ -44,11 +44,14 @@ async fn spec(engine: &FakeEngine, role: &str) -> Result<ContainerSpec, EngineEr
             memory_bytes: 1,
             nano_cpus: 1,
             processes: 1,
+            file_bytes: None,
         },
         read_only_root: true,
         init: false,
         tied: false,
         capabilities: Vec::new(),
+        sees_interfaces: false,
+        beside: None,
     })
 }
 
