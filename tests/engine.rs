@@ -34,6 +34,7 @@ async fn run(ground: &Ground, spec: &ContainerSpec) -> Result<Outcome, JobError>
         uploads: Vec::new(),
         limit: LIMIT,
         line_limit_bytes: LINE_LIMIT_BYTES,
+        disk: None,
     };
     job::run(&ground.engine, job, &|_, _| {}, &CancellationToken::new()).await
 }
@@ -143,6 +144,7 @@ fn a_container_writes_and_ends_as_its_program_does() {
             uploads: Vec::new(),
             limit: LIMIT,
             line_limit_bytes: LINE_LIMIT_BYTES,
+            disk: None,
         };
         let outcome = job::run(&ground.engine, job, &keep, &CancellationToken::new()).await?;
         assert_eq!(outcome.ending, exited(3));
@@ -241,11 +243,13 @@ fn a_container_cannot_take_more_than_its_limits() {
             uploads: Vec::new(),
             limit,
             line_limit_bytes: LINE_LIMIT_BYTES,
+            disk: None,
         };
         let outcome = job::run(&ground.engine, job, &|_, _| {}, &CancellationToken::new()).await?;
         assert_eq!(
             outcome,
             Outcome {
+                engine_disk_is_full: false,
                 ending: Ending::TimedOut { limit },
                 tail: vec!["before".to_owned()]
             }
@@ -289,6 +293,7 @@ fn files_go_in_and_out_of_a_volume_on_a_read_only_root() {
             uploads,
             limit: LIMIT,
             line_limit_bytes: LINE_LIMIT_BYTES,
+            disk: None,
         };
         let collect = |container: ContainerId, outcome: Outcome| async move {
             assert_eq!(outcome.ending, exited(0), "{outcome:?}");
@@ -452,6 +457,7 @@ fn a_cancelled_job_leaves_nothing() {
             uploads: Vec::new(),
             limit: LIMIT,
             line_limit_bytes: LINE_LIMIT_BYTES,
+            disk: None,
         };
         let started = Instant::now();
         let outcome = job::run(&ground.engine, job, &cancel, &cancellation).await;
@@ -484,6 +490,7 @@ fn no_output_is_lost() {
                 uploads: Vec::new(),
                 limit: LIMIT,
                 line_limit_bytes: LINE_LIMIT_BYTES,
+                disk: None,
             };
             let outcome = job::run(&ground.engine, job, &check, &CancellationToken::new()).await?;
             assert_eq!(outcome.ending, exited(0));
@@ -636,6 +643,7 @@ fn an_engine_behind_tcp_works_and_can_go_away() {
             uploads: Vec::new(),
             limit: LIMIT,
             line_limit_bytes: LINE_LIMIT_BYTES,
+            disk: None,
         };
         let outcome = job::run(&away.engine, job, &go_away, &CancellationToken::new()).await;
         let Err(JobError::Engine(error @ EngineError::Unreachable { .. })) = outcome else {

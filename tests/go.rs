@@ -120,6 +120,7 @@ async fn test_in_build_image(
         }],
         limit: TESTS_TIMEOUT,
         line_limit_bytes: LINE_LIMIT_BYTES,
+        disk: None,
     };
     let keep = |_, line: &str| lines.lock().unwrap().push(line.to_owned());
     let outcome = run(&ground.engine as &dyn Engine, job, &keep, &CancellationToken::new()).await?;

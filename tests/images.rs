@@ -220,6 +220,7 @@ async fn run_it(ground: &common::Ground, image: &LocalImage) -> TestResult {
         uploads: vec![],
         limit: Duration::from_secs(60),
         line_limit_bytes: 4096,
+        disk: None,
     };
     let outcome = job::run(&ground.engine, job, &|_, _| {}, &CancellationToken::new()).await?;
     assert!(outcome.ending.is_success(), "{outcome:?}");

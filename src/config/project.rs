@@ -326,6 +326,8 @@ pub struct Limits {
     pub processes: u64,
     /// `timeout:` of one fetch or compile.
     pub timeout: Duration,
+    /// `disk:`: how much one fetch or compile may write, in bytes.
+    pub disk_bytes: u64,
     /// `artifact:`: the largest artifact, in bytes.
     pub artifact_bytes: u64,
 }

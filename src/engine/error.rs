@@ -69,6 +69,14 @@ pub enum EngineError {
         /// Its own words.
         cause: String,
     },
+    /// There is no room left where it keeps what it has.
+    #[error("the engine's disk is full: it failed to {action}: {cause}")]
+    DiskFull {
+        /// In the infinitive.
+        action: String,
+        /// Its own words.
+        cause: String,
+    },
     /// A Dockerfile's build failed.
     #[error("the engine failed to build {dockerfile}: {cause}")]
     BuildFailed {
@@ -106,12 +114,30 @@ const REGISTRY_UNREACHABLE: [&str; 5] = [
 /// What registries say to someone they do not know; also for repositories that do not exist.
 const REGISTRY_DENIED: [&str; 3] = ["denied", "unauthorized", "authentication required"];
 
+/// What to do about an engine's disk that is full.
+pub const DISK_FULL_HINT: &str = "make room on the engine's machine: `docker system df` shows what takes it, and \
+                                  `lockstep clean` removes what this project has there";
+/// What operating systems say of a full disk, in lower case.
+const DISK_FULL_WORDS: [&str; 2] = ["no space left on device", "disk quota exceeded"];
+
 impl EngineError {
+    /// What the engine's own words mean that failed to do something.
+    #[must_use]
+    pub fn failed(action: String, cause: String) -> Self {
+        let words = cause.to_ascii_lowercase();
+        if DISK_FULL_WORDS.iter().any(|word| words.contains(word)) {
+            Self::DiskFull { action, cause }
+        } else {
+            Self::Failed { action, cause }
+        }
+    }
+
     /// What to do about it, where lockstep knows.
     #[must_use]
     pub fn hint(&self) -> Option<String> {
         match self {
             Self::Unreachable { obstacle, address, .. } => Some(obstacle.hint(address)),
+            Self::DiskFull { .. } => Some(DISK_FULL_HINT.to_owned()),
             Self::TooOld { .. } => {
                 Some("update the engine: Docker Engine 20.10 or newer, or a current Podman".to_owned())
             }
@@ -157,9 +183,7 @@ impl Obstacle {
 
 fn hint_for_failure(action: &str, cause: &str) -> Option<String> {
     let says = |words: &[&str]| words.iter().any(|word| cause.contains(word));
-    let hint = if says(&["no space left on device"]) {
-        "the engine's disk is full: see `docker system df`"
-    } else if !action.starts_with("pull") && !action.starts_with("build") {
+    let hint = if !action.starts_with("pull") && !action.starts_with("build") {
         return None;
     } else if says(&REGISTRY_UNREACHABLE) {
         "the engine reaches no registry: load the image with `docker load`, or use a bootstrap recipe, which needs none"
@@ -203,11 +227,12 @@ mod tests {
             "pull access denied for x/y, repository does not exist",
             Some("docker login"),
         );
-        check(
-            "create a container",
-            "mkdir /var/lib/docker/x: no space left on device",
-            Some("system df"),
+        let full = EngineError::failed(
+            "create a container".to_owned(),
+            "mkdir /var/lib/docker/x: no space left on device".to_owned(),
         );
+        assert!(full.to_string().starts_with("the engine's disk is full"), "{full}");
+        assert!(full.hint().unwrap().contains("docker system df"));
         check("start container x", "executable file not found in $PATH", None);
     }
 

@@ -3,12 +3,20 @@
 use std::future::Future;
 use std::time::Duration;
 
+use tokio::sync::oneshot;
 use tokio_util::sync::CancellationToken;
 
 use super::output::Output;
-use super::{ByteStream, ContainerExit, ContainerId, ContainerSpec, Engine, EngineError};
+use super::watch::{DiskLimit, Excess, watch};
+use super::{ByteStream, ContainerExit, ContainerId, ContainerSpec, Engine, EngineError, Mount, OutputStream};
 
 pub use super::output::{LineSink, OUTPUT_LIMIT_BYTES, TAIL_LIMIT_LINES};
+
+/// How a full disk is worded, in lower case: by the C library, by Rust, by others that name the error.
+const FULL_DISK_WORDS: [&str; 3] = ["no space left on device", "os error 28", "enospc"];
+/// How much is written to see whether a disk is full.
+const FULL_DISK_PROBE_BYTES: usize = 1 << 20;
+const FULL_DISK_PROBE_NAME: &str = ".lockstep-probe";
 
 /// Something to run in a container of its own.
 pub struct Job<'a> {
@@ -20,6 +28,8 @@ pub struct Job<'a> {
     pub limit: Duration,
     /// The longest line that is kept whole, in bytes.
     pub line_limit_bytes: usize,
+    /// How much its volumes may hold; none where it can write to memory alone.
+    pub disk: Option<DiskLimit>,
 }
 
 /// Files for a container.
@@ -45,6 +55,13 @@ pub enum Ending {
         /// How much it may.
         limit_bytes: u64,
     },
+    /// Its volumes held more than they may and it was ended.
+    TooMuchDisk {
+        /// How much they may.
+        limit_bytes: u64,
+    },
+    /// It was ended because the engine's disk was nearly full, and had not been when it was started.
+    DiskNearlyFull,
 }
 
 impl Ending {
@@ -62,6 +79,8 @@ pub struct Outcome {
     pub ending: Ending,
     /// The last lines that it wrote, of both streams.
     pub tail: Vec<String>,
+    /// Whether it failed with words about a full disk, and the engine's disk is full.
+    pub engine_disk_is_full: bool,
 }
 
 /// Why a job has no outcome.
@@ -118,14 +137,44 @@ where
     }
     // Not cancellable: a container whose creation is not waited for could not be removed.
     let container = engine.create_container(job.spec).await.map_err(JobError::from)?;
-    let work = async {
-        let outcome = execute(engine, &container, job, output).await?;
-        collect(container.clone(), outcome).await
+    let (started, ended) = (CancellationToken::new(), CancellationToken::new());
+    let (exceeded, excess) = oneshot::channel();
+    let (spec, disk) = (job.spec, job.disk.clone());
+    let watching = async {
+        let Some(limit) = disk else { return };
+        tokio::select! {
+            () = started.cancelled() => {}
+            () = ended.cancelled() => return,
+        }
+        // Nobody listens any more when the container has ended in the same moment.
+        let exceeded = |excess| _ = exceeded.send(excess);
+        let told = |cause: String| {
+            output(
+                OutputStream::Stderr,
+                &format!("[how much is written is not watched: {cause}]"),
+            );
+        };
+        watch(engine, &container, spec, &limit, &ended, exceeded, told).await;
     };
-    let result = tokio::select! {
-        result = work => result,
-        () = cancellation.cancelled() => Err(JobError::Cancelled.into()),
+    let working = async {
+        let marks = Marks {
+            started: &started,
+            ended: &ended,
+            excess,
+        };
+        let work = async {
+            let outcome = execute(engine, &container, job, output, marks).await?;
+            collect(container.clone(), outcome).await
+        };
+        let result = tokio::select! {
+            result = work => result,
+            () = cancellation.cancelled() => Err(JobError::Cancelled.into()),
+        };
+        ended.cancel();
+        result
     };
+    // The watcher goes first: it would keep the volume, which goes with its container.
+    let (result, ()) = tokio::join!(working, watching);
     let removed = engine.remove_container(&container).await;
     // What went wrong first is what the user should read.
     let value = result?;
@@ -133,18 +182,28 @@ where
     Ok(value)
 }
 
+/// What a job and its watcher tell each other.
+struct Marks<'a> {
+    started: &'a CancellationToken,
+    ended: &'a CancellationToken,
+    excess: oneshot::Receiver<Excess>,
+}
+
 async fn execute(
     engine: &dyn Engine,
     container: &ContainerId,
     job: Job<'_>,
     sink: LineSink<'_>,
+    marks: Marks<'_>,
 ) -> Result<Outcome, JobError> {
     for upload in job.uploads {
         engine.upload(container, &upload.path, upload.archive).await?;
     }
     let mut pieces = engine.logs(container).await?;
     engine.start(container).await?;
+    marks.started.cancel();
     let mut output = Output::new(job.line_limit_bytes, sink);
+    let limit_bytes = job.disk.as_ref().map_or(0, |disk| disk.bytes);
     let ending = tokio::select! {
         // The end first: a reader that is behind is drained below, and one that is over its limit ends the container.
         biased;
@@ -154,6 +213,10 @@ async fn execute(
             Err(EngineError::TimedOut { limit, .. }) if limit == job.limit => Ending::TimedOut { limit },
             Err(error) => return Err(error.into()),
         },
+        Ok(excess) = marks.excess => match excess {
+            Excess::TooMuch => Ending::TooMuchDisk { limit_bytes },
+            Excess::NearlyFull => Ending::DiskNearlyFull,
+        },
         error = output.read_until_limit(&mut pieces) => match error {
             Some(error) => return Err(error.into()),
             None => Ending::TooMuchOutput { limit_bytes: OUTPUT_LIMIT_BYTES },
@@ -162,9 +225,41 @@ async fn execute(
     if !matches!(ending, Ending::Exited(_)) {
         output.discard_during(&mut pieces, engine.kill(container)).await?;
     }
+    marks.ended.cancel();
     output.drain(&mut pieces).await?;
+    let tail = output.finish();
+    let speaks_of_it = !ending.is_success() && tail.iter().any(|line| says_disk_is_full(line));
     Ok(Outcome {
+        engine_disk_is_full: speaks_of_it && is_disk_full(engine, container, job.spec).await,
         ending,
-        tail: output.finish(),
+        tail,
     })
+}
+
+/// Whether a line has the operating system's words for a full disk.
+#[must_use]
+pub fn says_disk_is_full(line: &str) -> bool {
+    let line = line.to_ascii_lowercase();
+    FULL_DISK_WORDS.iter().any(|word| line.contains(word))
+}
+
+/// Whether nothing more can be written to the volume of a container that has ended, by trying it.
+async fn is_disk_full(engine: &dyn Engine, container: &ContainerId, spec: &ContainerSpec) -> bool {
+    let volume = spec.mounts.iter().find_map(|mount| match mount {
+        Mount::Anonymous { path, .. } => Some(path),
+        _ => None,
+    });
+    let Some(volume) = volume else { return false };
+    let mut archive = tar::Builder::new(Vec::new());
+    let mut header = tar::Header::new_gnu();
+    header.set_size(FULL_DISK_PROBE_BYTES as u64);
+    header.set_mode(0o600);
+    let content = vec![1; FULL_DISK_PROBE_BYTES];
+    let packed = archive
+        .append_data(&mut header, FULL_DISK_PROBE_NAME, &content[..])
+        .and_then(|()| archive.into_inner());
+    let Ok(packed) = packed else { return false };
+    let archive = futures_util::stream::once(async move { Ok(packed.into()) });
+    let tried = engine.upload(container, volume, Box::pin(archive)).await;
+    matches!(tried, Err(EngineError::DiskFull { .. }))
 }

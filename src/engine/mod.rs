@@ -9,6 +9,7 @@ pub mod job;
 pub mod lines;
 pub mod output;
 pub mod sweep;
+pub mod watch;
 
 use std::collections::BTreeMap;
 use std::fmt;

@@ -7,7 +7,7 @@ use std::sync::{Mutex, PoisonError};
 
 use tokio_util::sync::CancellationToken;
 
-use super::container::{CACHE_DIRECTORY, ContainerPlan, OWNER, file_stream, shell};
+use super::container::{CACHE_DIRECTORY, ContainerPlan, OWNER, file_stream};
 use super::error::{StepEnd, StepFailure};
 use super::sources::LOADER_NAME;
 use super::store::Store;
@@ -128,7 +128,7 @@ impl Run {
             role: "compile",
             subject: unit.name.as_str(),
             image: &image.id,
-            command: shell(&unit.compile.script),
+            command: self.measured(&unit.compile.script),
             variables: unit.compile.variables.clone(),
             working_directory: &unit.compile.working_directory,
             network: Network::None,
@@ -149,6 +149,7 @@ impl Run {
             uploads,
             limit: self.project.limits.timeout,
             line_limit_bytes: LINE_LIMIT_BYTES,
+            disk: Some(self.disk_limit(environment, &image.id)),
         };
         let log = self.log(environment, unit.name.as_str())?;
         let collect = async |container, outcome: Outcome| {
@@ -271,7 +272,7 @@ impl Run {
         outcome: Outcome,
         log: &Log,
     ) -> Result<(), RunError> {
-        let Some(end) = StepEnd::of(&outcome.ending, self.project.limits.memory_bytes) else {
+        let Some(end) = StepEnd::of(&outcome, &self.project.limits) else {
             return Ok(());
         };
         let skipped = outcome.tail.len().saturating_sub(TAIL_SHOWN_LINES);

@@ -7,6 +7,7 @@ use std::path::PathBuf;
 
 use super::{Run, RunError};
 use crate::engine::job::{JobError, Upload};
+use crate::engine::watch::DiskLimit;
 use crate::engine::{ByteStream, ContainerSpec, ImageId, Mount, Network, ResourceLimits};
 use crate::language::{HOME_ROOT, ROOT};
 use crate::name::EnvironmentName;
@@ -20,6 +21,19 @@ pub(super) const OWNER: Owner = Owner { uid: 1000, gid: 1000 };
 const DIRECTORIES: &[&str] = &["src", "deps", "out", "home", "target", CACHE_DIRECTORY, "ca"];
 /// The one where an environment's cache may be mounted.
 pub(super) const CACHE_DIRECTORY: &str = "cache";
+/// Runs the script `$2`; when it ends well and what is below `$0` is more than `$1` KiB, the status is that of a file that
+/// grew too large (128 + SIGXFSZ). What languages keep between builds does not count.
+const MEASURED_SCRIPT: &str = r#"sh -eu -c "$2" || exit
+limit=$1
+shift "$#"
+for entry in "$0"/*; do
+  if [ "$entry" != "$0/cache" ]; then set -- "$@" "$entry"; fi
+done
+total=0
+while read -r used _; do total=$((total + used)); done <<END
+$(du -sk "$@" 2>/dev/null)
+END
+if [ "$total" -gt "$limit" ]; then exit 153; fi"#;
 /// How large `/tmp` may grow.
 pub(super) const TMP_LIMIT_BYTES: u64 = 1024 * 1024 * 1024;
 /// How much of a processor there is in one.
@@ -88,6 +102,24 @@ impl Run {
         }
     }
 
+    /// How much a fetch or a compile may write, and what watches it.
+    pub(super) fn disk_limit(&self, environment: &EnvironmentName, build_image: &ImageId) -> DiskLimit {
+        DiskLimit {
+            bytes: self.project.limits.disk_bytes,
+            image: build_image.clone(),
+            labels: self.passing_labels(environment, "watch"),
+        }
+    }
+
+    /// `sh` with a script, as every command of a unit is run, and a look at what it has left: a watcher comes too late for
+    /// what takes no longer than a moment, and what is too much once shall be too much always.
+    pub(super) fn measured(&self, script: &str) -> Vec<String> {
+        let limit_kibibytes = (self.project.limits.disk_bytes / 1024).to_string();
+        ["sh", "-c", MEASURED_SCRIPT, ROOT, &limit_kibibytes, script]
+            .map(ToOwned::to_owned)
+            .to_vec()
+    }
+
     fn limits(&self) -> ResourceLimits {
         let limits = &self.project.limits;
         let cpus = limits
@@ -98,7 +130,7 @@ impl Run {
             memory_bytes: limits.memory_bytes,
             nano_cpus: cpus * NANO_CPUS,
             processes: limits.processes,
-            file_bytes: None,
+            file_bytes: Some(limits.disk_bytes),
         }
     }
 

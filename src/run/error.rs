@@ -7,8 +7,10 @@ use super::images::locate;
 use super::making::MakeError;
 use super::rootfs::OpenRootError;
 use crate::bundle::{CollectError, Difference, PublishError, VolumeError};
+use crate::config::Limits;
 use crate::digest::Digest;
-use crate::engine::job::Ending;
+use crate::engine::error::DISK_FULL_HINT;
+use crate::engine::job::{Ending, Outcome, says_disk_is_full};
 use crate::engine::{ContainerExit, EngineError};
 use crate::exit::Exit;
 use crate::lock::{Change, LockError, LockFile, Misformed};
@@ -31,19 +33,56 @@ pub enum StepEnd {
     TimedOut(Duration),
     /// It printed more than it may, in bytes.
     TooMuchOutput(u64),
+    /// It wrote more to its volumes, or to one file, than it may, in bytes.
+    TooMuchDisk(u64),
+    /// It ended with this status because there was no room left on the engine's disk.
+    DiskFull(i64),
+    /// It was ended before the engine's disk was full.
+    DiskNearlyFull,
 }
 
+/// The status with which a shell reports a program that wrote a larger file than it may (128 + SIGXFSZ).
+pub(super) const FILE_TOO_LARGE_STATUS: i64 = 153;
+/// How a file that is larger than it may be is worded: by shells, by the C library, by Rust.
+const FILE_TOO_LARGE_WORDS: [&str; 4] = ["File size limit exceeded", "File too large", "SIGXFSZ", "os error 27"];
+
 impl StepEnd {
-    /// How a container ended that did not end well; `memory_bytes` is what it might use.
-    pub(super) fn of(ending: &Ending, memory_bytes: u64) -> Option<Self> {
-        match *ending {
+    /// How a container ended that did not end well.
+    pub(super) fn of(outcome: &Outcome, limits: &Limits) -> Option<Self> {
+        let says = |words: &[&str]| {
+            let mut lines = outcome.tail.iter();
+            lines.any(|line| words.iter().any(|word| line.contains(word)))
+        };
+        match outcome.ending {
             Ending::Exited(ContainerExit { status: 0, .. }) => None,
             Ending::Exited(ContainerExit {
                 out_of_memory: true, ..
-            }) => Some(Self::OutOfMemory(memory_bytes)),
+            }) => Some(Self::OutOfMemory(limits.memory_bytes)),
+            Ending::Exited(ContainerExit { status, .. }) if outcome.engine_disk_is_full => Some(Self::DiskFull(status)),
+            Ending::Exited(ContainerExit { status, .. })
+                if status == FILE_TOO_LARGE_STATUS || says(&FILE_TOO_LARGE_WORDS) =>
+            {
+                Some(Self::TooMuchDisk(limits.disk_bytes))
+            }
             Ending::Exited(ContainerExit { status, .. }) => Some(Self::Status(status)),
             Ending::TimedOut { limit } => Some(Self::TimedOut(limit)),
             Ending::TooMuchOutput { limit_bytes } => Some(Self::TooMuchOutput(limit_bytes)),
+            Ending::TooMuchDisk { limit_bytes } => Some(Self::TooMuchDisk(limit_bytes)),
+            Ending::DiskNearlyFull => Some(Self::DiskNearlyFull),
+        }
+    }
+
+    /// What to do about it, where that is more than to read what was printed.
+    fn hint(&self, tail: &[String]) -> Option<&'static str> {
+        match self {
+            Self::OutOfMemory(_) => Some("if it needs more: `limits: memory:` in lockstep.yaml"),
+            Self::TimedOut(_) => Some("if it needs longer: `limits: timeout:` in lockstep.yaml"),
+            Self::TooMuchDisk(_) => Some("if it needs more: `limits: disk:` in lockstep.yaml"),
+            Self::DiskFull(_) | Self::DiskNearlyFull => Some(DISK_FULL_HINT),
+            Self::Status(_) if tail.iter().any(|line| says_disk_is_full(line)) => Some(
+                "it met a full disk: the container's /tmp and /dev/shm are small and in memory; the engine's own disk has room now",
+            ),
+            Self::Status(_) | Self::TooMuchOutput(_) => None,
         }
     }
 }
@@ -56,8 +95,23 @@ impl std::fmt::Display for StepEnd {
             Self::OutOfMemory(limit) => write!(formatter, "out of memory at {} MiB", limit / MEBIBYTE),
             Self::TimedOut(limit) => write!(formatter, "no end after {} s", limit.as_secs()),
             Self::TooMuchOutput(limit) => write!(formatter, "more than {} MiB of output", limit / MEBIBYTE),
+            Self::TooMuchDisk(limit) => write!(formatter, "wrote more than {}", size(*limit)),
+            Self::DiskFull(status) => write!(formatter, "status {status}: the engine's disk is full"),
+            Self::DiskNearlyFull => formatter.write_str("ended, because the engine's disk is nearly full"),
         }
     }
+}
+
+/// `4 GiB`, `1536 MiB`, `17000 KiB`: the largest unit of which it is a whole number, as files say it.
+fn size(bytes: u64) -> String {
+    const UNITS: [(u64, &str); 3] = [(1 << 30, "GiB"), (1 << 20, "MiB"), (1 << 10, "KiB")];
+    UNITS
+        .iter()
+        .find(|(unit, _)| bytes >= *unit && bytes.is_multiple_of(*unit))
+        .map_or_else(
+            || format!("{bytes} bytes"),
+            |(unit, name)| format!("{} {name}", bytes / unit),
+        )
 }
 
 /// A fetch or compile command that did not end well.
@@ -296,14 +350,19 @@ impl RunError {
             Self::Step(failure) => {
                 let code = if failure.action.starts_with("fetch") { "fetch" } else { "compile" };
                 let place = failure.log.display().to_string();
-                Failure::new(Exit::Build, code, message).at(place).with_notes(failure.tail.iter().cloned())
+                let hint = failure.end.hint(&failure.tail).map(str::to_owned);
+                hinted(Failure::new(Exit::Build, code, message), hint)
+                    .at(place)
+                    .with_notes(failure.tail.iter().cloned())
             }
             Self::Collect {
                 cause: CollectError::Write { path, cause },
                 ..
             } => of_machine("collect", message, cause, path),
             Self::Collect { cause, .. } => hinted(Failure::new(Exit::Build, "collect", message), cause.hint()),
-            Self::Probe { .. } => Failure::new(Exit::Build, "probe", message),
+            Self::Probe { end, .. } => {
+                hinted(Failure::new(Exit::Build, "probe", message), end.hint(&[]).map(str::to_owned))
+            }
             Self::Dependencies { cause, directory, .. } => match of_machine("fetch", &message, cause, directory) {
                 of_machine if of_machine.exit == Exit::Usage => of_machine,
                 // What a fetch command left is no file of the machine.

@@ -7,7 +7,7 @@ use std::path::{Component, Path, PathBuf};
 use tokio_util::sync::CancellationToken;
 
 use super::compile::BuildImage;
-use super::container::{ContainerPlan, OWNER, shell};
+use super::container::{ContainerPlan, OWNER};
 use super::{Run, RunError};
 use crate::engine::job::{Job, Outcome, run_and_collect};
 use crate::engine::lines::LINE_LIMIT_BYTES;
@@ -26,8 +26,6 @@ use crate::temporary;
 const CA_BUNDLE_PATH: &str = "/lockstep/ca/bundle.crt";
 /// How many files a unit's dependencies may have.
 const FETCHED_ENTRIES_LIMIT: usize = 1_000_000;
-/// How large they may be together.
-const FETCHED_LIMIT_BYTES: u64 = 16 << 30;
 
 impl Run {
     /// Brings a unit's dependencies, unless they are there; gives the tar, or none when the unit has none.
@@ -55,7 +53,7 @@ impl Run {
             role: "fetch",
             subject: unit.name.as_str(),
             image: &image.id,
-            command: shell(&command.script),
+            command: self.measured(&command.script),
             variables,
             working_directory: &command.working_directory,
             network: Network::Default,
@@ -70,6 +68,7 @@ impl Run {
             uploads,
             limit: self.project.limits.timeout,
             line_limit_bytes: LINE_LIMIT_BYTES,
+            disk: Some(self.disk_limit(environment, &image.id)),
         };
         let log = self.log(environment, &format!("{}-fetch", unit.name))?;
         let collect = async |container, outcome: Outcome| {
@@ -92,22 +91,27 @@ impl Run {
         let keep = language(unit.unit.language).dependency_paths;
         let keep: &[&str] = if unit.unit.fetch.is_some() { &[""] } else { keep };
         let mtime = self.project.source_date_epoch;
+        // Files with holes are larger than what they take there; here they would be written in full.
+        let limit_bytes = self.project.limits.disk_bytes;
         let failed = |cause: io::Error| RunError::Dependencies {
             unit: unit.name.clone(),
             cause,
             directory: directory.clone(),
         };
-        let file = stream::read_by(archive, move |reader| repack(reader, &file, keep, mtime).map(|()| file)).await;
+        let file = stream::read_by(archive, move |reader| {
+            repack(reader, &file, keep, mtime, limit_bytes).map(|()| file)
+        })
+        .await;
         let file = file.map_err(failed)?.map_err(failed)?;
         file.persist(target).map(|_| ()).map_err(|error| failed(error.error))
     }
 }
 
 /// Copies the files below `deps/<one of keep>` of a tar that nobody trusts, with fixed owners and times.
-fn repack(reader: &mut dyn Read, target: impl Write, keep: &[&str], mtime: u64) -> io::Result<()> {
+fn repack(reader: &mut dyn Read, target: impl Write, keep: &[&str], mtime: u64, limit_bytes: u64) -> io::Result<()> {
     let mut archive = tar::Archive::new(reader);
     let mut kept = tar::Builder::new(io::BufWriter::new(target));
-    let mut left_bytes = FETCHED_LIMIT_BYTES;
+    let mut left_bytes = limit_bytes;
     for (count, entry) in archive.entries()?.enumerate() {
         let entry = entry?;
         let path = entry.path()?.into_owned();
@@ -133,7 +137,7 @@ fn repack(reader: &mut dyn Read, target: impl Write, keep: &[&str], mtime: u64) 
         let size = if kind.is_file() { entry.size() } else { 0 };
         left_bytes = left_bytes
             .checked_sub(size)
-            .ok_or_else(|| io::Error::other(format!("more than {FETCHED_LIMIT_BYTES} bytes")))?;
+            .ok_or_else(|| io::Error::other(format!("more than {limit_bytes} bytes (`limits: disk:`)")))?;
         let executable = entry.header().mode()? & 0o100 != 0;
         let mut header = tar::Header::new_gnu();
         header.set_entry_type(if kind.is_dir() {
@@ -191,7 +195,7 @@ mod tests {
             ("deps/cargo/registry/src/a.rs", file, b"b"),
         ]);
         let mut kept = Vec::new();
-        repack(&mut &archive[..], &mut kept, &["cargo/registry/cache"], 7).unwrap();
+        repack(&mut &archive[..], &mut kept, &["cargo/registry/cache"], 7, 1 << 20).unwrap();
         assert_eq!(names(&kept), ["deps/cargo/registry/cache/a.crate"]);
     }
 
@@ -203,7 +207,7 @@ mod tests {
             ("deps/../x", tar::EntryType::Regular),
         ] {
             let archive = packed(&[(path, kind, b"")]);
-            let error = repack(&mut &archive[..], &mut kept, &[""], 7).unwrap_err();
+            let error = repack(&mut &archive[..], &mut kept, &[""], 7, 1 << 20).unwrap_err();
             assert!(error.to_string().contains("no plain file"), "{error}");
         }
     }

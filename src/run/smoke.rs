@@ -250,6 +250,7 @@ impl Run {
             uploads: self.smoke_uploads(stage)?,
             limit: limit + CONTAINER_GRACE,
             line_limit_bytes: EVENT_LINE_LIMIT_BYTES,
+            disk: None,
         };
         let (events, words) = (Mutex::new(Vec::new()), Mutex::new(Vec::new()));
         let sink = |stream, line: &str| {

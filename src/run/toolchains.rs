@@ -88,6 +88,7 @@ impl Run {
             uploads: vec![self.directories()?],
             limit: PROBE_TIMEOUT,
             line_limit_bytes: LINE_LIMIT_BYTES,
+            disk: Some(self.disk_limit(environment, image)),
         };
         let lines = Mutex::new(Vec::new());
         let sink = |stream, line: &str| {
@@ -100,7 +101,7 @@ impl Run {
         };
         let outcome = job::run(self.engine.as_ref(), job, &sink, &self.cancellation).await?;
         let lines = lines.into_inner().unwrap_or_else(PoisonError::into_inner);
-        match StepEnd::of(&outcome.ending, self.project.limits.memory_bytes) {
+        match StepEnd::of(&outcome, &self.project.limits) {
             None => Ok(self.observed.keep(image, script, lines)),
             // What a tool that is missing or fails ends with says nothing, and may be another time another.
             Some(StepEnd::Status(_)) => Ok(lines),

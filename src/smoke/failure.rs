@@ -72,6 +72,8 @@ pub fn described(ending: &Ending) -> String {
         Ending::Exited(exit) if exit.out_of_memory => "out of memory".to_owned(),
         Ending::Exited(exit) => format!("status {}", exit.status),
         Ending::TimedOut { limit } => format!("no end after {} s", limit.as_secs()),
+        Ending::TooMuchDisk { limit_bytes } => format!("more than {} MiB on disk", limit_bytes >> 20),
+        Ending::DiskNearlyFull => "the engine's disk nearly full".to_owned(),
         Ending::TooMuchOutput { limit_bytes } => format!("more than {} MiB of output", limit_bytes >> 20),
     }
 }

@@ -88,6 +88,7 @@ pub(crate) async fn run(ground: &Ground, batch: Batch<'_>) -> Result<Done, Failu
             .into(),
         limit: BATCH_TIMEOUT,
         line_limit_bytes: LINE_LIMIT_BYTES,
+        disk: None,
     };
     let lines = Mutex::new(Vec::new());
     let keep = |_, line: &str| {

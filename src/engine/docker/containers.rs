@@ -68,7 +68,6 @@ fn request(spec: &ContainerSpec, ability: Ability) -> ContainerCreateBody {
                 hard: Some(signed(limit)),
             }]
         }),
-        volumes_from: spec.beside.as_ref().map(|other| vec![format!("{other}:ro")]),
         pid_mode: spec.beside.as_ref().map(|other| format!("container:{other}")),
         cap_drop: Some(vec!["ALL".to_owned()]),
         cap_add: Some(spec.capabilities.clone()),
@@ -148,9 +147,10 @@ impl Docker {
     }
 
     pub(super) async fn create(&self, spec: &ContainerSpec) -> Result<ContainerId, EngineError> {
-        if let Some(other) = &spec.beside {
-            check_path_part(&other.0, "container")?;
-        }
+        let beside = match &spec.beside {
+            Some(other) => self.volumes_of(other).await?,
+            None => vec![],
+        };
         for mount in &spec.mounts {
             // The engine would create a missing volume, without the labels by which it is found again.
             if let Mount::Volume { name, .. } = mount
@@ -161,7 +161,10 @@ impl Docker {
                 });
             }
         }
-        let request = request(spec, self.ability().await?);
+        let mut request = request(spec, self.ability().await?);
+        if let Some(mounts) = request.host_config.as_mut().and_then(|host| host.mounts.as_mut()) {
+            mounts.extend(beside);
+        }
         let action = format!("create container {}", spec.name);
         let call = self.call(action, format!("image {}", spec.image), CHANGE_TIMEOUT_SECONDS);
         let options = CreateContainerOptionsBuilder::new().name(&spec.name).build();
@@ -179,6 +182,24 @@ impl Docker {
             }),
             created => Ok(ContainerId(created?.id)),
         }
+    }
+
+    /// The volumes of a container, as mounts that only read. (An engine's own way to say so fails for containers that have
+    /// memory mounted beside their volumes.)
+    async fn volumes_of(&self, container: &ContainerId) -> Result<Vec<ApiMount>, EngineError> {
+        let call = self.container_call("look at", container, QUERY_TIMEOUT_SECONDS)?;
+        let inspected = call.run(self.client.inspect_container(&container.0, None)).await?;
+        let mounts = inspected.mounts.unwrap_or_default().into_iter();
+        let volumes = mounts.filter(|mount| mount.typ.as_deref() == Some("volume"));
+        Ok(volumes
+            .map(|volume| ApiMount {
+                typ: Some(MountType::VOLUME),
+                source: volume.name,
+                target: volume.destination,
+                read_only: Some(true),
+                ..Default::default()
+            })
+            .collect())
     }
 
     pub(super) async fn upload_archive(
@@ -464,7 +485,6 @@ mod tests {
             (files[0].name.as_deref(), files[0].hard),
             (Some("fsize"), Some(1 << 30))
         );
-        assert_eq!(host.volumes_from, Some(vec!["00ff:ro".to_owned()]));
         assert_eq!(host.pid_mode.as_deref(), Some("container:00ff"));
         assert_eq!(host.cap_drop, Some(vec!["ALL".to_owned()]));
         assert_eq!(host.cap_add, Some(spec.capabilities));

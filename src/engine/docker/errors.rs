@@ -58,10 +58,7 @@ impl Call<'_> {
 
     /// The engine's own words, on one line.
     pub(super) fn failed(&self, cause: &str) -> EngineError {
-        EngineError::Failed {
-            action: self.action.clone(),
-            cause: cause.trim().replace('\n', " "),
-        }
+        EngineError::failed(self.action.clone(), cause.trim().replace('\n', " "))
     }
 }
 

@@ -152,8 +152,11 @@ impl Docker {
         let id = match built.await {
             Ok(Ok(id)) => id,
             Ok(Err(cause)) => {
-                let cause = cause.trim().replace('\n', " ");
-                return Err(failure.or(EngineError::BuildFailed { dockerfile, cause }));
+                // A full disk is no fault of the Dockerfile's.
+                return Err(failure.or(match call.failed(&cause) {
+                    EngineError::Failed { cause, .. } => EngineError::BuildFailed { dockerfile, cause },
+                    full => full,
+                }));
             }
             Err(error) => return Err(failure.or(error)),
         };

@@ -74,6 +74,7 @@ async fn run(engine: &FakeEngine, cancellation: &CancellationToken) -> Result<(O
         uploads,
         limit: Duration::from_millis(200),
         line_limit_bytes: crate::engine::lines::LINE_LIMIT_BYTES,
+        disk: None,
     };
     let collect = |container: ContainerId, outcome: Outcome| async move {
         if !outcome.ending.is_success() {
@@ -157,6 +158,7 @@ async fn only_the_last_lines_are_kept_and_all_are_told() -> Result<(), JobError>
         uploads: Vec::new(),
         limit: LIMIT,
         line_limit_bytes: crate::engine::lines::LINE_LIMIT_BYTES,
+        disk: None,
     };
     let outcome = job::run(&engine, job, &count, &CancellationToken::new()).await?;
     assert_eq!(outcome.tail.len(), TAIL_LIMIT_LINES);
@@ -199,6 +201,7 @@ async fn what_cannot_be_read_is_not_blamed_on_the_engine() -> Result<(), JobErro
         uploads,
         limit: LIMIT,
         line_limit_bytes: crate::engine::lines::LINE_LIMIT_BYTES,
+        disk: None,
     };
     let error = job::run(&engine, job, &|_, _| {}, &CancellationToken::new())
         .await
@@ -341,6 +344,7 @@ async fn volumes_outlive_containers_and_read_only_mounts_are_that() -> Result<()
             uploads: Vec::new(),
             limit: LIMIT,
             line_limit_bytes: crate::engine::lines::LINE_LIMIT_BYTES,
+            disk: None,
         };
         let outcome = job::run(&engine, job, &|_, _| {}, &CancellationToken::new()).await;
         assert_eq!(outcome.is_ok(), expected, "{outcome:?}");
