@@ -311,7 +311,7 @@ impl fmt::Display for Difference {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Missing { name } => write!(formatter, "{name} is missing"),
-            Self::Changed { name, what } => write!(formatter, "{name} {what}"),
+            Self::Changed { name, what } => write!(formatter, "{name} has another {what}"),
             Self::Unknown { name } => write!(formatter, "{name} is not in the manifest"),
         }
     }
