@@ -24,6 +24,15 @@ const LOCK: &str = "lockstep.lock";
 /// No look at a lock takes longer, however it looks.
 const LOOK: Duration = Duration::from_secs(30);
 
+/// What reads a lock.
+const COMMANDS: [&[&str]; 5] = [
+    &["lock", "--check"],
+    &["build", "--locked"],
+    &["plan"],
+    &["build"],
+    &["lock"],
+];
+
 /// One edited lock.
 struct Edit {
     what: String,
@@ -535,13 +544,7 @@ fn what_is_no_lock_is_refused_at_once() {
         ];
         let mut row = Row::new("lock", "a lock that is none: named with its place, in every command");
         for (what, text, expected) in &cases {
-            for arguments in [
-                &["plan"][..],
-                &["lock", "--check"],
-                &["build", "--locked"],
-                &["build"],
-                &["lock"],
-            ] {
+            for arguments in &COMMANDS[..tries(2, COMMANDS.len())] {
                 row.count(refuses(sample, arguments, what, text).and_then(|told| {
                     let is_told = told.contains(expected);
                     is_told
@@ -583,13 +586,7 @@ fn what_is_no_lock_is_refused_at_once() {
         for (what, make) in kinds {
             let _ = std::fs::remove_file(&path);
             make();
-            for arguments in [
-                &["plan"][..],
-                &["lock", "--check"],
-                &["build", "--locked"],
-                &["build"],
-                &["lock"],
-            ] {
+            for arguments in COMMANDS {
                 let output = limited(sample, arguments);
                 row.check(output.status.code() == Some(6) && said(&output).contains(LOCK), || {
                     format!("{what}: {arguments:?}: {:?} {}", output.status.code(), said(&output))
