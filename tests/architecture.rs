@@ -147,7 +147,7 @@ const ABSENCES: &[Absence] = &[
             "File::open(",
             "OpenOptions",
         ],
-        except: &["src/lock/file.rs"],
+        except: &[],
     },
     Absence {
         rule: "the engine, the images, the root file systems and the bundle know nothing of a run or of the command line",

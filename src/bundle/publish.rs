@@ -297,7 +297,7 @@ pub enum Difference {
     Changed {
         /// Its name.
         name: String,
-        /// What is different.
+        /// What is different: `size`, `content`, `mode`, `kind`.
         what: &'static str,
     },
     /// A file is there that the manifest does not name.

@@ -80,7 +80,9 @@ fn show(report: &LockReport, format: Format, world: &World) -> Result<(), Stop> 
             world.printer.data(&format!("  {}\n", printable(&change.to_string())));
         }
         for reason in unchecked {
-            world.printer.data(&format!("  not checked: {reason}\n"));
+            world
+                .printer
+                .data(&format!("  not checked: {}\n", printable(&reason.to_string())));
         }
     }
     Ok(())
