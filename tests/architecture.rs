@@ -138,6 +138,19 @@ const ABSENCES: &[Absence] = &[
         except: &["src/yaml/file.rs"],
     },
     Absence {
+        rule: "what is temporary is made by src/temporary.rs, with a name and a lock by which it is swept",
+        within: &["src"],
+        words: &[
+            "NamedTempFile::new",
+            "tempfile::tempdir",
+            "tempdir_in",
+            "tempfile_in",
+            "tempfile::Builder",
+            "TempDir::new",
+        ],
+        except: &["src/temporary.rs"],
+    },
+    Absence {
         rule: "files are opened by src/regular_file.rs: what a name leads to may be a pipe, a device, or endless",
         within: &["src"],
         words: &[

@@ -11,6 +11,7 @@ use super::decode::{LOCK_LIMITS, decode};
 use crate::digest::Digest;
 use crate::name::{EnvironmentName, UnitName};
 use crate::problem::Problem;
+use crate::temporary::{self, LOCK_PREFIX};
 use crate::{regular_file, yaml};
 
 /// The version of the format that this program reads and writes.
@@ -275,10 +276,7 @@ pub fn write(path: &Path, lock: &Lock) -> Result<(), LockError> {
         cause,
     };
     let directory = path.parent().unwrap_or(Path::new("."));
-    let mut file = tempfile::Builder::new()
-        .prefix(".lockstep-lock-")
-        .tempfile_in(directory)
-        .map_err(failed)?;
+    let mut file = temporary::file_in(directory, LOCK_PREFIX).map_err(failed)?;
     file.write_all(text.as_bytes()).map_err(failed)?;
     file.as_file().sync_all().map_err(failed)?;
     // Everybody who can read the project's other files can read the lock: temporary files start private.

@@ -62,13 +62,15 @@ pub use sources::plan_only;
 pub use sources::{LoaderSources, Sources, scan};
 pub use store::{Record, Store};
 
-/// What dead processes have left in the user's cache, which all projects share: artifacts of loaders, images in the making.
+/// What dead processes have left in the user's cache, which all projects share: artifacts of loaders, images and answers in the
+/// making.
 /// What cannot be listed is not there.
 #[must_use]
 pub fn cache_leftovers(cache_directory: &Path) -> Vec<PathBuf> {
     let of_loaders = temporary::leftovers(cache_directory, &[COLLECT_PREFIX]).unwrap_or_default();
     let of_images = ImageCache::below(cache_directory).leftovers().unwrap_or_default();
-    of_loaders.into_iter().chain(of_images).collect()
+    let of_answers = Observed::below(cache_directory).leftovers().unwrap_or_default();
+    of_loaders.into_iter().chain(of_images).chain(of_answers).collect()
 }
 
 /// What the command line decides about a run.

@@ -11,6 +11,7 @@ use serde::{Deserialize, Serialize};
 use crate::digest::{Digest, Hasher};
 use crate::engine::ImageId;
 use crate::regular_file;
+use crate::temporary::{self, COLLECT_PREFIX};
 
 /// Part of every name: to be changed when the same question is asked in another way.
 const KEY_VERSION: &[u8] = b"lockstep observed 1";
@@ -40,6 +41,11 @@ impl Observed {
         }
     }
 
+    /// What processes that died have left of answers in the making.
+    pub(super) fn leftovers(&self) -> io::Result<Vec<PathBuf>> {
+        temporary::leftovers(&self.directory, &[COLLECT_PREFIX])
+    }
+
     /// What an image answered; none when it was not asked, or the answer cannot be read.
     pub(super) fn answer<T: DeserializeOwned>(&self, image: &ImageId, question: &str) -> Option<T> {
         let bytes = regular_file::read(&self.path(image, question), ANSWER_LIMIT_BYTES).ok()?;
@@ -56,7 +62,7 @@ impl Observed {
         };
         let write = || -> io::Result<()> {
             fs::create_dir_all(&self.directory)?;
-            let file = tempfile::NamedTempFile::new_in(&self.directory)?;
+            let file = temporary::file_in(&self.directory, COLLECT_PREFIX)?;
             serde_json::to_writer(&file, &kept)?;
             file.persist(self.path(image, question)).map_err(|error| error.error)?;
             Ok(())

@@ -169,6 +169,7 @@ fn what_the_dead_left_is_swept_and_what_the_living_make_stays() {
             cache.join(of_this("collect-")),
             cache.join("images/work").join(of_this("work-")),
             cache.join("images/new").join(of_this("new-")),
+            cache.join("observed").join(of_this("collect-")),
         ];
         let plant = || {
             for path in &planted {
