@@ -134,6 +134,11 @@ pub enum Event {
         /// What to try next, commands each.
         next: Vec<String>,
     },
+    /// A signal was heard: what is in the middle is finished or undone, and then the program ends.
+    Stopping {
+        /// What people are told about it, in one line.
+        message: String,
+    },
     /// Something the user should know though it stops nothing.
     Warning {
         /// What, in one line.

@@ -74,15 +74,17 @@ pub(super) fn with_run<T, W>(project: Project, options: Options, world: &World, 
 where
     W: AsyncFnOnce(&Run) -> Result<T, RunError>,
 {
-    runtime::block_on(|cancellation| async {
-        let docker = Docker::connect(&world.context.variables)
-            .await
-            .map_err(RunError::from)?;
+    let events = world.events();
+    runtime::block_on(&events, |cancellation| async {
+        let connected = tokio::select! {
+            connected = Docker::connect(&world.context.variables) => connected,
+            () = cancellation.cancelled() => return Err(RunError::Interrupted.into()),
+        };
         let run = Run::start(
             project,
             world.context.clone(),
-            Arc::new(docker),
-            world.events(),
+            Arc::new(connected.map_err(RunError::from)?),
+            Arc::clone(&events),
             cancellation,
             options,
         )

@@ -297,7 +297,7 @@ fn root(
         let base = is_known.then(|| Box::new(machine) as Box<dyn RootFs>);
         return Ok((OverlayRoot::new(base).map_err(failed)?, is_known));
     };
-    let root = runtime::block_on(|_| async {
+    let root = runtime::block_on_or_stop(&world.events(), async {
         let engine = Docker::connect(&world.context.variables);
         let opened = open_rootfs(name, &world.context.working_directory, engine).await;
         opened.map_err(|error| Stop::from(error.failure()))

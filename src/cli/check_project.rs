@@ -106,7 +106,7 @@ fn runtime_root(lock: Option<&Lock>, environment: &EnvironmentName, world: &Worl
         return Err(usage(message, hint).into());
     };
     let image = &locked.runtime;
-    runtime::block_on(|_| async {
+    runtime::block_on_or_stop(&world.events(), async {
         let engine = Docker::connect(&world.context.variables);
         let root = image_root(&world.context.cache_directory, &image.id, &image.layers, engine).await;
         root.map_err(|error| {
@@ -122,7 +122,7 @@ fn runtime_root(lock: Option<&Lock>, environment: &EnvironmentName, world: &Worl
 }
 
 fn named_root(name: &str, world: &World) -> Result<Arc<dyn RootFs>, Stop> {
-    runtime::block_on(|_| async {
+    runtime::block_on_or_stop(&world.events(), async {
         let engine = Docker::connect(&world.context.variables);
         let opened = open_rootfs(name, &world.context.working_directory, engine).await;
         opened.map(Arc::from).map_err(|error| Stop::from(error.failure()))

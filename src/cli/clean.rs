@@ -65,7 +65,7 @@ struct Report<'item> {
 /// Removes, or lists.
 pub(super) fn clean(arguments: &CleanArguments, world: &World) -> Result<Exit, Stop> {
     let project = world.project()?;
-    runtime::block_on(|_| remove(arguments, world, &project))
+    runtime::block_on_or_stop(&world.events(), remove(arguments, world, &project))
 }
 
 async fn remove(arguments: &CleanArguments, world: &World, project: &Project) -> Result<Exit, Stop> {

@@ -38,7 +38,7 @@ struct Report<'lines> {
 
 /// Looks, and says what was found.
 pub(super) fn doctor(arguments: &DoctorArguments, world: &World) -> Result<Exit, Stop> {
-    runtime::block_on(|_| async {
+    runtime::block_on_or_stop(&world.events(), async {
         let lines = doctor::examine(&observe(world).await);
         match arguments.format {
             Format::Text => world.printer.data(&lines.iter().map(render).collect::<String>()),

@@ -73,7 +73,7 @@ fn facts_of_file(path: &Path, name: &str, world: &World) -> Result<Facts, Stop> 
 }
 
 fn open(name: &str, world: &World) -> Result<Result<Box<dyn RootFs>, OpenRootError>, Stop> {
-    runtime::block_on(|_| async {
+    runtime::block_on_or_stop(&world.events(), async {
         let engine = Docker::connect(&world.context.variables);
         Ok(open_rootfs(name, &world.context.working_directory, engine).await)
     })

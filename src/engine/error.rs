@@ -93,6 +93,12 @@ pub enum EngineError {
         /// The limit.
         limit: Duration,
     },
+    /// The run was stopped, and it was not waited for any longer.
+    #[error("the engine had not answered when the run was stopped: {action}")]
+    Abandoned {
+        /// In the infinitive.
+        action: String,
+    },
     /// What was to be sent to the engine could not be read.
     #[error("failed to read what was to be sent to the engine: {cause}")]
     Source {
@@ -132,6 +138,15 @@ impl EngineError {
         }
     }
 
+    /// Whether the engine may have done it all the same: it did not say that it has not.
+    #[must_use]
+    pub fn is_uncertain(&self) -> bool {
+        matches!(
+            self,
+            Self::Unreachable { .. } | Self::TimedOut { .. } | Self::Abandoned { .. }
+        )
+    }
+
     /// What to do about it, where lockstep knows.
     #[must_use]
     pub fn hint(&self) -> Option<String> {
@@ -146,7 +161,7 @@ impl EngineError {
             Self::TimedOut { .. } => Some("is the engine overloaded? try again, or restart it".to_owned()),
             Self::NameTaken { name } => Some(format!("if nothing runs that needs it: docker rm {name}")),
             Self::Source { hint, .. } => hint.clone(),
-            Self::NotFound { .. } => None,
+            Self::NotFound { .. } | Self::Abandoned { .. } => None,
         }
     }
 }

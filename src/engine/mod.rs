@@ -6,6 +6,7 @@ pub mod docker;
 pub mod error;
 pub mod fake;
 pub mod job;
+pub mod leash;
 pub mod lines;
 pub mod output;
 pub mod sweep;

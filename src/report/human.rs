@@ -230,6 +230,7 @@ impl Events for Human {
                     self.printer.line(&format!(" next: {}", next.join(" · ")));
                 }
             }
+            Event::Stopping { message } => self.printer.line(&format!(" {message}")),
             Event::Warning { message, hint } => self.printer.warning(&message, hint.as_deref()),
         }
     }

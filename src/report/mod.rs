@@ -56,8 +56,10 @@ struct Quiet(Arc<Printer>);
 
 impl Events for Quiet {
     fn emit(&self, event: Event) {
-        if let Event::Warning { message, hint } = event {
-            self.0.warning(&message, hint.as_deref());
+        match event {
+            Event::Warning { message, hint } => self.0.warning(&message, hint.as_deref()),
+            Event::Stopping { message } => self.0.line(&message),
+            _ => {}
         }
     }
 }

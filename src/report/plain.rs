@@ -126,6 +126,7 @@ impl Events for Plain {
                     self.line(&format!("next: {}", next.join(" · ")));
                 }
             }
+            Event::Stopping { message } => self.line(&message),
             Event::Warning { message, hint } => self.printer.warning(&message, hint.as_deref()),
         }
     }

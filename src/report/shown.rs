@@ -76,6 +76,7 @@ fn shown(event: Event) -> Event {
             cached,
             next: next.into_iter().map(text).collect(),
         },
+        Event::Stopping { message } => Event::Stopping { message: text(message) },
         Event::Warning { message, hint } => Event::Warning {
             message: text(message),
             hint: hint.map(text),

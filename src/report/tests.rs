@@ -96,6 +96,7 @@ fn events(text: &str) -> Vec<Event> {
             cached: 0,
             next: vec![text(), text()],
         },
+        Event::Stopping { message: text() },
         Event::Warning {
             message: text(),
             hint: Some(text()),

@@ -43,6 +43,8 @@ pub enum StepEnd {
 
 /// The status with which a shell reports a program that wrote a larger file than it may (128 + SIGXFSZ).
 pub(super) const FILE_TOO_LARGE_STATUS: i64 = 153;
+/// How many things that are left in the engine are named.
+const LEFT_BEHIND_SHOWN_COUNT: usize = 12;
 /// How a file that is larger than it may be is worded: by shells, by the C library, by Rust.
 const FILE_TOO_LARGE_WORDS: [&str; 4] = ["File size limit exceeded", "File too large", "SIGXFSZ", "os error 27"];
 
@@ -282,6 +284,16 @@ pub enum RunError {
     /// The user's Ctrl-C, or a signal.
     #[error("interrupted")]
     Interrupted,
+    /// The run has ended for a signal, and this is what there is of it.
+    #[error("interrupted")]
+    Stopped {
+        /// The environments that were published before.
+        published: Vec<EnvironmentName>,
+        /// Those whose publication was neither finished nor taken back.
+        halfway: Vec<EnvironmentName>,
+        /// What may still be in the engine.
+        left_behind: Vec<String>,
+    },
 }
 
 impl From<VolumeError> for RunError {
@@ -418,8 +430,36 @@ impl RunError {
                     format!("now:  {}", other.found),
                 ])
                 .with_hint("look for times, random numbers or paths in what is compiled; if it is mended, remove the unit's entry from lockstep.lock"),
-            Self::Interrupted => Failure::new(Exit::Interrupted, "interrupted", message)
-                .with_hint("nothing was published, and everything that had been started was removed"),
+            Self::Stopped { published, halfway, left_behind } => {
+                let list = |names: &[EnvironmentName]| {
+                    names.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ")
+                };
+                let mut notes = Vec::new();
+                if !published.is_empty() {
+                    notes.push(format!("published before that: {}", list(published)));
+                }
+                if !halfway.is_empty() {
+                    let environments = list(halfway);
+                    notes.push(format!("the engine did not answer while this was published: {environments}"));
+                }
+                if !left_behind.is_empty() {
+                    let shown = left_behind.iter().take(LEFT_BEHIND_SHOWN_COUNT).cloned().collect::<Vec<_>>().join(", ");
+                    let more = match left_behind.len().saturating_sub(LEFT_BEHIND_SHOWN_COUNT) {
+                        0 => String::new(),
+                        more => format!(" and {more} more"),
+                    };
+                    notes.push(format!("may be left in the engine: {shown}{more}"));
+                }
+                let hint = match (published.is_empty() && halfway.is_empty(), left_behind.is_empty()) {
+                    (true, true) => "nothing was published, and everything that had been started was removed",
+                    (false, true) if halfway.is_empty() => "what was published stays; everything else was removed",
+                    (false, true) => "the next build publishes it whole",
+                    (true, false) => "nothing was published; the next run, or `lockstep clean`, removes what is left",
+                    (false, false) => "the next build publishes what is missing, and removes what is left",
+                };
+                Failure::new(Exit::Interrupted, "interrupted", message).with_notes(notes).with_hint(hint)
+            }
+            Self::Interrupted => Failure::new(Exit::Interrupted, "interrupted", message),
         }
     }
 }

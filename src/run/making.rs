@@ -3,6 +3,7 @@
 use std::cell::Cell;
 use std::collections::BTreeMap;
 use std::path::Path;
+use std::time::Duration;
 
 use tokio_util::sync::CancellationToken;
 
@@ -28,6 +29,8 @@ use crate::stream;
 const RECIPE_FILES_LIMIT_BYTES: u64 = 64 * 1024 * 1024;
 /// What programs say of a full disk (strerror of ENOSPC).
 const NO_SPACE: &str = "No space left on device";
+/// How long a bootstrap may take to end after the run was stopped.
+const BOOTSTRAP_GRACE: Duration = Duration::from_secs(5);
 /// The owner of files in a build context: the engine's builder runs as root.
 const CONTEXT_OWNER: Owner = Owner { uid: 0, gid: 0 };
 
@@ -348,16 +351,26 @@ impl Making<'_> {
             };
             make(&request)
         });
-        while let Some(message) = receiver.recv().await {
-            self.events.emit(Event::StepProgress {
-                step: self.step.clone(),
-                message,
-                fraction: None,
-            });
-        }
-        let made = work
-            .await
-            .map_err(|error| RunError::file("wait for the bootstrap")(std::io::Error::other(error)))?;
+        let followed = async {
+            while let Some(message) = receiver.recv().await {
+                self.events.emit(Event::StepProgress {
+                    step: self.step.clone(),
+                    message,
+                    fraction: None,
+                });
+            }
+            work.await
+        };
+        // It removes what it has made so far; if that takes long, it goes on without being waited for.
+        let too_long = async {
+            self.cancellation.cancelled().await;
+            tokio::time::sleep(BOOTSTRAP_GRACE).await;
+        };
+        let made = tokio::select! {
+            made = followed => made,
+            () = too_long => return Err(RunError::Interrupted),
+        };
+        let made = made.map_err(|error| RunError::file("wait for the bootstrap")(std::io::Error::other(error)))?;
         let (image, was_made) = made.map_err(|error| {
             if error.is_cancelled() {
                 RunError::Interrupted

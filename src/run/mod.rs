@@ -26,7 +26,7 @@ mod tests;
 mod toolchains;
 mod truth;
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -36,6 +36,7 @@ use crate::checkout;
 use crate::config::Project;
 use crate::context::Context;
 use crate::digest::Digest;
+use crate::engine::leash::Leash;
 use crate::engine::sweep::{label_values, sweep};
 use crate::engine::{Engine, EngineFacts, Labels};
 use crate::event::{Event, Events, Stage, StepId};
@@ -88,11 +89,22 @@ pub struct Options {
     pub only_looks: bool,
 }
 
+/// How far an environment is published.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Published {
+    /// Some of bundle, volume and image may be new, and some not.
+    Halfway,
+    /// All of it is.
+    Whole,
+}
+
 /// One run on one project.
 pub struct Run {
     project: Project,
     context: Context,
     engine: Arc<dyn Engine>,
+    /// The same, by what it is more than an engine.
+    leash: Arc<Leash>,
     engine_facts: EngineFacts,
     events: Arc<dyn Events>,
     cancellation: CancellationToken,
@@ -106,6 +118,8 @@ pub struct Run {
     network: NetworkSettings,
     /// Volumes that did not exist before this run and are of no use if it fails.
     new_volumes: Mutex<Vec<String>>,
+    /// How far environments were published.
+    published: Mutex<BTreeMap<EnvironmentName, Published>>,
     hold: Hold,
 }
 
@@ -130,6 +144,8 @@ impl Run {
             options.only_looks,
         )
         .await?;
+        let leash = Arc::new(Leash::new(engine, cancellation.clone()));
+        let engine: Arc<dyn Engine> = Arc::<Leash>::clone(&leash);
         let engine_facts = engine.facts().await?;
         let run = Self {
             owner: checkout::owner(&context.machine_id, &project.directory),
@@ -138,6 +154,8 @@ impl Run {
             observed: Observed::below(&context.cache_directory),
             network: NetworkSettings::of(Path::new("/"), &context.variables),
             new_volumes: Mutex::default(),
+            published: Mutex::default(),
+            leash,
             project,
             context,
             engine,
@@ -158,6 +176,9 @@ impl Run {
     }
 
     /// Ends the run: whatever it made and did not publish is removed. To be called however it went.
+    ///
+    /// # Errors
+    /// What the run failed with; [`RunError::Stopped`] when it was cancelled before all was done.
     pub async fn finish<T>(&self, result: Result<T, RunError>) -> Result<T, RunError> {
         let mut leftovers = labels::passing(Labels::new(), &self.context.run_id);
         leftovers.insert(labels::OWNER.to_owned(), self.owner.short());
@@ -171,16 +192,51 @@ impl Run {
         }
         let result = match result {
             // What a cancelled step fails with is only that it was cancelled.
-            Err(_) if self.cancellation.is_cancelled() => Err(RunError::Interrupted),
+            Err(_) if self.cancellation.is_cancelled() => return Err(self.stopped()),
             other => other,
         };
-        if let Err(error) = swept {
+        if self.cancellation.is_cancelled() {
             self.events.emit(Event::Warning {
-                message: format!("failed to remove all that the run made: {error}"),
+                message: "the signal came too late: everything had been done".to_owned(),
+                hint: None,
+            });
+        }
+        if let Err(error) = swept {
+            let left = self.leash.left_behind();
+            let names = if left.is_empty() {
+                String::new()
+            } else {
+                format!(" ({})", left.join(", "))
+            };
+            self.events.emit(Event::Warning {
+                message: format!("failed to remove all that the run made: {error}{names}"),
                 hint: Some("the next run tries again; or: lockstep clean".to_owned()),
             });
         }
         result
+    }
+
+    /// What a cancelled run leaves, in the engine and published.
+    fn stopped(&self) -> RunError {
+        let published = self.published.lock().unwrap_or_else(PoisonError::into_inner);
+        let (published, halfway): (Vec<_>, Vec<_>) = published.iter().partition(|(_, how)| **how == Published::Whole);
+        let names = |environments: Vec<(&EnvironmentName, &Published)>| {
+            environments.into_iter().map(|(name, _)| name.clone()).collect()
+        };
+        RunError::Stopped {
+            published: names(published),
+            halfway: names(halfway),
+            left_behind: self.leash.left_behind(),
+        }
+    }
+
+    /// Remembers how far an environment is published.
+    fn mark_published(&self, environment: &EnvironmentName, how: Option<Published>) {
+        let mut published = self.published.lock().unwrap_or_else(PoisonError::into_inner);
+        match how {
+            Some(how) => _ = published.insert(environment.clone(), how),
+            None => _ = published.remove(environment),
+        }
     }
 
     /// This run holds the project, so a container or volume of any other run of this checkout is a leftover.

@@ -9,10 +9,10 @@ use super::images::{ResolvedEnvironment, ResolvedImage};
 use super::making::MakeError;
 use super::matched::{MatchedImage, assemble_matched};
 use super::smoke::{SmokeReport, Stage as SmokeStage};
-use super::{Run, RunError};
+use super::{Published, Run, RunError};
 use crate::bundle::{
     ArtifactRecord, ImageRecord, MANIFEST_SCHEMA_VERSION, Manifest, Patience, ReleaseVolume, StagedRelease, Staging,
-    UnitRecord, stage,
+    UnitRecord, VolumeError, stage,
 };
 use crate::digest::Digest;
 use crate::engine::{ImageId, Mount};
@@ -77,7 +77,11 @@ impl Run {
             limit: VOLUME_LEASE_TIMEOUT,
             cancellation: &self.cancellation,
         };
-        let release = stage(self.engine.clone(), volume, &manifest, staging.path(), patience).await?;
+        let release = {
+            // What is half uploaded is taken back better by who has begun it than by the next run.
+            let _staging = self.leash.publishing();
+            stage(self.engine.clone(), volume, &manifest, staging.path(), patience).await?
+        };
         let loader = compiled
             .get(&plan.loader.name)
             .map(|loader| loader.directory.join("lockstep-loader"));
@@ -91,6 +95,8 @@ impl Run {
                 .map(|image| (smoke, image)),
             Err(error) => Err(error),
         };
+        // From here on a signal comes too late for this environment: what is begun below is finished.
+        let tested = tested.and_then(|tested| self.is_cancelled().map(|()| tested));
         let (smoke, image) = match tested {
             Ok(tested) => tested,
             Err(error) => {
@@ -102,9 +108,12 @@ impl Run {
             .digest()
             .map_err(|error| RunError::file("write the manifest")(std::io::Error::other(error)))?;
         let volume_instance = release.instance().unwrap_or_default().to_owned();
+        let _publishing = self.leash.publishing();
+        self.mark_published(&plan.name, Some(Published::Halfway));
         let publication = match staging.publish(&plan.name) {
             Ok(publication) => publication,
             Err(error) => {
+                self.mark_published(&plan.name, None);
                 self.withdraw(plan, release).await;
                 return Err(error.into());
             }
@@ -112,14 +121,20 @@ impl Run {
         let committed = match release.commit().await {
             Ok(committed) => committed,
             Err(error) => {
+                // What the engine said it has not done is taken back with the directory.
+                if !matches!(&error, VolumeError::Engine(error) if error.is_uncertain()) {
+                    self.mark_published(&plan.name, None);
+                }
                 let _ = self.engine.remove_image(&self.staged_tag(plan)).await;
                 return Err(error.into());
             }
         };
         publication.keep();
+        self.leash.keep_volume(&plan.publication.volume);
         let named = self.publish_images(plan, resolved, &image).await;
         let ended = committed.end().await;
         named?;
+        self.mark_published(&plan.name, Some(Published::Whole));
         ended?;
         self.events.emit(Event::StageSummary {
             environment: plan.name.clone(),
@@ -155,6 +170,7 @@ impl Run {
     /// Takes back what is staged. What went wrong first is what the user should read; what is left when the engine has
     /// gone is found by the next run.
     async fn withdraw(&self, plan: &EnvironmentPlan, release: StagedRelease) {
+        let _withdrawing = self.leash.publishing();
         let _ = release.discard().await;
         let _ = self.engine.remove_image(&self.staged_tag(plan)).await;
     }
@@ -191,6 +207,7 @@ impl Run {
         staging: &Staging,
     ) -> Result<ImageId, RunError> {
         let step = Self::step(&plan.name, Stage::Seal, "image");
+        self.leash.expect_image(&self.staged_tag(plan));
         self.events.emit(Event::StepStarted { step: step.clone() });
         let runtime = self.engine.image(&resolved.runtime.id.0).await?;
         let vanished = || MakeError::Vanished {

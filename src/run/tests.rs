@@ -654,7 +654,16 @@ async fn a_cancelled_build_leaves_nothing() {
                 }),
         };
         let error = cancelled_at(&sample, &engine, call).await.unwrap_err();
-        assert!(matches!(error, RunError::Interrupted), "{role}: {error}");
+        let RunError::Stopped {
+            published,
+            halfway,
+            left_behind,
+        } = &error
+        else {
+            panic!("{role}: {error}")
+        };
+        assert!(published.is_empty() && halfway.is_empty(), "{role}");
+        assert_eq!(left_behind, &[""; 0], "{role}");
         assert_eq!(error.failure().exit, Exit::Interrupted);
         assert_nothing_left(&sample, &engine).await;
     }
