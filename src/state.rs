@@ -3,6 +3,7 @@
 use std::fs::{self, File};
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use rustix::fs::{FlockOperation, Mode, OFlags, flock};
@@ -147,8 +148,19 @@ async fn wait_for(
 #[derive(Debug)]
 pub struct ProjectLock {
     directory: PathBuf,
+    follows_a_death: bool,
+    is_settled: AtomicBool,
     /// Holds the lock for as long as it is open.
-    _file: File,
+    file: File,
+}
+
+impl Drop for ProjectLock {
+    fn drop(&mut self) {
+        // Whoever comes next takes a text for that of a run that was killed, which costs it a moment.
+        if self.is_settled.load(Ordering::Relaxed) {
+            let _ = self.file.set_len(0);
+        }
+    }
 }
 
 impl ProjectLock {
@@ -167,9 +179,27 @@ impl ProjectLock {
         let path = directory.join(LOCK_FILE);
         let mut file = open_lock(&path).map_err(failed("open", &path))?;
         wait_for(&file, FlockOperation::NonBlockingLockExclusive, &path, on_wait, limit).await?;
+        // Who ends by itself leaves no text.
+        let follows_a_death = file.metadata().is_ok_and(|metadata| metadata.len() > 0);
         // The text only informs; the lock is held whether it can be written or not.
         let _ = file.set_len(0).and_then(|()| file.write_all(holder.as_bytes()));
-        Ok(Self { directory, _file: file })
+        Ok(Self {
+            directory,
+            follows_a_death,
+            is_settled: AtomicBool::new(true),
+            file,
+        })
+    }
+
+    /// Whether the run before this one was killed, or ended without an answer: the engine may still be at work for it.
+    #[must_use]
+    pub fn follows_a_death(&self) -> bool {
+        self.follows_a_death
+    }
+
+    /// This run ends while the engine may still be at work for it.
+    pub fn ends_unsettled(&self) {
+        self.is_settled.store(false, Ordering::Relaxed);
     }
 
     /// Keeps other runs from changing the project while it is only looked at, where nothing can be written. None when no
@@ -300,6 +330,18 @@ mod tests {
         let (third, ()) = tokio::join!(waiting, release);
         assert!(third.is_ok());
         assert_eq!(read_holder(&project.path().join(".lockstep/lock")), "run 3");
+        assert!(
+            !third.unwrap().follows_a_death(),
+            "the runs before it ended by themselves"
+        );
+
+        fs::write(project.path().join(".lockstep/lock"), "run 4").unwrap();
+        for is_death in [true, false] {
+            let lock = ProjectLock::acquire(project.path(), "run 5", |_| {}, SHORT)
+                .await
+                .unwrap();
+            assert_eq!(lock.follows_a_death(), is_death);
+        }
     }
 
     /// Version control can carry a link where the lock belongs; what it leads to must stay as it is.

@@ -75,20 +75,25 @@ where
     W: AsyncFnOnce(&Run) -> Result<T, RunError>,
 {
     let events = world.events();
-    runtime::block_on(&events, |cancellation| async {
+    let told = Arc::clone(&events);
+    runtime::block_on(&events, |cancellation| async move {
         let connected = tokio::select! {
             connected = Docker::connect(&world.context.variables) => connected,
-            () = cancellation.cancelled() => return Err(RunError::Interrupted.into()),
+            () = cancellation.cancelled() => return Err(RunError::stopped_before().into()),
         };
-        let run = Run::start(
+        let started = Run::start(
             project,
             world.context.clone(),
             Arc::new(connected.map_err(RunError::from)?),
-            Arc::clone(&events),
-            cancellation,
+            told,
+            cancellation.clone(),
             options,
         )
-        .await?;
+        .await;
+        let run = match started {
+            Err(_) if cancellation.is_cancelled() => return Err(RunError::stopped_before().into()),
+            started => started?,
+        };
         let result = work(&run).await;
         Ok(run.finish(result).await?)
     })

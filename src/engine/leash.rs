@@ -4,7 +4,7 @@
 //! | a call | after the stop it is given |
 //! | --- | --- |
 //! | that goes on with the work | [`WORK_GRACE_SECONDS`], from the stop on |
-//! | that publishes, or takes back what is half published | [`SILENCE_SECONDS`] each, [`PUBLICATION_GRACE_SECONDS`] in all |
+//! | that publishes, or takes back what is half published | [`PUBLICATION_SILENCE_SECONDS`] each, [`PUBLICATION_GRACE_SECONDS`] in all |
 //! | that looks for what is to be removed, ends it or removes it | [`SILENCE_SECONDS`] each, [`STOP_LIMIT_SECONDS`] in all |
 //!
 //! One call that is given up for its own limit means that the engine is silent: nothing more is asked of it.
@@ -29,6 +29,8 @@ use super::{
 const WORK_GRACE_SECONDS: u64 = 2;
 /// How long an engine may be silent after the stop.
 const SILENCE_SECONDS: u64 = 4;
+/// How long it may be silent while something is published: one call there is several requests, each of them slow.
+const PUBLICATION_SILENCE_SECONDS: u64 = 8;
 /// How long a publication in the middle may take to end, or to be taken back, when the engine is slow but answers.
 const PUBLICATION_GRACE_SECONDS: u64 = 20;
 /// After this nothing more is asked of the engine, however it answers.
@@ -192,9 +194,13 @@ impl Leash {
         if over.is_cancelled() || self.is_silent.load(Ordering::Relaxed) {
             return Err(abandoned());
         }
+        let silence_seconds = match kind {
+            Kind::Publication => PUBLICATION_SILENCE_SECONDS,
+            Kind::Work | Kind::Cleanup => SILENCE_SECONDS,
+        };
         let silence = async {
             self.stop.cancelled().await;
-            tokio::time::sleep(Duration::from_secs(SILENCE_SECONDS)).await;
+            tokio::time::sleep(Duration::from_secs(silence_seconds)).await;
         };
         tokio::select! {
             biased;
@@ -483,7 +489,7 @@ mod tests {
         let hour = Duration::from_secs(3600);
         let grace = Duration::from_secs(WORK_GRACE_SECONDS + 1);
         assert!(timeout(grace, leash.wait(&container, hour)).await.is_err(), "longer");
-        let silence = Duration::from_secs(SILENCE_SECONDS + 1);
+        let silence = Duration::from_secs(PUBLICATION_SILENCE_SECONDS + 1);
         let waited = timeout(silence, leash.wait(&container, hour)).await;
         assert!(matches!(waited, Ok(Err(EngineError::Abandoned { .. }))), "{waited:?}");
         drop(publishing);

@@ -1,11 +1,15 @@
 //! Removing what a run made, by its labels: at the end of the run, or later when the run could not do it itself.
 
 use std::collections::BTreeSet;
+use std::time::Duration;
 
 use super::{ContainerId, Engine, EngineError, Labels};
 
 /// How often the engine is asked again for what is still there.
-const SWEEP_ROUNDS_LIMIT: u32 = 3;
+const SWEEP_ROUNDS_LIMIT: u32 = 10;
+/// How long it is given after a round in which something could not be removed: a container that is just being made or
+/// removed keeps its volume.
+const SWEEP_PAUSE_MILLISECONDS: u64 = 300;
 
 /// What a sweep removed.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -51,6 +55,12 @@ pub async fn sweep(engine: &dyn Engine, labels: &Labels) -> Result<Swept, Engine
         // Once more after something was found: what was being created then is there now.
         if containers.is_empty() && volumes.is_empty() {
             break;
+        }
+        match &failure {
+            // An engine that has gone, or is not waited for any longer, does nothing better the next time.
+            Some(error) if error.is_uncertain() => break,
+            Some(_) => tokio::time::sleep(Duration::from_millis(SWEEP_PAUSE_MILLISECONDS)).await,
+            None => {}
         }
     }
     failure.map_or(Ok(swept), Err)

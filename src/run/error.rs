@@ -312,6 +312,16 @@ impl From<SmokeFailure> for RunError {
 }
 
 impl RunError {
+    /// A run that was stopped before it began.
+    #[must_use]
+    pub const fn stopped_before() -> Self {
+        Self::Stopped {
+            published: vec![],
+            halfway: vec![],
+            left_behind: vec![],
+        }
+    }
+
     /// A file that could not be handled.
     pub(crate) fn file(action: impl Into<String>) -> impl FnOnce(std::io::Error) -> Self {
         let action = action.into();

@@ -36,6 +36,18 @@ impl Hold {
         }
     }
 
+    /// This run ends while the engine may still be at work for it.
+    pub(super) fn ends_unsettled(&self) {
+        if let Self::Alone(lock) = self {
+            lock.ends_unsettled();
+        }
+    }
+
+    /// Whether the run before this one was killed, or ended without an answer.
+    pub(super) fn follows_a_death(&self) -> bool {
+        matches!(self, Self::Alone(lock) if lock.follows_a_death())
+    }
+
     /// Whether what other runs of this checkout have left is of the dead.
     pub(super) fn is_of_this_run_alone(&self) -> bool {
         matches!(self, Self::Alone(_))

@@ -29,7 +29,9 @@ mod truth;
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
+use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
 use crate::checkout;
@@ -38,7 +40,7 @@ use crate::context::Context;
 use crate::digest::Digest;
 use crate::engine::leash::Leash;
 use crate::engine::sweep::{label_values, sweep};
-use crate::engine::{Engine, EngineFacts, Labels};
+use crate::engine::{Engine, EngineError, EngineFacts, Labels};
 use crate::event::{Event, Events, Stage, StepId};
 use crate::image::ImageCache;
 use crate::name::EnvironmentName;
@@ -73,6 +75,10 @@ pub fn cache_leftovers(cache_directory: &Path) -> Vec<PathBuf> {
     let of_answers = Observed::below(cache_directory).leftovers().unwrap_or_default();
     of_loaders.into_iter().chain(of_images).chain(of_answers).collect()
 }
+
+/// How long an engine may go on with what a run asked for that was killed: it creates a container, or unpacks the last layer
+/// of an image that it has received in full. A run that comes after takes at least that long.
+const SETTLE_TIME: Duration = Duration::from_secs(3);
 
 /// What the command line decides about a run.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -120,6 +126,8 @@ pub struct Run {
     new_volumes: Mutex<Vec<String>>,
     /// How far environments were published.
     published: Mutex<BTreeMap<EnvironmentName, Published>>,
+    /// After a run that was killed: ends when the engine is done with what that one had asked for.
+    settled: Mutex<Option<JoinHandle<()>>>,
     hold: Hold,
 }
 
@@ -155,6 +163,7 @@ impl Run {
             network: NetworkSettings::of(Path::new("/"), &context.variables),
             new_volumes: Mutex::default(),
             published: Mutex::default(),
+            settled: Mutex::default(),
             leash,
             project,
             context,
@@ -165,8 +174,17 @@ impl Run {
             options,
             hold,
         };
+        let mut is_settled = !run.hold.follows_a_death();
         if run.hold.is_of_this_run_alone() {
-            run.sweep_dead_runs().await?;
+            match run.sweep_dead_runs().await {
+                // What the engine is still making or removing is tried again when this run ends.
+                Err(RunError::Engine(EngineError::Failed { .. })) => is_settled = false,
+                swept => swept?,
+            }
+        }
+        if !is_settled {
+            let settled = tokio::spawn(tokio::time::sleep(SETTLE_TIME));
+            *run.settled.lock().unwrap_or_else(PoisonError::into_inner) = Some(settled);
         }
         // What cannot be removed from the user's cache now is tried again by the next run, of whatever project.
         for path in cache_leftovers(&run.context.cache_directory) {
@@ -183,12 +201,19 @@ impl Run {
         let mut leftovers = labels::passing(Labels::new(), &self.context.run_id);
         leftovers.insert(labels::OWNER.to_owned(), self.owner.short());
         let swept = sweep(self.engine.as_ref(), &leftovers).await;
+        let swept = match swept {
+            Ok(_) => self.sweep_what_came_late().await,
+            Err(error) => Err(error.into()),
+        };
         if result.is_err() {
             let volumes = std::mem::take(&mut *self.new_volumes.lock().unwrap_or_else(PoisonError::into_inner));
             for volume in volumes {
                 // The first error says more than that a volume could not be removed; `clean` finds it by its labels.
                 let _ = self.engine.remove_volume(&volume).await;
             }
+        }
+        if swept.is_err() || result.is_err() && !self.leash.left_behind().is_empty() {
+            self.hold.ends_unsettled();
         }
         let result = match result {
             // What a cancelled step fails with is only that it was cancelled.
@@ -236,6 +261,16 @@ impl Run {
         match how {
             Some(how) => _ = published.insert(environment.clone(), how),
             None => _ = published.remove(environment),
+        }
+    }
+
+    /// What a run that was killed had asked the engine for may have been made after this run looked for it.
+    async fn sweep_what_came_late(&self) -> Result<(), RunError> {
+        let settled = self.settled.lock().unwrap_or_else(PoisonError::into_inner).take();
+        let Some(settled) = settled else { return Ok(()) };
+        tokio::select! {
+            _ = settled => self.sweep_dead_runs().await,
+            () = self.cancellation.cancelled() => Ok(()),
         }
     }
 

@@ -5,7 +5,10 @@
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
+mod between;
+mod confinement;
 mod disk;
+mod ends;
 mod files;
 mod lock;
 mod names;
