@@ -2,8 +2,9 @@
 //!
 //! No container of lockstep has a capability that any other call would need, so whatever needs one is left out, and with it
 //! what kernels are attacked through: BPF, performance events, user faults, keys, io_uring, mounts, namespaces. Sockets are
-//! those that compilers and fetches need: local ones, IPv4 and IPv6; hosts under test may ask for their interfaces. A virtual machine's own way out (`AF_VSOCK`) is not
-//! closed by having no network; packets, netlink, the kernel's cryptography and every other family go with it.
+//! those that compilers and fetches need: local ones, IPv4 and IPv6; hosts under test may ask for their interfaces. A
+//! virtual machine's own way out (`AF_VSOCK`) is not closed by having no network; packets, netlink, the kernel's
+//! cryptography and every other family go with it.
 
 use serde_json::{Value, json};
 
@@ -429,6 +430,12 @@ const NOT_THERE: &[&str] = &[
 pub(super) fn profile(sees_interfaces: bool) -> String {
     let mut rules: Vec<Value> = [FILES, EVENTS, MEMORY, PROCESSES, SOCKETS].map(allow).into();
     rules.push(with(allow(TRACING), "includes", json!({"minKernel": TRACING_KERNEL})));
+    // Of no use without the capability, which no container of a run has.
+    rules.push(with(
+        allow(&["chroot"]),
+        "includes",
+        json!({"caps": ["CAP_SYS_CHROOT"]}),
+    ));
     rules.extend(PERSONALITIES.map(|personality| when(allow(&["personality"]), 0, "SCMP_CMP_EQ", personality, None)));
     // The first two arguments are the other way round there (clone(2)).
     let swapped = json!({"arches": ["s390", "s390x"]});
@@ -511,7 +518,9 @@ mod tests {
 
     #[test]
     fn what_is_allowed_whatever_its_arguments_is_harmless() {
-        let plain = |rule: &&Value| rule["action"] == "SCMP_ACT_ALLOW" && rule.get("args").is_none();
+        let plain = |rule: &&Value| {
+            rule["action"] == "SCMP_ACT_ALLOW" && rule.get("args").is_none() && rule["includes"].get("caps").is_none()
+        };
         let allowed: Vec<String> = rules(true).iter().filter(plain).flat_map(names).collect();
         let once: BTreeSet<&String> = allowed.iter().collect();
         assert_eq!(once.len(), allowed.len(), "a call is listed twice");
