@@ -28,6 +28,8 @@ use tokio_util::sync::CancellationToken;
 use self::lease::{Lease, LeaseTerms};
 use self::look::{Expected, View, look, look_directly};
 use super::{ArtifactRecord, Difference, MANIFEST_FILE, Manifest, ManifestError};
+use crate::engine::error::DISK_FULL_HINT;
+use crate::engine::job::says_disk_is_full;
 use crate::engine::{
     ByteStream, ContainerSpec, Engine, EngineError, ImageId, Labels, Mount, Network, ResourceLimits, VolumeFacts,
 };
@@ -199,6 +201,7 @@ impl VolumeError {
             Self::LeaseLost { .. } | Self::Vanishing { .. } | Self::Altered { .. } => {
                 Some("somebody else changes it: look who uses the engine, then build again".to_owned())
             }
+            Self::Helper { output, .. } if says_disk_is_full(output) => Some(DISK_FULL_HINT.to_owned()),
             Self::Manifest(_) | Self::Helper { .. } | Self::Cancelled => None,
         }
     }

@@ -4,9 +4,12 @@ use std::path::{Path, PathBuf};
 
 use super::{Item, Scope, Shared};
 use crate::bundle::{ReleaseVolume, Removal, VolumeError, remove_own};
-use crate::engine::{ContainerId, Engine, EngineError, Labels};
+use crate::engine::{ContainerId, Engine, EngineError, ImageId, Labels};
 use crate::run::labels;
 use crate::temporary;
+
+/// How many images are tried for a look at a volume, when one after the other goes away.
+const IMAGES_TRIED_LIMIT: usize = 8;
 
 /// Why something is still there.
 #[derive(Debug, thiserror::Error)]
@@ -74,17 +77,37 @@ impl Remover<'_> {
         let Some(owner) = &self.scope.owner else {
             return Ok(self.engine.remove_volume(name).await.map(|()| Removed::Gone)?);
         };
-        // Any image: what is made of it is never started.
-        let Some(image) = self.engine.images(&Labels::new()).await?.into_iter().next() else {
+        // Any image: what is made of it is never started. It may be another project's, and go away in the same moment.
+        let images = self.engine.images(&Labels::new()).await?;
+        if images.is_empty() {
             if shared.made_here {
                 self.engine.remove_volume(name).await?;
                 return Ok(Removed::Gone);
             }
             return Ok(Removed::Kept);
-        };
+        }
+        let mut last = None;
+        for image in images.into_iter().take(IMAGES_TRIED_LIMIT) {
+            match self.remove_shared_with(name, &shared, owner, image.id).await {
+                Err(CleanError::Volume(error @ VolumeError::Engine(EngineError::NotFound { .. }))) => {
+                    last = Some(error)
+                }
+                removed => return removed,
+            }
+        }
+        last.map_or(Ok(Removed::Kept), |error| Err(error.into()))
+    }
+
+    async fn remove_shared_with(
+        &self,
+        name: &str,
+        shared: &Shared,
+        owner: &str,
+        image: ImageId,
+    ) -> Result<Removed, CleanError> {
         let labels = [
             (labels::PROJECT, self.scope.project.to_string()),
-            (labels::OWNER, owner.clone()),
+            (labels::OWNER, owner.to_owned()),
             (labels::ROLE, "clean".to_owned()),
             (labels::RUN, self.run_id.clone()),
         ];
@@ -94,9 +117,9 @@ impl Remover<'_> {
             labels: labels.clone(),
             container_labels: labels,
             instance: self.run_id.clone(),
-            publisher: owner.clone(),
+            publisher: owner.to_owned(),
             container_name: format!("{name}-clean-{}", self.run_id),
-            image: image.id,
+            image,
             mtime_seconds: 0,
         };
         match remove_own(self.engine, &volume, shared.made_here).await? {

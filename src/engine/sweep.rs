@@ -9,7 +9,7 @@ use super::{ContainerId, Engine, EngineError, Labels};
 const SWEEP_ROUNDS_LIMIT: u32 = 10;
 /// How long it is given after a round in which something could not be removed: a container that is just being made or
 /// removed keeps its volume.
-const SWEEP_PAUSE_MILLISECONDS: u64 = 300;
+const SWEEP_PAUSE_MILLISECONDS: u64 = if cfg!(test) { 1 } else { 300 };
 
 /// What a sweep removed.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]

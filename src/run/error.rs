@@ -13,6 +13,7 @@ use crate::engine::error::DISK_FULL_HINT;
 use crate::engine::job::{Ending, Outcome, says_disk_is_full};
 use crate::engine::{ContainerExit, EngineError};
 use crate::exit::Exit;
+use crate::language::ROOT;
 use crate::lock::{Change, LockError, LockFile, Misformed};
 use crate::name::{EnvironmentName, UnitName};
 use crate::plan::PlanError;
@@ -55,12 +56,17 @@ impl StepEnd {
             let mut lines = outcome.tail.iter();
             lines.any(|line| words.iter().any(|word| line.contains(word)))
         };
+        // A compiler that met a full disk has removed what it had written; but it says where that was.
+        let mut lines = outcome.tail.iter();
+        let names_volume = lines.any(|line| says_disk_is_full(line) && line.contains(ROOT));
         match outcome.ending {
             Ending::Exited(ContainerExit { status: 0, .. }) => None,
             Ending::Exited(ContainerExit {
                 out_of_memory: true, ..
             }) => Some(Self::OutOfMemory(limits.memory_bytes)),
-            Ending::Exited(ContainerExit { status, .. }) if outcome.engine_disk_is_full => Some(Self::DiskFull(status)),
+            Ending::Exited(ContainerExit { status, .. }) if outcome.engine_disk_is_full || names_volume => {
+                Some(Self::DiskFull(status))
+            }
             Ending::Exited(ContainerExit { status, .. })
                 if status == FILE_TOO_LARGE_STATUS || says(&FILE_TOO_LARGE_WORDS) =>
             {
@@ -82,7 +88,7 @@ impl StepEnd {
             Self::TooMuchDisk(_) => Some("if it needs more: `limits: disk:` in lockstep.yaml"),
             Self::DiskFull(_) | Self::DiskNearlyFull => Some(DISK_FULL_HINT),
             Self::Status(_) if tail.iter().any(|line| says_disk_is_full(line)) => Some(
-                "it met a full disk: the container's /tmp and /dev/shm are small and in memory; the engine's own disk has room now",
+                "a disk was full: the engine's, which has room again (`docker system df`), or the container's own /tmp or /dev/shm, which are small and in memory",
             ),
             Self::Status(_) | Self::TooMuchOutput(_) => None,
         }

@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use super::RunError;
 use super::making::MakeError;
 use crate::digest::Digest;
-use crate::engine::{Engine, ImageFacts, ImageId, Labels};
+use crate::engine::{Engine, EngineError, ImageFacts, ImageId, Labels};
 use crate::image::{ConfigChanges, Entry, ImageArchive, ImageError, LayerError, LayerWriter, stacked_config};
 use crate::regular_file;
 use crate::state::STAGING_PREFIX;
@@ -85,6 +85,10 @@ pub(super) async fn assemble_matched(engine: &dyn Engine, request: MatchedImage<
     // The engine has the runtime's layers; one that wants them all the same gets them.
     let only_ours = BTreeMap::from([(diff_id, layer.path().to_owned())]);
     let loaded = engine.load_images(archive(only_ours.clone()).into_stream()).await;
+    // All layers would need more room still, and take longer.
+    if let Err(error @ (EngineError::DiskFull { .. } | EngineError::Abandoned { .. })) = loaded {
+        return Err(error.into());
+    }
     if let Some(facts) = loaded_image(engine, request.staged_tag, &expected).await? {
         return Ok(facts.id);
     }

@@ -10,6 +10,7 @@ mod confinement;
 mod disk;
 mod ends;
 mod files;
+mod full_engine;
 mod lock;
 mod names;
 mod plugins;
