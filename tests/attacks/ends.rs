@@ -223,7 +223,8 @@ const STOPS: &[(&str, Manner, Signal, &str)] = &[
 fn a_signal_is_heard_whatever_the_engine_does() {
     with_sample("stop", |sample| {
         sample.build(0);
-        let before = sample.published();
+        let bundle = || (sample.read("dist/glibc/manifest.json"), sample.read("lockstep.lock"));
+        let before = bundle();
         let mut row = Row::new("ends", "a signal while the engine is silent or slow");
         for (number, (trigger, manner, with, progress)) in STOPS[..tries(4, STOPS.len())].iter().enumerate() {
             sample.write(
@@ -256,7 +257,8 @@ fn a_signal_is_heard_whatever_the_engine_does() {
             sample.build(0);
             sample.assert_nothing_left(&[sample.volume()]);
         }
-        assert_eq!(sample.published(), before);
+        // A release that was published too late to be stopped may stay in the volume as the one before.
+        assert_eq!(bundle(), before);
         row.finish();
     });
 }
