@@ -125,11 +125,12 @@ fn a_compile_writes_no_more_than_it_may() {
             });
             sample.assert_nothing_left(&[sample.volume()]);
         }
-        configure(
-            sample,
-            "fetch",
-            "for i in 1 2 3; do head -c 40M /dev/zero > $LOCKSTEP_DEPS/$i; done",
-            "limits: {disk: 64MiB}\n",
+        let fetch = "for i in 1 2 3; do head -c 40M /dev/zero > /lockstep/deps/$i; done";
+        configure(sample, "fetch", fetch, "limits: {disk: 64MiB}\n");
+        let said = sample.build(4);
+        row.check(
+            said.contains("error[fetch]") && said.contains("wrote more than 64 MiB"),
+            || said,
         );
         assert_eq!(sample.published(), before);
         row.finish();
