@@ -2,10 +2,11 @@
 //! give the same bytes.
 
 use std::collections::BTreeMap;
+use std::io;
 
 use serde::{Deserialize, Serialize};
 
-use super::Artifact;
+use super::{Artifact, Difference};
 use crate::config::{
     Abi, Argument, BindingTime, Contract, LanguageName, Loader, Project, Returns, ScopeFlag, SmokeKind, UnitRole,
 };
@@ -91,6 +92,36 @@ pub struct ArtifactRecord {
     pub size_bytes: u64,
     /// Whether it may be executed (mode 0755, else 0644).
     pub executable: bool,
+}
+
+impl ArtifactRecord {
+    /// In what a regular file is not this one, by the first thing that differs. `open` is called when its content has to
+    /// tell.
+    pub(super) fn difference<R: io::Read>(
+        &self,
+        size_bytes: u64,
+        mode: u32,
+        open: impl FnOnce() -> io::Result<R>,
+    ) -> io::Result<Option<Difference>> {
+        if size_bytes != self.size_bytes {
+            return Ok(Some(self.changed("size")));
+        }
+        if (mode & 0o100 != 0) != self.executable {
+            return Ok(Some(self.changed("mode")));
+        }
+        // One byte more than there should be, so that a file that grows is not taken for whole.
+        let content = open()?.take(self.size_bytes.saturating_add(1));
+        let is_same = Digest::of_reader(content)? == self.digest;
+        Ok((!is_same).then(|| self.changed("content")))
+    }
+
+    /// That it is there, and another in this.
+    pub(super) fn changed(&self, what: &'static str) -> Difference {
+        Difference::Changed {
+            name: self.name.clone(),
+            what,
+        }
+    }
 }
 
 /// What the host expects of a plugin.

@@ -16,7 +16,7 @@ pub use untrusted::{
 };
 #[cfg(test)]
 pub(crate) use volume::emulator;
-pub use volume::look::{Expected, View};
+pub use volume::look::Expected;
 pub use volume::removal::{Removal, remove_own};
 pub use volume::{INSTANCE_LABEL, PROJECT_LABEL, Patience, ReleaseVolume, StagedRelease, VolumeError, look_at, stage};
 

@@ -11,7 +11,6 @@ use rustix::io::Errno;
 
 use super::manifest::MANIFEST_LIMIT_BYTES;
 use super::{ArtifactRecord, BUNDLE_DIRECTORY, MANIFEST_FILE, Manifest, ManifestError};
-use crate::digest::Digest;
 use crate::name::EnvironmentName;
 use crate::regular_file;
 use crate::state::{STAGING_PREFIX, StateError, state_directory};
@@ -358,10 +357,12 @@ pub fn verify(bundle: &Path) -> Result<(Manifest, Vec<Difference>), PublishError
 
 fn compare(bundle: &Path, artifact: &ArtifactRecord) -> Result<Option<Difference>, PublishError> {
     let path = bundle.join(&artifact.name);
-    let name = artifact.name.clone();
     let metadata = match fs::symlink_metadata(&path) {
         Ok(metadata) => metadata,
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Some(Difference::Missing { name })),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {
+            let name = artifact.name.clone();
+            return Ok(Some(Difference::Missing { name }));
+        }
         Err(cause) => {
             return Err(PublishError::Io {
                 action: "look at",
@@ -370,23 +371,14 @@ fn compare(bundle: &Path, artifact: &ArtifactRecord) -> Result<Option<Difference
             });
         }
     };
-    let executable = metadata.permissions().mode() & 0o100 != 0;
-    let what = if !metadata.is_file() {
-        "kind"
-    } else if metadata.len() != artifact.size_bytes {
-        "size"
-    } else if executable != artifact.executable {
-        "mode"
-    } else {
-        let content = regular_file::open_itself(&path)
-            .and_then(Digest::of_reader)
-            .map_err(failed("read", &path))?;
-        if content == artifact.digest {
-            return Ok(None);
-        }
-        "content"
-    };
-    Ok(Some(Difference::Changed { name, what }))
+    if !metadata.is_file() {
+        return Ok(Some(artifact.changed("kind")));
+    }
+    artifact
+        .difference(metadata.len(), metadata.permissions().mode(), || {
+            regular_file::open_itself(&path)
+        })
+        .map_err(failed("read", &path))
 }
 
 #[cfg(test)]

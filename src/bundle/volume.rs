@@ -17,7 +17,6 @@ pub(super) mod lease;
 pub(super) mod look;
 pub(super) mod removal;
 
-use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
@@ -26,12 +25,12 @@ use std::{fmt, io};
 use tokio_util::sync::CancellationToken;
 
 use self::lease::{Lease, LeaseTerms};
-use self::look::{Expected, View, look, look_directly};
+use self::look::{Expected, Sight};
 use super::{ArtifactRecord, Difference, MANIFEST_FILE, Manifest, ManifestError};
 use crate::engine::error::DISK_FULL_HINT;
 use crate::engine::job::says_disk_is_full;
 use crate::engine::{
-    ByteStream, ContainerSpec, Engine, EngineError, ImageId, Labels, Mount, Network, ResourceLimits, VolumeFacts,
+    ByteStream, ContainerSpec, Engine, EngineError, ImageId, Labels, Mount, ResourceLimits, VolumeFacts,
 };
 use crate::owner::Owner;
 use crate::regular_file;
@@ -58,21 +57,31 @@ const HELPER_LIMITS: ResourceLimits = ResourceLimits {
     file_bytes: None,
 };
 
-/// Removes what a run left that was killed: whoever holds the lease is the only one who changes anything here. A
-/// `current` that is no link, and `releases` that are no directory, are somebody's doing and in the way.
-const TIDY_SCRIPT: &str = r#"cd "$0"
-if [ ! -L current ]; then rm -rf current; fi
-if [ ! -L previous ]; then rm -rf previous; fi
-if [ -L releases ] || [ ! -d releases ]; then rm -rf releases; mkdir releases; fi
-current=$(readlink current || true)
+/// Removes every release but the one that is current and the one before.
+macro_rules! remove_older_releases {
+    () => {
+        r#"current=$(readlink current || true)
 previous=$(readlink previous || true)
-rm -rf incoming aside current.new previous.new publishers.new instance.new
 for release in releases/*; do
   case "$release" in
     "$current" | "$previous") ;;
     *) rm -rf -- "$release" ;;
   esac
-done"#;
+done"#
+    };
+}
+
+/// Removes what a run left that was killed: whoever holds the lease is the only one who changes anything here. A
+/// `current` that is no link, and `releases` that are no directory, are somebody's doing and in the way.
+const TIDY_SCRIPT: &str = concat!(
+    r#"cd "$0"
+if [ ! -L current ]; then rm -rf current; fi
+if [ ! -L previous ]; then rm -rf previous; fi
+if [ -L releases ] || [ ! -d releases ]; then rm -rf releases; mkdir releases; fi
+rm -rf incoming aside current.new previous.new publishers.new instance.new
+"#,
+    remove_older_releases!()
+);
 
 /// Puts what was uploaded into the place of the release `$1`, whatever is there.
 const TAKE_SCRIPT: &str = r#"cd "$0"
@@ -83,7 +92,8 @@ rm -rf aside"#;
 
 /// Makes `$1` current, published by `$2`, in the volume `$3`, and removes all other releases but the one that was current
 /// before. That stays the previous one when nothing changes, so that it survives builds that yield the same bundle.
-const COMMIT_SCRIPT: &str = r#"cd "$0"
+const COMMIT_SCRIPT: &str = concat!(
+    r#"cd "$0"
 if [ ! -f "releases/$1/manifest.json" ]; then echo "releases/$1 is not there"; exit 1; fi
 before=$(readlink current || true)
 {
@@ -102,13 +112,9 @@ if [ "$before" != "releases/$1" ]; then
   ln -s "releases/$1" current.new
   mv -T current.new current
 fi
-previous=$(readlink previous || true)
-for release in releases/*; do
-  case "$release" in
-    "releases/$1" | "$previous") ;;
-    *) rm -rf -- "$release" ;;
-  esac
-done"#;
+"#,
+    remove_older_releases!()
+);
 
 /// Removes the release `$1`, and what was uploaded for it, unless it is current or was it before.
 const DISCARD_SCRIPT: &str = r#"cd "$0"
@@ -338,7 +344,8 @@ pub async fn stage(
     }
 }
 
-/// What is in the volume now, for who only wants to know: no lease is taken, and what is being changed is seen as different.
+/// In what the volume is not as `expected` was published, for who only wants to know: no lease is taken, and what is being
+/// changed is seen as different.
 ///
 /// # Errors
 /// What the engine fails with.
@@ -347,14 +354,36 @@ pub async fn look_at(
     volume: &ReleaseVolume,
     facts: &VolumeFacts,
     expected: &Expected,
-) -> Result<View, VolumeError> {
-    if let Some(view) = look_directly(facts, Some(expected)) {
-        return Ok(view);
+) -> Result<Vec<Difference>, VolumeError> {
+    sight_into(engine, volume, facts, async |sight: &Sight| {
+        let current = sight.current(engine).await?;
+        let release = sight.release(engine, expected).await?;
+        let current = expected.difference_of_current(current.as_deref());
+        Ok(current.into_iter().chain(release).collect())
+    })
+    .await
+}
+
+/// What `look` sees in the volume: where the engine keeps it, else through a container that is never started.
+async fn sight_into<T>(
+    engine: &dyn Engine,
+    volume: &ReleaseVolume,
+    facts: &VolumeFacts,
+    look: impl AsyncFnOnce(&Sight) -> Result<T, EngineError>,
+) -> Result<T, VolumeError> {
+    if let Some(sight) = Sight::direct(facts) {
+        return Ok(look(&sight).await?);
     }
-    let container = engine.create_container(&removal::look_spec(volume)).await?;
-    let view = look(engine, facts, &container, expected).await;
+    let spec = ContainerSpec::unstarted(
+        format!("{}-look", volume.container_name),
+        volume.image.clone(),
+        volume.container_labels.clone(),
+        vec![volume.mount(true)],
+    );
+    let container = engine.create_container(&spec).await?;
+    let seen = look(&Sight::Through(container.clone())).await;
     engine.remove_container(&container).await?;
-    Ok(view?)
+    Ok(seen?)
 }
 
 /// The volume, made where it is missing, and its lease.
@@ -385,7 +414,7 @@ async fn take(
         };
         let terms = LeaseTerms {
             volume: &volume.name,
-            spec: helper_spec(volume, "lease", &["cat"]),
+            spec: lease_spec(volume),
             patience,
         };
         let lease = match Lease::acquire(engine, terms).await {
@@ -428,7 +457,7 @@ impl StagedRelease {
     /// Where the release is in the volume: mount the volume and use this path below it.
     #[must_use]
     pub fn path_in_volume(&self) -> String {
-        format!("releases/{}", self.expected.release)
+        self.expected.path()
     }
 
     /// What tells this volume from another of the same name; none when somebody else made it.
@@ -483,7 +512,7 @@ impl StagedRelease {
 
     async fn bring(&mut self, manifest: &Manifest, directory: &Path) -> Result<(), VolumeError> {
         self.change("tidy up", TIDY_SCRIPT, &[]).await?;
-        if self.look().await?.is_whole() {
+        if self.differences().await?.is_empty() {
             return Ok(());
         }
         self.made_release = true;
@@ -500,43 +529,39 @@ impl StagedRelease {
     }
 
     async fn make_current(&self) -> Result<(), VolumeError> {
-        self.compare().await?;
+        self.unaltered(self.differences().await?)?;
         let instance = self.instance().unwrap_or_default();
         let arguments = [&self.expected.release, &self.volume.publisher, instance];
         self.change("make the release current", COMMIT_SCRIPT, &arguments)
             .await?;
-        let view = self.look().await?;
-        if view.current.as_deref() == Some(&self.path_in_volume()) {
+        let current = self.sight().current(self.engine.as_ref()).await?;
+        self.unaltered(
+            self.expected
+                .difference_of_current(current.as_deref())
+                .into_iter()
+                .collect(),
+        )
+    }
+
+    /// An error when something in the volume is not as it was put there.
+    fn unaltered(&self, differences: Vec<Difference>) -> Result<(), VolumeError> {
+        if differences.is_empty() {
             return Ok(());
         }
         Err(VolumeError::Altered {
             volume: self.volume.name.clone(),
-            differences: vec![Difference::Changed {
-                name: "current".to_owned(),
-                what: "target",
-            }],
+            differences,
         })
     }
 
-    /// An error unless the release is in the volume as it was sent there.
-    async fn compare(&self) -> Result<(), VolumeError> {
-        match self.look().await?.release {
-            differences if differences.is_empty() => Ok(()),
-            differences => Err(VolumeError::Altered {
-                volume: self.volume.name.clone(),
-                differences,
-            }),
-        }
+    /// In what the release is not in the volume as it should be.
+    async fn differences(&self) -> Result<Vec<Difference>, VolumeError> {
+        Ok(self.sight().release(self.engine.as_ref(), &self.expected).await?)
     }
 
-    async fn look(&self) -> Result<View, VolumeError> {
-        Ok(look(
-            self.engine.as_ref(),
-            &self.facts,
-            self.lease.container(),
-            &self.expected,
-        )
-        .await?)
+    /// The mark by which a volume is known where the engine keeps it comes with its first commit, so this is asked anew.
+    fn sight(&self) -> Sight {
+        Sight::direct(&self.facts).unwrap_or_else(|| Sight::Through(self.lease.container().clone()))
     }
 
     /// Changes something in the volume, in the container that holds the lease: without it, nothing is changed.
@@ -564,34 +589,30 @@ impl StagedRelease {
     }
 }
 
-/// A container that has the volume and nothing else. It is root, because the root of a fresh volume is root's, and has no
-/// capabilities: it can do in the volume what the volume's owner can, and nothing anywhere else.
-fn helper_spec(volume: &ReleaseVolume, purpose: &str, command: &[&str]) -> ContainerSpec {
-    let name = match purpose {
-        "lease" => lease::name(&volume.name),
-        purpose => format!("{}-{purpose}", volume.container_name),
-    };
-    ContainerSpec {
-        name,
-        image: volume.image.clone(),
-        command: command.iter().map(|word| (*word).to_owned()).collect(),
-        environment: BTreeMap::new(),
-        working_directory: "/".to_owned(),
-        user: "0:0".to_owned(),
-        labels: volume.container_labels.clone(),
-        network: Network::None,
-        mounts: vec![Mount::Volume {
-            name: volume.name.clone(),
+impl ReleaseVolume {
+    fn mount(&self, read_only: bool) -> Mount {
+        Mount::Volume {
+            name: self.name.clone(),
             path: VOLUME_PATH.to_owned(),
-            read_only: false,
-        }],
+            read_only,
+        }
+    }
+}
+
+/// The container of a lease, in which the volume is changed. It has the volume and nothing else. It is root, because the root
+/// of a fresh volume is root's, and has no capabilities: it can do in the volume what the volume's owner can, and nothing
+/// anywhere else.
+fn lease_spec(volume: &ReleaseVolume) -> ContainerSpec {
+    ContainerSpec {
+        command: vec!["cat".to_owned()],
         limits: HELPER_LIMITS,
-        read_only_root: true,
-        init: false,
         tied: true,
-        capabilities: Vec::new(),
-        sees_interfaces: false,
-        beside: None,
+        ..ContainerSpec::unstarted(
+            lease::name(&volume.name),
+            volume.image.clone(),
+            volume.container_labels.clone(),
+            vec![volume.mount(false)],
+        )
     }
 }
 

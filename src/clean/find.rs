@@ -121,7 +121,7 @@ mod tests {
     use super::*;
     use crate::clean::{Removed, Remover};
     use crate::engine::fake::FakeEngine;
-    use crate::engine::{ContainerSpec, ImageBuild, ImageId, Network, ResourceLimits};
+    use crate::engine::{ContainerSpec, ImageBuild, ImageId};
     use crate::name::{EnvironmentName, ProjectName};
 
     const OWNER: &str = "mine";
@@ -182,29 +182,8 @@ mod tests {
     }
 
     async fn add_container(engine: &FakeEngine, project: &str, name: &str, image: &str) {
-        let spec = ContainerSpec {
-            name: name.to_owned(),
-            image: engine.image(image).await.unwrap().unwrap().id,
-            command: vec!["true".to_owned()],
-            environment: BTreeMap::new(),
-            working_directory: "/".to_owned(),
-            user: "1000:1000".to_owned(),
-            labels: labelled(project),
-            network: Network::None,
-            mounts: vec![],
-            limits: ResourceLimits {
-                memory_bytes: 1 << 30,
-                nano_cpus: 1_000_000_000,
-                processes: 10,
-                file_bytes: None,
-            },
-            read_only_root: true,
-            init: false,
-            tied: false,
-            capabilities: vec![],
-            sees_interfaces: false,
-            beside: None,
-        };
+        let image = engine.image(image).await.unwrap().unwrap().id;
+        let spec = ContainerSpec::unstarted(name.to_owned(), image, labelled(project), vec![]);
         engine.create_container(&spec).await.unwrap();
     }
 

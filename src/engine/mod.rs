@@ -223,6 +223,39 @@ pub struct ContainerSpec {
     pub beside: Option<ContainerId>,
 }
 
+/// What a container may use that is never started: the engine wants numbers.
+const UNSTARTED_LIMITS: ResourceLimits = ResourceLimits {
+    memory_bytes: 64 << 20,
+    nano_cpus: 1_000_000_000,
+    processes: 16,
+    file_bytes: None,
+};
+
+impl ContainerSpec {
+    /// A container that is never started: files of its image, and of what is mounted, are had through it.
+    #[must_use]
+    pub fn unstarted(name: String, image: ImageId, labels: Labels, mounts: Vec<Mount>) -> Self {
+        Self {
+            name,
+            image,
+            command: vec!["true".to_owned()],
+            environment: BTreeMap::new(),
+            working_directory: "/".to_owned(),
+            user: "0:0".to_owned(),
+            labels,
+            network: Network::None,
+            mounts,
+            limits: UNSTARTED_LIMITS,
+            read_only_root: true,
+            init: false,
+            tied: false,
+            capabilities: vec![],
+            sees_interfaces: false,
+            beside: None,
+        }
+    }
+}
+
 /// How a container ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 pub struct ContainerExit {

@@ -4,14 +4,14 @@
 //! layers and packages, and whose digest is the ID: so each of these proves the others. Any other image is asked what is
 //! installed in it. Nothing here is taken from the lock, which is only told where to look.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 
 use super::making::{MakeError, RECIPE_LABEL, bootstrap_recipe, pinned, recipe_digest, recipe_tag};
 use super::matched::config_digest;
 use super::{Run, RunError};
 use crate::config::RecipeReference;
 use crate::digest::Digest;
-use crate::engine::{ContainerId, ContainerSpec, EngineError, ImageFacts, ImageId, Network, ResourceLimits};
+use crate::engine::{ContainerId, ContainerSpec, EngineError, ImageFacts, ImageId};
 use crate::image::packages::{parse_apk_installed, parse_dpkg_status};
 use crate::image::{
     ImageCache, LocalImage, Recipe, architecture, image_config, image_key, image_name, labelled_packages,
@@ -292,30 +292,9 @@ impl Run {
         if let Some(known) = self.observed.answer(&image.id, PACKAGES_QUESTION) {
             return Ok(known);
         }
-        let spec = ContainerSpec {
-            name: format!("lockstep-packages-{}-{}", image.id.short(), self.context.run_id),
-            image: image.id.clone(),
-            // Never started.
-            command: vec!["true".to_owned()],
-            environment: BTreeMap::new(),
-            working_directory: "/".to_owned(),
-            user: "0:0".to_owned(),
-            labels: self.passing_labels(environment, "image"),
-            network: Network::None,
-            mounts: vec![],
-            limits: ResourceLimits {
-                memory_bytes: 64 * 1024 * 1024,
-                nano_cpus: 1_000_000_000,
-                processes: 16,
-                file_bytes: None,
-            },
-            read_only_root: true,
-            init: false,
-            tied: false,
-            capabilities: vec![],
-            sees_interfaces: false,
-            beside: None,
-        };
+        let name = format!("lockstep-packages-{}-{}", image.id.short(), self.context.run_id);
+        let labels = self.passing_labels(environment, "image");
+        let spec = ContainerSpec::unstarted(name, image.id.clone(), labels, vec![]);
         let container = self.engine.create_container(&spec).await?;
         let packages = self.read_packages(&container).await;
         self.engine.remove_container(&container).await?;

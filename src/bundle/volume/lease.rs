@@ -41,43 +41,38 @@ pub(super) fn name(volume: &str) -> String {
 }
 
 impl Lease {
-    /// Takes the lease, waiting for those who have it.
+    /// Takes the lease, waiting for those who have it. A container that is not [`tied`](ContainerSpec::tied) is not started,
+    /// and need not be able to: others leave it alone for half a minute, which is long enough for a look.
     ///
     /// # Errors
     /// [`VolumeError::Busy`] after the limit, [`VolumeError::Cancelled`], and what the engine fails with.
     pub(super) async fn acquire(engine: &dyn Engine, terms: LeaseTerms<'_>) -> Result<Self, VolumeError> {
         let mut waiting = Waiting::new(engine, terms.volume, &terms.spec.labels, terms.patience);
         loop {
-            match engine.create_container(&terms.spec).await {
-                Ok(container) => match engine.start_tied(&container).await {
-                    Ok(tie) => {
-                        return Ok(Self {
-                            container,
-                            _tie: Some(tie),
-                        });
-                    }
-                    // Somebody took it for dead, because it took so long to start.
-                    Err(EngineError::NotFound { .. }) => {}
-                    Err(error) => {
-                        let _ = engine.remove_container(&container).await;
-                        return Err(error.into());
-                    }
-                },
-                Err(EngineError::NameTaken { .. }) => waiting.once_more().await?,
+            let container = match engine.create_container(&terms.spec).await {
+                Ok(container) => container,
+                Err(EngineError::NameTaken { .. }) => {
+                    waiting.once_more().await?;
+                    continue;
+                }
                 Err(error) => return Err(error.into()),
+            };
+            if !terms.spec.tied {
+                return Ok(Self { container, _tie: None });
             }
-        }
-    }
-
-    /// Takes the lease for a moment, with a container that is not started and need not be able to: others leave it alone
-    /// for half a minute.
-    pub(super) async fn acquire_briefly(engine: &dyn Engine, terms: LeaseTerms<'_>) -> Result<Self, VolumeError> {
-        let mut waiting = Waiting::new(engine, terms.volume, &terms.spec.labels, terms.patience);
-        loop {
-            match engine.create_container(&terms.spec).await {
-                Ok(container) => return Ok(Self { container, _tie: None }),
-                Err(EngineError::NameTaken { .. }) => waiting.once_more().await?,
-                Err(error) => return Err(error.into()),
+            match engine.start_tied(&container).await {
+                Ok(tie) => {
+                    return Ok(Self {
+                        container,
+                        _tie: Some(tie),
+                    });
+                }
+                // Somebody took it for dead, because it took so long to start.
+                Err(EngineError::NotFound { .. }) => {}
+                Err(error) => {
+                    let _ = engine.remove_container(&container).await;
+                    return Err(error.into());
+                }
             }
         }
     }

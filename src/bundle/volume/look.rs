@@ -30,18 +30,8 @@ pub struct Expected {
     pub(super) release: String,
     /// Its manifest's bytes.
     pub(super) manifest: Vec<u8>,
-    artifacts: Vec<ArtifactRecord>,
-}
-
-/// What was seen in a volume.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct View {
-    /// What `current` leads to; none when it is no link.
-    pub current: Option<String>,
-    /// Which checkout published what is current, if that is known.
-    pub publisher: Option<String>,
-    /// In what the release is not as it should be.
-    pub release: Vec<Difference>,
+    /// All that is in it, the manifest too.
+    files: Vec<ArtifactRecord>,
 }
 
 impl Expected {
@@ -50,165 +40,145 @@ impl Expected {
     /// # Errors
     /// When the manifest has no JSON form, which none of ours lacks.
     pub fn of(manifest: &Manifest) -> Result<Self, ManifestError> {
+        let json = manifest.to_json()?;
+        let of_itself = ArtifactRecord {
+            name: MANIFEST_FILE.to_owned(),
+            digest: Digest::of(&json),
+            size_bytes: json.len() as u64,
+            executable: false,
+        };
         Ok(Self {
             release: manifest.digest()?.hex()[..RELEASE_NAME_DIGITS].to_owned(),
-            manifest: manifest.to_json()?,
-            artifacts: manifest.artifacts().cloned().collect(),
+            files: manifest.artifacts().cloned().chain([of_itself]).collect(),
+            manifest: json,
         })
     }
 
-    /// What `current` has to lead to.
+    /// Where it is in the volume, and what `current` has to lead to.
     #[must_use]
     pub fn path(&self) -> String {
         format!("releases/{}", self.release)
     }
 
-    /// The differences that are not about single files: of these and of the manifest.
-    fn compare<'a>(&'a self, name: &str) -> Option<Wanted<'a>> {
-        if name == MANIFEST_FILE {
-            return Some(Wanted {
-                size_bytes: self.manifest.len() as u64,
-                digest: Digest::of(&self.manifest),
-                executable: false,
-                name: MANIFEST_FILE,
-            });
+    /// In what a link that leads to `current` does not lead here.
+    pub(super) fn difference_of_current(&self, current: Option<&str>) -> Option<Difference> {
+        let name = "current".to_owned();
+        match current {
+            None => Some(Difference::Missing { name }),
+            Some(target) if target == self.path() => None,
+            Some(_) => Some(Difference::Changed { name, what: "target" }),
         }
-        let artifact = self.artifacts.iter().find(|artifact| artifact.name == name)?;
-        Some(Wanted {
-            size_bytes: artifact.size_bytes,
-            digest: artifact.digest,
-            executable: artifact.executable,
-            name: &artifact.name,
+    }
+}
+
+/// A release on its way to being compared, entry by entry.
+struct Comparison<'a> {
+    files: &'a [ArtifactRecord],
+    seen: BTreeSet<&'a str>,
+    differences: Vec<Difference>,
+}
+
+impl<'a> Comparison<'a> {
+    fn with(expected: &'a Expected) -> Self {
+        Self {
+            files: &expected.files,
+            seen: BTreeSet::new(),
+            differences: vec![],
+        }
+    }
+
+    /// There is something of this name; `compare` says in what it is not the file that it should be.
+    fn see(
+        &mut self,
+        name: &str,
+        compare: impl FnOnce(&ArtifactRecord) -> io::Result<Option<Difference>>,
+    ) -> io::Result<()> {
+        if let Some(file) = self.files.iter().find(|file| file.name == name) {
+            self.differences.extend(compare(file)?);
+            self.seen.insert(&file.name);
+        } else {
+            let name = name.to_owned();
+            self.differences.push(Difference::Unknown { name });
+        }
+        Ok(())
+    }
+
+    /// All that differs, with what was not seen.
+    fn finish(mut self) -> Vec<Difference> {
+        let missing = self.files.iter().filter(|file| !self.seen.contains(file.name.as_str()));
+        self.differences.extend(missing.map(|file| Difference::Missing {
+            name: file.name.clone(),
+        }));
+        self.differences
+    }
+}
+
+/// What a volume says of itself.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Signs {
+    /// What `current` leads to; none when it is no link.
+    pub(super) current: Option<String>,
+    /// Which checkout published what is current, if that is known.
+    pub(super) publisher: Option<String>,
+}
+
+/// A way to see into a volume.
+pub(super) enum Sight {
+    /// Where the engine keeps it.
+    Direct(OwnedFd),
+    /// Through a container that has it, started or not.
+    Through(ContainerId),
+}
+
+impl Sight {
+    /// Into a volume whose files can be read where the engine keeps them; none where they cannot, or are another engine's.
+    pub(super) fn direct(volume: &VolumeFacts) -> Option<Self> {
+        let mark = volume.labels.get(INSTANCE_LABEL)?;
+        let root = open_directory(Path::new(volume.mountpoint.as_deref()?)).ok()?;
+        // The path is one on the engine's machine. This one may have another volume there; it has another mark.
+        (read_note(&root, "instance").ok()?.trim() == mark).then_some(Self::Direct(root))
+    }
+
+    /// What `current` leads to; none when it is no link.
+    pub(super) async fn current(&self, engine: &dyn Engine) -> Result<Option<String>, EngineError> {
+        match self {
+            Self::Direct(root) => Ok(readlinkat(root, "current", Vec::new())
+                .ok()
+                .and_then(|target| target.into_string().ok())),
+            Self::Through(container) => Ok(match download(engine, container, "current").await? {
+                Some(Note::Link(target)) => Some(target),
+                _ => None,
+            }),
+        }
+    }
+
+    /// What the volume says of itself.
+    pub(super) async fn signs(&self, engine: &dyn Engine) -> Result<Signs, EngineError> {
+        let current = self.current(engine).await?;
+        let publishers = match self {
+            Self::Direct(root) => read_note(root, "publishers").unwrap_or_default(),
+            Self::Through(container) => match download(engine, container, "publishers").await? {
+                Some(Note::Text(text)) => text,
+                _ => String::new(),
+            },
+        };
+        Ok(Signs {
+            publisher: publisher_of(current.as_deref(), &publishers),
+            current,
         })
     }
 
-    /// What is to be in the release and was not seen.
-    fn missing(&self, seen: &BTreeSet<String>) -> Vec<Difference> {
-        let names = self.artifacts.iter().map(|artifact| artifact.name.as_str());
-        names
-            .chain([MANIFEST_FILE])
-            .filter(|name| !seen.contains(*name))
-            .map(|name| Difference::Missing { name: name.to_owned() })
-            .collect()
-    }
-}
-
-impl View {
-    /// Whether the release is as it should be.
-    #[must_use]
-    pub fn is_whole(&self) -> bool {
-        self.release.is_empty()
-    }
-
-    /// In what the volume is not as `expected` was published: no difference when it is.
-    #[must_use]
-    pub fn differences(&self, expected: &Expected) -> Vec<Difference> {
-        let current = match &self.current {
-            None => Some(Difference::Missing {
-                name: "current".to_owned(),
-            }),
-            Some(target) if *target == expected.path() => None,
-            Some(_) => Some(Difference::Changed {
-                name: "current".to_owned(),
-                what: "target",
-            }),
-        };
-        current.into_iter().chain(self.release.iter().cloned()).collect()
-    }
-}
-
-/// One file of a release as it should be.
-struct Wanted<'a> {
-    name: &'a str,
-    size_bytes: u64,
-    digest: Digest,
-    executable: bool,
-}
-
-impl Wanted<'_> {
-    /// In what a file is not this one.
-    fn difference(&self, size_bytes: u64, executable: bool, content: impl Read) -> io::Result<Option<Difference>> {
-        let what = if size_bytes != self.size_bytes {
-            "size"
-        } else if executable != self.executable {
-            "mode"
-        } else if Digest::of_reader(content.take(self.size_bytes))? == self.digest {
-            return Ok(None);
-        } else {
-            "content"
-        };
-        Ok(Some(self.changed(what)))
-    }
-
-    fn changed(&self, what: &'static str) -> Difference {
-        Difference::Changed {
-            name: self.name.to_owned(),
-            what,
+    /// In what a release is not as it should be.
+    pub(super) async fn release(
+        &self,
+        engine: &dyn Engine,
+        expected: &Expected,
+    ) -> Result<Vec<Difference>, EngineError> {
+        match self {
+            Self::Direct(root) => compare_directory(root, expected).map_err(|error| unreadable(&error)),
+            Self::Through(container) => download_release(engine, container, expected).await,
         }
     }
-}
-
-/// Looks at a volume in which `container` has it, started or not.
-///
-/// # Errors
-/// What the engine fails with.
-pub(super) async fn look(
-    engine: &dyn Engine,
-    volume: &VolumeFacts,
-    container: &ContainerId,
-    expected: &Expected,
-) -> Result<View, EngineError> {
-    if let Some(view) = look_directly(volume, Some(expected)) {
-        return Ok(view);
-    }
-    Ok(View {
-        release: download_release(engine, container, expected).await?,
-        ..look_at_notes(engine, container).await?
-    })
-}
-
-/// What a volume says of itself, without a look at any release.
-///
-/// # Errors
-/// What the engine fails with.
-pub(super) async fn look_at_notes(engine: &dyn Engine, container: &ContainerId) -> Result<View, EngineError> {
-    let current = match download(engine, container, "current").await? {
-        Some(Note::Link(target)) => Some(target),
-        _ => None,
-    };
-    let publishers = match download(engine, container, "publishers").await? {
-        Some(Note::Text(text)) => text,
-        _ => String::new(),
-    };
-    Ok(View {
-        publisher: publisher_of(current.as_deref(), &publishers),
-        current,
-        release: vec![],
-    })
-}
-
-/// What is seen where the engine keeps its volumes; none where that cannot be read, or is another engine's.
-#[must_use]
-pub(super) fn look_directly(volume: &VolumeFacts, expected: Option<&Expected>) -> Option<View> {
-    let mark = volume.labels.get(INSTANCE_LABEL)?;
-    let root = open_directory(Path::new(volume.mountpoint.as_deref()?)).ok()?;
-    // The path is one on the engine's machine. This one may have another volume there; it has another mark.
-    if read_note(&root, "instance").ok()?.trim() != mark {
-        return None;
-    }
-    let current = readlinkat(&root, "current", Vec::new())
-        .ok()
-        .and_then(|target| target.into_string().ok());
-    let publishers = read_note(&root, "publishers").unwrap_or_default();
-    let release = match expected {
-        Some(expected) => compare_directory(&root, expected).ok()?,
-        None => vec![],
-    };
-    Some(View {
-        publisher: publisher_of(current.as_deref(), &publishers),
-        current,
-        release,
-    })
 }
 
 /// `publishers` has the lines `<release> <checkout>`; the first of what is current counts.
@@ -243,35 +213,30 @@ fn read_note(root: &impl AsFd, name: &str) -> io::Result<String> {
 }
 
 fn compare_directory(root: &impl AsFd, expected: &Expected) -> io::Result<Vec<Difference>> {
+    let mut comparison = Comparison::with(expected);
     let opened = open_below(root, "releases", OFlags::DIRECTORY)
         .and_then(|releases| open_below(&releases, &expected.release, OFlags::DIRECTORY));
     let Ok(directory) = opened else {
-        return Ok(expected.missing(&BTreeSet::new()));
+        return Ok(comparison.finish());
     };
-    let mut seen = BTreeSet::new();
-    let mut differences = Vec::new();
     for entry in rustix::fs::Dir::read_from(&directory)?.take(ENTRIES_LIMIT) {
         let name = entry?.file_name().to_string_lossy().into_owned();
         if name == "." || name == ".." {
             continue;
         }
-        let Some(wanted) = expected.compare(&name) else {
-            differences.push(Difference::Unknown { name });
-            continue;
-        };
-        let file = open_below(&directory, &name, OFlags::RDONLY).map(File::from);
-        let metadata = file.as_ref().ok().and_then(|file| file.metadata().ok());
-        differences.extend(match (file, metadata) {
-            (Ok(file), Some(metadata)) if metadata.is_file() => {
-                let mode = std::os::unix::fs::PermissionsExt::mode(&metadata.permissions());
-                wanted.difference(metadata.len(), mode & 0o100 != 0, file)?
+        comparison.see(&name, |wanted| {
+            let file = open_below(&directory, &name, OFlags::RDONLY).map(File::from);
+            let metadata = file.as_ref().ok().and_then(|file| file.metadata().ok());
+            match (file, metadata) {
+                (Ok(file), Some(metadata)) if metadata.is_file() => {
+                    let mode = std::os::unix::fs::PermissionsExt::mode(&metadata.permissions());
+                    wanted.difference(metadata.len(), mode, || Ok(file))
+                }
+                _ => Ok(Some(wanted.changed("kind"))),
             }
-            _ => Some(wanted.changed("kind")),
-        });
-        seen.insert(name);
+        })?;
     }
-    differences.extend(expected.missing(&seen));
-    Ok(differences)
+    Ok(comparison.finish())
 }
 
 /// A file of a volume that says something about it.
@@ -317,14 +282,10 @@ async fn download_release(
     let path = format!("{VOLUME_PATH}/{}", expected.path());
     let stream = match engine.download(container, &path).await {
         Ok(stream) => stream,
-        Err(EngineError::NotFound { .. }) => return Ok(expected.missing(&BTreeSet::new())),
+        Err(EngineError::NotFound { .. }) => return Ok(Comparison::with(expected).finish()),
         Err(error) => return Err(error),
     };
-    let limit_bytes = expected
-        .artifacts
-        .iter()
-        .map(|artifact| artifact.size_bytes)
-        .sum::<u64>()
+    let limit_bytes = expected.files.iter().map(|file| file.size_bytes).sum::<u64>()
         + MANIFEST_LIMIT_BYTES
         + ENTRIES_LIMIT as u64 * NOTE_LIMIT_BYTES;
     let expected = expected.clone();
@@ -337,34 +298,24 @@ async fn download_release(
 /// Of an archive that is larger than the release can be, or broken, what was seen so far is compared.
 fn compare_archive(reader: &mut dyn Read, limit_bytes: u64, expected: &Expected) -> io::Result<Vec<Difference>> {
     let mut archive = tar::Archive::new(reader.take(limit_bytes));
-    let mut seen = BTreeSet::new();
-    let mut differences = Vec::new();
+    let mut comparison = Comparison::with(expected);
     for entry in archive.entries()?.take(ENTRIES_LIMIT) {
         let entry = entry?;
         let path = String::from_utf8_lossy(&entry.path_bytes()).into_owned();
-        let name = path
-            .trim_end_matches('/')
-            .split_once('/')
-            .map_or("", |(_, name)| name)
-            .to_owned();
+        let name = path.trim_end_matches('/').split_once('/').map_or("", |(_, name)| name);
         let kind = entry.header().entry_type();
         if name.is_empty() && kind == EntryType::Directory {
             continue;
         }
-        let Some(wanted) = expected.compare(&name) else {
-            differences.push(Difference::Unknown { name });
-            continue;
-        };
-        differences.extend(if kind == EntryType::Regular {
+        comparison.see(name, |wanted| {
+            if kind != EntryType::Regular {
+                return Ok(Some(wanted.changed("kind")));
+            }
             let (size_bytes, mode) = (entry.size(), entry.header().mode()?);
-            wanted.difference(size_bytes, mode & 0o100 != 0, entry)?
-        } else {
-            Some(wanted.changed("kind"))
-        });
-        seen.insert(name);
+            wanted.difference(size_bytes, mode, || Ok(entry))
+        })?;
     }
-    differences.extend(expected.missing(&seen));
-    Ok(differences)
+    Ok(comparison.finish())
 }
 
 fn unreadable(error: &io::Error) -> EngineError {
@@ -379,6 +330,7 @@ mod tests {
     use super::*;
     use crate::bundle::manifest::tests::{artifact, manifest_of};
     use crate::engine::Labels;
+    use crate::engine::fake::FakeEngine;
     use std::fs;
     use std::os::unix::fs::{PermissionsExt as _, symlink};
 
@@ -423,25 +375,28 @@ mod tests {
             self.path(RELEASE).join(&self.expected.release).join(name)
         }
 
-        fn differences(&self) -> Vec<String> {
-            let view = look_directly(&self.facts, Some(&self.expected)).unwrap();
-            view.differences(&self.expected)
-                .iter()
-                .map(ToString::to_string)
+        async fn differences(&self) -> Vec<String> {
+            let (sight, engine) = (Sight::direct(&self.facts).unwrap(), FakeEngine::new());
+            let current = sight.current(&engine).await.unwrap();
+            let release = sight.release(&engine, &self.expected).await.unwrap();
+            let differences = self.expected.difference_of_current(current.as_deref()).into_iter();
+            differences
+                .chain(release)
+                .map(|difference| difference.to_string())
                 .collect()
         }
     }
 
-    #[test]
-    fn what_was_published_is_seen_as_such() {
+    #[tokio::test]
+    async fn what_was_published_is_seen_as_such() {
         let ground = Ground::new();
-        let view = look_directly(&ground.facts, Some(&ground.expected)).unwrap();
-        assert_eq!(view.differences(&ground.expected), []);
-        assert_eq!(view.publisher.as_deref(), Some("mine"));
+        assert_eq!(ground.differences().await, Vec::<String>::new());
+        let signs = Sight::direct(&ground.facts).unwrap().signs(&FakeEngine::new()).await;
+        assert_eq!(signs.unwrap().publisher.as_deref(), Some("mine"));
     }
 
-    #[test]
-    fn every_change_is_seen_and_no_link_is_followed() {
+    #[tokio::test]
+    async fn every_change_is_seen_and_no_link_is_followed() {
         type Change = fn(&Ground);
         let changes: &[(Change, &str)] = &[
             (
@@ -504,7 +459,7 @@ mod tests {
         for (change, expected) in changes {
             let ground = Ground::new();
             change(&ground);
-            let told = ground.differences();
+            let told = ground.differences().await;
             assert!(told.iter().any(|line| line == expected), "{expected}: {told:?}");
         }
     }
@@ -513,8 +468,8 @@ mod tests {
     fn another_volume_at_the_same_path_is_not_looked_at() {
         let ground = Ground::new();
         fs::write(ground.path("instance"), "another\n").unwrap();
-        assert_eq!(look_directly(&ground.facts, Some(&ground.expected)), None);
+        assert!(Sight::direct(&ground.facts).is_none());
         fs::remove_file(ground.path("instance")).unwrap();
-        assert_eq!(look_directly(&ground.facts, None), None);
+        assert!(Sight::direct(&ground.facts).is_none());
     }
 }

@@ -5,9 +5,9 @@ use std::time::Duration;
 use tokio_util::sync::CancellationToken;
 
 use super::lease::{Lease, LeaseTerms};
-use super::look::{View, look_at_notes, look_directly};
-use super::{Patience, ReleaseVolume, VOLUME_PATH, VolumeError, helper_spec};
-use crate::engine::{ContainerSpec, Engine, EngineError, Mount};
+use super::look::{Sight, Signs};
+use super::{Patience, ReleaseVolume, VolumeError, lease, sight_into};
+use crate::engine::{ContainerSpec, Engine};
 
 /// How long a removal waits for somebody who publishes: one who wants to get rid of things does not wait for a build.
 const LEASE_TIMEOUT: Duration = Duration::from_secs(5);
@@ -26,7 +26,7 @@ pub enum Removal {
 
 /// Removes a volume in which nobody has published; well when it is gone already.
 pub(super) async fn remove_unpublished(engine: &dyn Engine, volume: &ReleaseVolume) -> Result<(), VolumeError> {
-    remove_if(engine, volume, |view| view.current.is_none())
+    remove_if(engine, volume, |signs| signs.current.is_none())
         .await
         .map(|_| ())
 }
@@ -37,7 +37,7 @@ pub(super) async fn remove_unpublished(engine: &dyn Engine, volume: &ReleaseVolu
 /// # Errors
 /// [`VolumeError::Busy`] when somebody is publishing to it or it is mounted, and what the engine fails with.
 pub async fn remove_own(engine: &dyn Engine, volume: &ReleaseVolume, is_maker: bool) -> Result<Removal, VolumeError> {
-    remove_if(engine, volume, |view| match &view.publisher {
+    remove_if(engine, volume, |signs| match &signs.publisher {
         Some(publisher) => *publisher == volume.publisher,
         None => is_maker,
     })
@@ -49,7 +49,7 @@ pub async fn remove_own(engine: &dyn Engine, volume: &ReleaseVolume, is_maker: b
 async fn remove_if(
     engine: &dyn Engine,
     volume: &ReleaseVolume,
-    may_go: impl Fn(&View) -> bool,
+    may_go: impl Fn(&Signs) -> bool,
 ) -> Result<Removal, VolumeError> {
     let patience = Patience {
         on_wait: &|_| {},
@@ -58,13 +58,15 @@ async fn remove_if(
     };
     let terms = LeaseTerms {
         volume: &volume.name,
-        spec: ContainerSpec {
-            mounts: vec![],
-            ..helper_spec(volume, "lease", &["cat"])
-        },
+        spec: ContainerSpec::unstarted(
+            lease::name(&volume.name),
+            volume.image.clone(),
+            volume.container_labels.clone(),
+            vec![],
+        ),
         patience: &patience,
     };
-    let lease = Lease::acquire_briefly(engine, terms).await?;
+    let lease = Lease::acquire(engine, terms).await?;
     let removed = look_and_remove(engine, volume, may_go).await;
     let released = lease.release(engine).await;
     let removal = removed?;
@@ -75,42 +77,17 @@ async fn remove_if(
 async fn look_and_remove(
     engine: &dyn Engine,
     volume: &ReleaseVolume,
-    may_go: impl Fn(&View) -> bool,
+    may_go: impl Fn(&Signs) -> bool,
 ) -> Result<Removal, VolumeError> {
     let Some(facts) = engine.volume(&volume.name).await? else {
         return Ok(Removal::Removed);
     };
-    let view = match look_directly(&facts, None) {
-        Some(view) => view,
-        None => look_through_engine(engine, volume).await?,
-    };
-    if !may_go(&view) {
+    let signs = sight_into(engine, volume, &facts, async |sight: &Sight| sight.signs(engine).await).await?;
+    if !may_go(&signs) {
         return Ok(Removal::Kept {
-            publisher: view.publisher.unwrap_or_default(),
+            publisher: signs.publisher.unwrap_or_default(),
         });
     }
     engine.remove_volume(&volume.name).await?;
     Ok(Removal::Removed)
-}
-
-/// Through a container that has the volume and is never started.
-async fn look_through_engine(engine: &dyn Engine, volume: &ReleaseVolume) -> Result<View, EngineError> {
-    let spec = look_spec(volume);
-    let container = engine.create_container(&spec).await?;
-    let view = look_at_notes(engine, &container).await;
-    engine.remove_container(&container).await?;
-    view
-}
-
-/// A container through which a volume is looked at: it is never started.
-pub(super) fn look_spec(volume: &ReleaseVolume) -> ContainerSpec {
-    ContainerSpec {
-        tied: false,
-        mounts: vec![Mount::Volume {
-            name: volume.name.clone(),
-            path: VOLUME_PATH.to_owned(),
-            read_only: true,
-        }],
-        ..helper_spec(volume, "look", &["true"])
-    }
 }

@@ -3,8 +3,8 @@ use std::fs;
 use super::removal::{Removal, remove_own};
 use super::*;
 use crate::bundle::manifest::tests::{artifact, manifest_of};
-use crate::engine::Executed;
 use crate::engine::fake::{FakeEngine, Node};
+use crate::engine::{Executed, Network};
 
 const VOLUME: &str = "lockstep-greeter-glibc";
 const IMAGE: &str = "build";
