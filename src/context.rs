@@ -11,6 +11,8 @@ pub struct Context {
     pub working_directory: PathBuf,
     /// The user's cache directory for lockstep (`$XDG_CACHE_HOME/lockstep`, else `~/.cache/lockstep`).
     pub cache_directory: PathBuf,
+    /// Where temporary files go that have no better place (`$TMPDIR`, else `/tmp`).
+    pub temporary_directory: PathBuf,
     /// The environment variables.
     pub variables: BTreeMap<String, String>,
     /// Seconds since the epoch when the program was started; for log file names and labels, never for artifacts.

@@ -46,6 +46,7 @@ impl World {
         let seed = format!("{}-{}", now.as_nanos(), std::process::id());
         let context = Context {
             cache_directory: cache_directory(&variables),
+            temporary_directory: std::env::temp_dir(),
             started_at_seconds: now.as_secs(),
             run_id: Digest::of(seed.as_bytes()).short(),
             machine_id: machine.unwrap_or_default().trim().to_owned(),

@@ -1,12 +1,13 @@
 //! What a run has of the project's directory: all of it for itself, or, where nothing can be written, a look.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 
 use tokio_util::sync::CancellationToken;
 
 use super::RunError;
 use crate::bundle::restore;
+use crate::context::Context;
 use crate::event::{Event, Events};
 use crate::report::is_unwritable;
 use crate::state::{PROJECT_LOCK_TIMEOUT, ProjectLock, SharedLock, StateError};
@@ -58,12 +59,12 @@ impl Hold {
 /// directory that cannot be written.
 pub(super) async fn take(
     directory: &Path,
-    run_id: &str,
+    context: &Context,
     events: &Arc<dyn Events>,
     cancellation: &CancellationToken,
     only_looks: bool,
 ) -> Result<Hold, RunError> {
-    let holder = format!("run {run_id}, process {}", std::process::id());
+    let holder = format!("run {}, process {}", context.run_id, std::process::id());
     let on_wait = |holder: &str| {
         let message = format!("waiting for another run of this project to end ({holder})");
         events.emit(Event::Warning { message, hint: None });
@@ -85,11 +86,11 @@ pub(super) async fn take(
         lock = ProjectLock::share(directory, on_wait, PROJECT_LOCK_TIMEOUT) => lock?,
         () = cancellation.cancelled() => return Err(RunError::Interrupted),
     };
-    let parent: PathBuf = std::env::temp_dir();
+    let parent = &context.temporary_directory;
     // Of other users too, as far as they can be removed.
-    let _ = temporary::sweep(&parent, &[STATE_PREFIX]);
+    let _ = temporary::sweep(parent, &[STATE_PREFIX]);
     let state =
-        TemporaryDirectory::new_in(&parent, STATE_PREFIX).map_err(RunError::file_at("make a directory in", &parent))?;
+        TemporaryDirectory::new_in(parent, STATE_PREFIX).map_err(RunError::file_at("make a directory in", parent))?;
     events.emit(Event::Warning {
         message: format!("{} cannot be written: nothing is kept there", directory.display()),
         hint: match lock {

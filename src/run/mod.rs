@@ -149,14 +149,7 @@ impl Run {
         cancellation: CancellationToken,
         options: Options,
     ) -> Result<Self, RunError> {
-        let hold = hold::take(
-            &project.directory,
-            &context.run_id,
-            &events,
-            &cancellation,
-            options.only_looks,
-        )
-        .await?;
+        let hold = hold::take(&project.directory, &context, &events, &cancellation, options.only_looks).await?;
         let leash = Arc::new(Leash::new(engine, cancellation.clone()));
         let engine: Arc<dyn Engine> = Arc::<Leash>::clone(&leash);
         let engine_facts = engine.facts().await?;

@@ -115,6 +115,7 @@ impl Sample {
             variables: BTreeMap::new(),
             started_at_seconds: 0,
             run_id: format!("run{number}"),
+            temporary_directory: std::env::temp_dir(),
             machine_id: "machine".to_owned(),
             is_root: false,
             processors: 1,

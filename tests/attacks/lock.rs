@@ -118,6 +118,7 @@ impl Judge {
             cache_directory: cache,
             started_at_seconds: now.as_secs(),
             run_id: format!("{:08x}", now.subsec_nanos()),
+            temporary_directory: std::env::temp_dir(),
             machine_id: "attacks".to_owned(),
             is_root: rustix::process::geteuid().is_root(),
             processors: 2,

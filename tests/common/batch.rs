@@ -154,6 +154,7 @@ pub(crate) fn context() -> Context {
         variables,
         started_at_seconds: 0,
         run_id: "test".to_owned(),
+        temporary_directory: std::env::temp_dir(),
         machine_id: "test".to_owned(),
         is_root: rustix::process::geteuid().is_root(),
         processors: 1,
