@@ -178,17 +178,11 @@ impl Excerpt {
 
 /// A text that quotes what the user wrote, on one line and not endless: what would move the cursor is escaped.
 pub(crate) fn one_line(text: &str) -> String {
-    let mut line = String::new();
-    for (count, character) in text.chars().enumerate() {
-        if count >= TEXT_LIMIT_CHARACTERS {
-            line.push(CUT);
-            break;
-        }
-        if is_plain(character) {
-            line.push(character);
-        } else {
-            line.extend(character.escape_default());
-        }
+    let mut characters = text.chars();
+    let kept: String = characters.by_ref().take(TEXT_LIMIT_CHARACTERS).collect();
+    let mut line = printable(&kept).into_owned();
+    if characters.next().is_some() {
+        line.push(CUT);
     }
     line
 }

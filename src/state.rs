@@ -238,9 +238,7 @@ impl ProjectLock {
         let mut leftovers = Vec::new();
         for entry in fs::read_dir(&self.directory).map_err(failed("list", &self.directory))? {
             let entry = entry.map_err(failed("list", &self.directory))?;
-            let name = entry.file_name();
-            let is_ours = |prefix: &&str| name.as_encoded_bytes().starts_with(prefix.as_bytes());
-            if [STAGING_PREFIX, COLLECT_PREFIX].iter().any(is_ours) {
+            if temporary::has_prefix(&entry.file_name(), &[STAGING_PREFIX, COLLECT_PREFIX]) {
                 leftovers.push(entry.path());
             }
         }

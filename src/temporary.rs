@@ -4,6 +4,7 @@
 //! whatever means. Whoever sweeps a directory removes what has the prefix and nobody's lock: a run that lives keeps its
 //! own, also in a directory that all projects share.
 
+use std::ffi::OsStr;
 use std::fs::{self, File};
 use std::io;
 use std::path::{Path, PathBuf};
@@ -87,15 +88,19 @@ pub fn leftovers(directory: &Path, prefixes: &[&str]) -> io::Result<Vec<PathBuf>
     let mut found = Vec::new();
     for entry in entries.take(LIST_LIMIT_ENTRIES) {
         let entry = entry?;
-        let name = entry.file_name();
-        let is_ours = |prefix: &&str| name.as_encoded_bytes().starts_with(prefix.as_bytes());
-        if prefixes.iter().any(is_ours) && matches!(claim(&entry.path()), Claim::Dead(_)) {
+        if has_prefix(&entry.file_name(), prefixes) && matches!(claim(&entry.path()), Claim::Dead(_)) {
             found.push(entry.path());
         }
     }
     found.sort();
     found.truncate(SWEEP_LIMIT_ENTRIES);
     Ok(found)
+}
+
+/// Whether something of this name was made with one of these prefixes.
+pub(crate) fn has_prefix(name: &OsStr, prefixes: &[&str]) -> bool {
+    let starts = |prefix: &&str| name.as_encoded_bytes().starts_with(prefix.as_bytes());
+    prefixes.iter().any(starts)
 }
 
 /// Removes [`leftovers`] and returns them.

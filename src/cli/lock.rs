@@ -77,7 +77,7 @@ fn show(report: &LockReport, format: Format, world: &World) -> Result<(), Stop> 
             world.printer.data(&format!("{environment}:\n"));
         }
         for change in changes {
-            world.printer.data(&format!("  {}\n", printable(&change.to_string())));
+            world.printer.data(&format!("  {change}\n"));
         }
         for reason in unchecked {
             world

@@ -134,11 +134,7 @@ impl Run {
             network: Network::None,
             volumes,
         });
-        let mounted = if access == CacheAccess::Read {
-            CACHE_DIRECTORY
-        } else {
-            ""
-        };
+        let mounted = (access == CacheAccess::Read).then_some(CACHE_DIRECTORY);
         let mut uploads = vec![self.directories_but(mounted)?, self.sources(tree)];
         uploads.extend(dependencies.map(|path| Upload {
             path: ROOT.to_owned(),

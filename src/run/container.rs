@@ -136,12 +136,13 @@ impl Run {
 
     /// The directories that every container finds below [`ROOT`], owned by its user.
     pub(super) fn directories(&self) -> Result<Upload, RunError> {
-        self.directories_of(OWNER, DIRECTORIES)
+        self.directories_but(None)
     }
 
     /// All of them but one, on which something is mounted that cannot be written to.
-    pub(super) fn directories_but(&self, mounted: &str) -> Result<Upload, RunError> {
-        let others = DIRECTORIES.iter().copied().filter(|directory| *directory != mounted);
+    pub(super) fn directories_but(&self, mounted: Option<&str>) -> Result<Upload, RunError> {
+        let others = DIRECTORIES.iter().copied();
+        let others = others.filter(|directory| Some(*directory) != mounted);
         self.directories_of(OWNER, &others.collect::<Vec<_>>())
     }
 

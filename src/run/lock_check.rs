@@ -13,7 +13,7 @@ use crate::bundle::verify;
 use crate::config::Project;
 use crate::digest::Digest;
 use crate::engine::ImageId;
-use crate::lock::{self, Change, environment_changes, image_changes};
+use crate::lock::{self, Change, Lock, environment_changes, image_changes};
 use crate::name::EnvironmentName;
 use crate::plan::{EnvironmentPlan, UnitPlan};
 use crate::problem::one_line;
@@ -29,6 +29,14 @@ pub(super) struct Checked {
 fn unlocked(name: &EnvironmentName) -> Change {
     let missing = "not in the lock".to_owned();
     Change::new(format!("environment {name}"), &[], Some(missing), None)
+}
+
+/// Reports every environment that the lock has and the project has not.
+fn report_gone(report: &mut LockReport, lock: &Lock, project: &Project) {
+    let known = |name: &&EnvironmentName| project.environments.contains_key(*name);
+    for name in lock.environments.keys().filter(|name| !known(name)) {
+        report.environments.insert(name.clone(), vec![gone_environment(name)]);
+    }
 }
 
 /// Compares recipes and sources with what the lock says, by the project's files alone.
@@ -74,11 +82,7 @@ pub fn check_lock(project: &Project) -> Result<LockReport, RunError> {
         }));
         report.environments.insert(name.clone(), changes);
     }
-    let unknown = file.lock.environments.keys();
-    let unknown = unknown.filter(|name| !project.environments.contains_key(*name));
-    for name in unknown {
-        report.environments.insert(name.clone(), vec![gone_environment(name)]);
-    }
+    report_gone(&mut report, &file.lock, project);
     Ok(report.located(&file))
 }
 
@@ -105,10 +109,7 @@ impl Run {
                 report.environments.insert(name.clone(), vec![unlocked(name)]);
             }
         }
-        let unknown = work.lock.lock.environments.keys();
-        for name in unknown.filter(|name| work.plan_of(name).is_none()) {
-            report.environments.insert(name.clone(), vec![gone_environment(name)]);
-        }
+        report_gone(&mut report, &work.lock.lock, &self.project);
         if !report.has_changes()
             && let Some(misformed) = work.lock.misformed()?
         {
