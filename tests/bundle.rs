@@ -6,6 +6,8 @@
     reason = "a test that cannot go on has failed"
 )]
 
+mod manifest;
+
 use std::collections::BTreeMap;
 use std::future::Future;
 use std::path::{Path, PathBuf};
@@ -16,18 +18,18 @@ use std::time::Duration;
 use bytes::Bytes;
 use futures_util::{StreamExt, stream};
 use lockstep::bundle::{
-    Artifact, ContractRecord, Declared, ImageRecord, MANIFEST_SCHEMA_VERSION, Manifest, Patience, ReleaseVolume,
-    StagedRelease, UnitRecord, VolumeError, collect, stage,
+    Artifact, Declared, Manifest, Patience, ReleaseVolume, StagedRelease, VolumeError, collect, stage,
 };
 use lockstep::digest::Digest;
 use lockstep::engine::docker::Docker;
 use lockstep::engine::{
     ContainerSpec, Engine, EngineError, ImageId, Labels, Mount, Network, OutputStream, ResourceLimits,
 };
-use lockstep::name::{EnvironmentName, ProjectName, UnitName};
 use lockstep::owner::Owner;
 use lockstep::source::{SOURCE_ROOT, SourceTree};
 use tokio_util::sync::CancellationToken;
+
+use manifest::manifest;
 
 const TEST_LABEL: &str = "dev.lockstep.test";
 const TOOLS: [&str; 9] = ["sh", "ln", "mkdir", "mv", "rm", "readlink", "ls", "cat", "id"];
@@ -188,46 +190,13 @@ async fn load_image(engine: &dyn Engine, name: &str) -> ImageId {
 fn bundle(content: &[u8]) -> (tempfile::TempDir, Manifest) {
     let directory = tempfile::tempdir().unwrap();
     std::fs::write(directory.path().join("greeter"), content).unwrap();
-    let image = ImageRecord {
-        config: Digest::of(b"config"),
-        layers: Vec::new(),
-    };
     let artifact = Artifact {
         name: "greeter".to_owned(),
         digest: Digest::of(content),
         size_bytes: content.len() as u64,
         executable: true,
     };
-    let unit = UnitRecord {
-        name: UnitName::new("greeter").unwrap(),
-        role: "host".to_owned(),
-        language: "c".to_owned(),
-        image: image.config,
-        action: Digest::of(b"action"),
-        source: Digest::of(b"source"),
-        dependencies: None,
-        artifacts: vec![(&artifact).into()],
-    };
-    let manifest = Manifest {
-        schema_version: MANIFEST_SCHEMA_VERSION,
-        lockstep: "0.1.0".to_owned(),
-        project: ProjectName::new("greeter").unwrap(),
-        environment: EnvironmentName::new("glibc").unwrap(),
-        source_date_epoch: 1_735_689_600,
-        build_image: image.clone(),
-        runtime_image: image,
-        toolchains: BTreeMap::new(),
-        contract: ContractRecord {
-            loader: "dlopen".to_owned(),
-            abi: "c".to_owned(),
-            symbols: Vec::new(),
-            calls: Vec::new(),
-            flags: None,
-            scope: None,
-        },
-        units: vec![unit],
-        smoke: None,
-    };
+    let manifest = manifest("greeter", "glibc", "greeter", vec![(&artifact).into()]);
     (directory, manifest)
 }
 

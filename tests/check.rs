@@ -2,6 +2,7 @@
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
+mod manifest;
 #[expect(dead_code, reason = "not every form of a root is needed here")]
 mod roots;
 
@@ -10,12 +11,12 @@ use std::os::unix::fs::{PermissionsExt, symlink};
 use std::path::PathBuf;
 use std::process::{Command, Output};
 
-use lockstep::bundle::{ArtifactRecord, ContractRecord, ImageRecord, MANIFEST_SCHEMA_VERSION, Manifest, UnitRecord};
+use lockstep::bundle::ArtifactRecord;
 use lockstep::check::RULES;
 use lockstep::digest::Digest;
 use lockstep::facts::Elf;
 use lockstep::lock::{self, Lock};
-use lockstep::name::{EnvironmentName, ProjectName, UnitName};
+use lockstep::name::EnvironmentName;
 use roots::{Part, Tree, docker_archive, tar_of};
 use serde_json::{Value, json};
 use tempfile::TempDir;
@@ -93,40 +94,7 @@ impl Bench {
             })
             .collect();
         artifacts.sort_by(|one, other| one.name.cmp(&other.name));
-        let digest = Digest::of(b"");
-        let image = ImageRecord {
-            config: digest,
-            layers: vec![],
-        };
-        let manifest = Manifest {
-            schema_version: MANIFEST_SCHEMA_VERSION,
-            lockstep: "0".to_owned(),
-            project: ProjectName::new("sample").unwrap(),
-            environment: EnvironmentName::new("here").unwrap(),
-            source_date_epoch: 0,
-            build_image: image.clone(),
-            runtime_image: image,
-            toolchains: BTreeMap::new(),
-            contract: ContractRecord {
-                loader: "dlopen".to_owned(),
-                abi: "c".to_owned(),
-                symbols: vec![],
-                calls: vec![],
-                flags: None,
-                scope: None,
-            },
-            units: vec![UnitRecord {
-                name: UnitName::new("host").unwrap(),
-                role: "host".to_owned(),
-                language: "c".to_owned(),
-                image: digest,
-                action: digest,
-                source: digest,
-                dependencies: None,
-                artifacts,
-            }],
-            smoke: None,
-        };
+        let manifest = manifest::manifest("sample", "here", "host", artifacts);
         self.write("dist/here/manifest.json", manifest.to_json().unwrap());
     }
 

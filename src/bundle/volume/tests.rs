@@ -62,6 +62,12 @@ async fn staged(engine: &FakeEngine, content: &[u8]) -> Result<StagedRelease, Vo
     .await
 }
 
+/// A release is made current, and the lease given back.
+async fn published(engine: &FakeEngine, content: &[u8]) {
+    let committed = staged(engine, content).await.unwrap().commit().await.unwrap();
+    committed.end().await.unwrap();
+}
+
 /// The files of releases.
 fn releases(engine: &FakeEngine) -> Vec<String> {
     let files = engine.volume_files(VOLUME).into_keys();
@@ -108,15 +114,7 @@ async fn a_release_is_uploaded_and_committed() {
 async fn the_release_before_stays_and_older_ones_go() {
     let engine = engine();
     for content in [&b"1"[..], b"2", b"3", b"3"] {
-        staged(&engine, content)
-            .await
-            .unwrap()
-            .commit()
-            .await
-            .unwrap()
-            .end()
-            .await
-            .unwrap();
+        published(&engine, content).await;
     }
     let mut expected: Vec<String> = [&b"2"[..], b"3"]
         .into_iter()
@@ -146,15 +144,7 @@ async fn what_is_discarded_leaves_no_volume_that_was_not_there_before() {
 #[tokio::test]
 async fn a_release_that_is_there_is_not_uploaded_again_and_survives_a_discard() {
     let engine = engine();
-    staged(&engine, b"host")
-        .await
-        .unwrap()
-        .commit()
-        .await
-        .unwrap()
-        .end()
-        .await
-        .unwrap();
+    published(&engine, b"host").await;
     let before = releases(&engine);
     staged(&engine, b"host").await.unwrap().discard().await.unwrap();
     assert_eq!(releases(&engine), before);
@@ -175,25 +165,9 @@ async fn a_release_that_is_not_what_it_was_is_uploaded_again() {
     ];
     for change in changes {
         let engine = engine();
-        staged(&engine, b"host")
-            .await
-            .unwrap()
-            .commit()
-            .await
-            .unwrap()
-            .end()
-            .await
-            .unwrap();
+        published(&engine, b"host").await;
         engine.tamper(VOLUME, |files| change(files, file()));
-        staged(&engine, b"host")
-            .await
-            .unwrap()
-            .commit()
-            .await
-            .unwrap()
-            .end()
-            .await
-            .unwrap();
+        published(&engine, b"host").await;
         assert_eq!(engine.volume_files(VOLUME)[&file()], b"host");
     }
 }
@@ -201,15 +175,7 @@ async fn a_release_that_is_not_what_it_was_is_uploaded_again() {
 #[tokio::test]
 async fn what_changes_between_the_test_and_the_commit_is_not_published() {
     let engine = engine();
-    staged(&engine, b"host")
-        .await
-        .unwrap()
-        .commit()
-        .await
-        .unwrap()
-        .end()
-        .await
-        .unwrap();
+    published(&engine, b"host").await;
     let release = staged(&engine, b"tsoh").await.unwrap();
     let file = format!("{}/greeter", release.path_in_volume());
     engine.tamper(VOLUME, |files| _ = files.insert(file.clone(), Node::text("evil")));
@@ -222,15 +188,7 @@ async fn what_changes_between_the_test_and_the_commit_is_not_published() {
 #[tokio::test]
 async fn what_a_killed_run_left_in_the_volume_is_tidied_up() {
     let engine = engine();
-    staged(&engine, b"host")
-        .await
-        .unwrap()
-        .commit()
-        .await
-        .unwrap()
-        .end()
-        .await
-        .unwrap();
+    published(&engine, b"host").await;
     engine.tamper(VOLUME, |files| {
         for path in ["incoming/greeter", "releases/0123456789abcdef/greeter"] {
             files.insert(path.to_owned(), Node::program("left"));
@@ -275,15 +233,7 @@ async fn only_one_at_a_time_has_the_volume() {
 #[tokio::test]
 async fn a_volume_goes_with_who_published_last() {
     let engine = engine();
-    staged(&engine, b"host")
-        .await
-        .unwrap()
-        .commit()
-        .await
-        .unwrap()
-        .end()
-        .await
-        .unwrap();
+    published(&engine, b"host").await;
     let mut other = volume(&engine).await;
     other.publisher = "checkout2".to_owned();
     let kept = Removal::Kept {
