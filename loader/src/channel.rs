@@ -14,6 +14,8 @@ const FIELD_LIMIT_BYTES: usize = 64 * 1024;
 /// What is going on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Phase {
+    /// The host comes up; nothing was told yet.
+    Start,
     /// The plugin is opened; its constructors run.
     Open,
     /// A symbol is looked up.
@@ -27,11 +29,13 @@ pub enum Phase {
 }
 
 impl Phase {
-    const ALL: [Phase; 5] = [Phase::Open, Phase::Symbol, Phase::Call, Phase::Close, Phase::Exit];
+    /// Those that are told.
+    const TOLD: [Phase; 5] = [Phase::Open, Phase::Symbol, Phase::Call, Phase::Close, Phase::Exit];
 
     /// Its name in events.
     pub fn name(self) -> &'static str {
         match self {
+            Phase::Start => "start",
             Phase::Open => "open",
             Phase::Symbol => "symbol",
             Phase::Call => "call",
@@ -139,7 +143,7 @@ impl<'a> Fields<'a> {
         match kind {
             b'p' => {
                 let name = self.text()?;
-                let phase = Phase::ALL.into_iter().find(|phase| phase.name() == name)?;
+                let phase = Phase::TOLD.into_iter().find(|phase| phase.name() == name)?;
                 Some(Record::Phase(phase, self.optional_text()?))
             }
             b'n' => Some(Record::NotLoadable(self.text()?)),

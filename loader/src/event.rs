@@ -1,5 +1,6 @@
 //! What is reported: one JSON object a line on standard output. The README lists every field.
 
+use std::ffi::OsStr;
 use std::io::{self, Write};
 use std::time::{Duration, Instant};
 
@@ -283,6 +284,30 @@ impl Asked {
 }
 
 impl PluginEvent {
+    /// Of a plugin of which nothing else is known.
+    pub fn new(outcome: Outcome, phase: Option<Phase>) -> PluginEvent {
+        PluginEvent {
+            path: String::new(),
+            outcome,
+            phase,
+            symbol: None,
+            message: None,
+            missing: Vec::new(),
+            ending: None,
+            calls: Vec::new(),
+            leftover_processes: 0,
+            elapsed: Duration::ZERO,
+            stdout: Capture::of_head(0),
+            stderr: Capture::of_head(0),
+        }
+    }
+
+    /// The same, of this plugin.
+    pub fn of(self, plugin: &OsStr) -> PluginEvent {
+        let path = plugin.to_string_lossy().into_owned();
+        PluginEvent { path, ..self }
+    }
+
     fn to_json(&self) -> Json {
         let calls: Vec<Json> = self.calls.iter().map(returned_to_json).collect();
         let fields = [

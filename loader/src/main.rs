@@ -16,6 +16,7 @@ mod scratch;
 mod signal;
 mod system;
 mod testimony;
+mod within;
 
 use std::fmt;
 use std::io::{self, Write};
@@ -45,6 +46,7 @@ both:   --timeout-ms N  --output-limit-bytes N  --env NAME=VALUE…  --user UID:
 
 open:   --flags now|lazy  --scope local|global  --keep-open  --scratch DIRECTORY…  --symbol NAME…
         --call SYMBOL [--arg-string TEXT | --arg-integer N]… [--returns string|integer|int32|none]…
+        --within PROGRAM --probe FILE
 
 drive:  --ready-http URL | --ready-tcp PORT | --ready-stdout TEXT
         --ready-timeout-ms N  --request-timeout-ms N  --stop-signal NAME  --stop-timeout-ms N

@@ -10,7 +10,6 @@ use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
 use crate::arguments::{Contract, OpenOptions};
-use crate::capture::Capture;
 use crate::channel::{self, Phase};
 use crate::child::{ChildError, Reader, Supervisor, Wake};
 use crate::event::{Event, Outcome, PluginEvent, Printer};
@@ -18,6 +17,7 @@ use crate::plugin::CHANNEL_LOST_STATUS;
 use crate::scratch;
 use crate::system::Ending;
 use crate::testimony::Testimony;
+use crate::within::PRELOAD_VARIABLE;
 
 /// What the process of a plugin may tell, all records together.
 const CHANNEL_LIMIT_BYTES: usize = 4 * 1024 * 1024;
@@ -107,19 +107,29 @@ fn observe(
 ) -> Result<Option<(PluginEvent, bool)>, OpenError> {
     let (ours, theirs) = UnixStream::pair().map_err(OpenError::Channel)?;
     let channel = Reader::start(ours, CHANNEL_LIMIT_BYTES).map_err(OpenError::Channel)?;
-    let mut command = Command::new("/proc/self/exe");
-    command
-        .arg0("lockstep-loader")
-        .arg("open-one")
-        .args(&options.flags)
-        .arg("--")
-        .arg(plugin);
-    command.envs(options.environment.iter().map(|(name, value)| (name, value)));
+    let (mut command, first) = match &options.within {
+        Some(within) => {
+            let preloaded = std::env::var_os(PRELOAD_VARIABLE);
+            (
+                within.command(contract, plugin, &options.environment, preloaded),
+                Phase::Start,
+            )
+        }
+        None => (own_command(options, plugin), Phase::Open),
+    };
     // The channel takes the place of standard input, which needs no number to be agreed on.
     command.stdin(Stdio::from(OwnedFd::from(theirs)));
-    let mut running = supervisor
-        .spawn(command, options.output_limit_bytes)
-        .map_err(OpenError::Child)?;
+    let mut running = match supervisor.spawn(command, options.output_limit_bytes) {
+        // A host is foreign; that it is none is seen and told like what else it may do.
+        Err(error @ ChildError::Start { .. }) if first == Phase::Start => {
+            let event = PluginEvent {
+                message: Some(error.to_string()),
+                ..PluginEvent::new(Outcome::Exited, Some(first))
+            };
+            return Ok(Some((event.of(plugin), true)));
+        }
+        other => other.map_err(OpenError::Child)?,
+    };
 
     let deadline = running.started() + options.timeout;
     let wake = supervisor.wait(&mut running, deadline);
@@ -145,19 +155,31 @@ fn observe(
     let (records, is_readable) = channel::decode(told.head(), contract.records_limit_count());
     let testimony = Testimony::hear(records, is_readable && !told.is_truncated(), contract);
     let event = PluginEvent {
-        path: plugin.to_string_lossy().into_owned(),
         leftover_processes: swept.killed,
         elapsed,
         stdout: running.stdout().finish(),
         stderr: running.stderr().finish(),
-        ..judge(testimony, ending)
+        ..judge(testimony, ending, first)
     };
-    Ok(Some((event, swept.is_complete)))
+    Ok(Some((event.of(plugin), swept.is_complete)))
 }
 
-/// What became of a plugin, from what its process told and how it ended; no ending means that it was late. The fields
-/// that do not follow from these are left empty.
-fn judge(told: Testimony, ending: Option<Ending>) -> PluginEvent {
+/// This program again, to be the process that opens the plugin.
+fn own_command(options: &OpenOptions, plugin: &OsStr) -> Command {
+    let mut command = Command::new("/proc/self/exe");
+    command
+        .arg0("lockstep-loader")
+        .arg("open-one")
+        .args(&options.flags)
+        .arg("--")
+        .arg(plugin);
+    command.envs(options.environment.iter().map(|(name, value)| (name, value)));
+    command
+}
+
+/// What became of a plugin, from what its process told and how it ended; no ending means that it was late. What is going on
+/// until something is told is the first phase. The fields that do not follow from these are left empty.
+fn judge(told: Testimony, ending: Option<Ending>, first: Phase) -> PluginEvent {
     let first_problem = told
         .calls
         .iter()
@@ -168,7 +190,7 @@ fn judge(told: Testimony, ending: Option<Ending>) -> PluginEvent {
         (.., Some((symbol, message))) => (Outcome::CallFailed, Some(Phase::Call), Some(symbol), Some(message)),
         _ => (Outcome::Loaded, None, None, told.not_closed),
     };
-    let at_work = Some(told.phase.unwrap_or(Phase::Open));
+    let at_work = Some(told.phase.unwrap_or(first));
     let (outcome, phase, symbol, message) = match ending {
         Some(Ending::Status(0)) if told.is_whole => (outcome, phase, symbol, message),
         Some(Ending::Status(0)) if told.is_broken => {
@@ -179,24 +201,22 @@ fn judge(told: Testimony, ending: Option<Ending>) -> PluginEvent {
         None => (Outcome::TimedOut, at_work, told.symbol, message),
         Some(Ending::Signal(_)) => (Outcome::Crashed, at_work, told.symbol, message),
         Some(Ending::Status(CHANNEL_LOST_STATUS)) if !told.is_whole => {
-            let message = "the loader ended: the plugin closed the channel on which it reports".to_owned();
+            let culprit = match at_work {
+                Some(Phase::Start) => "host",
+                _ => "plugin",
+            };
+            let message = format!("the loader ended: the {culprit} closed the channel on which it reports");
             (Outcome::Exited, at_work, told.symbol, Some(message))
         }
         Some(Ending::Status(_)) => (Outcome::Exited, at_work, told.symbol, message),
     };
     PluginEvent {
-        path: String::new(),
-        outcome,
-        phase,
         symbol,
         message,
         missing: told.missing.into_iter().map(|(symbol, _)| symbol).collect(),
         ending,
         calls: told.calls,
-        leftover_processes: 0,
-        elapsed: Duration::ZERO,
-        stdout: Capture::of_head(0),
-        stderr: Capture::of_head(0),
+        ..PluginEvent::new(outcome, phase)
     }
 }
 
@@ -207,7 +227,11 @@ mod tests {
     use crate::channel::Returned;
 
     fn check(told: Testimony, ending: Option<Ending>, expect: &str) {
-        let event = judge(told, ending);
+        let event = judge(told, ending, Phase::Open);
+        show(&event, expect);
+    }
+
+    fn show(event: &PluginEvent, expect: &str) {
         let phase = event.phase.map_or("-", Phase::name);
         let symbol = event.symbol.as_deref().unwrap_or("-");
         let message = event.message.as_deref().unwrap_or("-");
@@ -294,6 +318,20 @@ mod tests {
             CLEAN,
             "exited call f its process told what the loader does not tell there []",
         );
+    }
+
+    #[test]
+    fn until_something_is_told_the_host_is_at_work() {
+        let judged = |told, ending| judge(told, ending, Phase::Start);
+        let nothing = Testimony::default;
+        show(&judged(nothing(), CLEAN), "exited start - - []");
+        show(&judged(nothing(), Some(Ending::Signal(11))), "crashed start - - []");
+        show(&judged(nothing(), None), "timed-out start - - []");
+        show(
+            &judged(nothing(), Some(Ending::Status(CHANNEL_LOST_STATUS))),
+            "exited start - the loader ended: the host closed the channel on which it reports []",
+        );
+        show(&judged(until(Phase::Open, ""), CLEAN), "exited open - - []");
     }
 
     #[test]

@@ -104,7 +104,7 @@ impl Session {
 }
 
 /// A name without a slash would be searched for in the library path; a plugin is a file.
-fn as_path(plugin: &OsStr) -> OsString {
+pub fn as_path(plugin: &OsStr) -> OsString {
     if plugin.as_bytes().contains(&b'/') {
         return plugin.to_owned();
     }

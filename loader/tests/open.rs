@@ -1,4 +1,5 @@
-//! `open` with plugins that behave, and with plugins that do everything that a process can.
+//! `open` with plugins that behave, and with plugins that do everything that a process can: in a process of the loader and
+//! in one of a host, which comes to the same.
 
 #![allow(clippy::expect_used, clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
@@ -7,7 +8,7 @@ mod support;
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
-use support::{events, file, parse_all_lines, parse_lines, plugin, run, send_signal, Json, LOADER};
+use support::{events, file, parse_all_lines, parse_lines, plugin, run, send_signal, ways, Json, LOADER};
 
 const SUMMARY: [&str; 6] = [
     "outcome",
@@ -18,15 +19,36 @@ const SUMMARY: [&str; 6] = [
     "leftover_processes",
 ];
 
-/// Opens one plugin with flags and checks outcome, phase, symbol, status, signal and leftover processes.
+/// Opens one plugin with flags in both ways and checks outcome, phase, symbol, status, signal and leftover processes.
 fn check(plugin: &str, flags: &[&str], expect: &str) -> Json {
-    let arguments = [&["open", "--timeout-ms", "10000"], flags, &["--", plugin]].concat();
-    let mut events = events(&arguments);
-    assert_eq!(events.len(), 1, "{events:?}");
-    let event = events.remove(0);
-    assert_eq!(event.show(&["event", "path"]), format!("plugin {plugin}"));
-    assert_eq!(event.show(&SUMMARY), expect, "{event:?}");
-    event
+    same(ways().iter().map(|way| {
+        let arguments = [
+            &["open", "--timeout-ms", "10000"],
+            way.as_slice(),
+            flags,
+            &["--", plugin],
+        ]
+        .concat();
+        let mut events = events(&arguments);
+        assert_eq!(events.len(), 1, "{events:?}");
+        let event = events.remove(0);
+        assert_eq!(event.show(&["event", "path"]), format!("plugin {plugin}"));
+        assert_eq!(event.show(&SUMMARY), expect, "{way:?}: {event:?}");
+        event
+    }))
+}
+
+/// An event of several that say the same, apart from what is a matter of time.
+fn same(events: impl Iterator<Item = Json>) -> Json {
+    const TIMELESS: [&str; 5] = ["message", "missing", "calls", "stdout", "stderr"];
+    events
+        .reduce(|first, other| {
+            for field in TIMELESS {
+                assert_eq!(first.at(field), other.at(field), "{field}");
+            }
+            other
+        })
+        .expect("there is an event")
 }
 
 #[test]
@@ -295,10 +317,15 @@ fn a_plugin_that_ends_the_process_is_not_loaded() {
 #[test]
 fn lateness_is_ended_and_placed() {
     let calls = plugin("late", "calls.c", &[]);
-    for symbol in ["hang", "spin", "stop"] {
+    let cases = ["hang", "spin", "stop"].into_iter();
+    for (symbol, way) in cases.flat_map(|symbol| ways().iter().map(move |way| (symbol, way))) {
         let started = Instant::now();
-        let arguments = ["open", "--timeout-ms", "300", "--call", symbol, &calls];
-        let event = &events(&arguments)[0];
+        let arguments = [
+            &["open", "--timeout-ms", "300", "--call", symbol],
+            way.as_slice(),
+            &[&calls],
+        ];
+        let event = &events(&arguments.concat())[0];
         assert_eq!(event.show(&SUMMARY), format!("timed-out call {symbol} - - 0"));
         assert!(event.integer("elapsed_ms") >= 300);
         assert!(
@@ -317,11 +344,14 @@ fn lateness_is_ended_and_placed() {
         ),
     ] {
         let at_open = plugin(name, "hooks.c", &[&format!("-DAT_OPEN={action}")]);
-        assert_eq!(
-            events(&["open", "--timeout-ms", "300", &at_open])[0].show(&SUMMARY),
-            "timed-out open - - - 0",
-            "{name}"
-        );
+        for way in ways() {
+            let arguments = [&["open", "--timeout-ms", "300"], way.as_slice(), &[&at_open]].concat();
+            assert_eq!(
+                events(&arguments)[0].show(&SUMMARY),
+                "timed-out open - - - 0",
+                "{name} {way:?}"
+            );
+        }
     }
 }
 
@@ -382,9 +412,11 @@ fn forks_neither_answer_twice_nor_stay() {
 
 /// As [`check`], where it is a matter of time whether a forked process has ended before it is looked for.
 fn check_any_leftovers(plugin: &str, flags: &[&str], expect: &str) -> Json {
-    let event = events(&[&["open"], flags, &[plugin]].concat()).remove(0);
-    assert_eq!(event.show(&SUMMARY[..5]), expect, "{event:?}");
-    event
+    same(ways().iter().map(|way| {
+        let event = events(&[&["open"], way.as_slice(), flags, &[plugin]].concat()).remove(0);
+        assert_eq!(event.show(&SUMMARY[..5]), expect, "{way:?}: {event:?}");
+        event
+    }))
 }
 
 #[test]
@@ -411,14 +443,17 @@ fn each_plugin_is_told_of_in_order_whatever_the_others_do() {
     let crashes = plugin("order-crashes", "hooks.c", &["-DAT_OPEN=abort()"]);
     let late = plugin("order-late", "hooks.c", &["-DAT_OPEN=for(;;)pause()"]);
     let paths = [&crashes, &good, &exits, "/nowhere.so", &late, &good];
-    let events = events(&[&["open", "--timeout-ms", "500", "--symbol", "name"], paths.as_slice()].concat());
-    let seen: Vec<&str> = events.iter().map(|event| event.text("outcome")).collect();
-    assert_eq!(
-        seen,
-        ["crashed", "loaded", "exited", "not-loadable", "timed-out", "loaded"]
-    );
-    let seen: Vec<&str> = events.iter().map(|event| event.text("path")).collect();
-    assert_eq!(seen, paths);
+    for way in ways() {
+        let flags = ["open", "--timeout-ms", "500", "--symbol", "name"];
+        let events = events(&[&flags, way.as_slice(), &paths].concat());
+        let seen: Vec<&str> = events.iter().map(|event| event.text("outcome")).collect();
+        assert_eq!(
+            seen,
+            ["crashed", "loaded", "exited", "not-loadable", "timed-out", "loaded"]
+        );
+        let seen: Vec<&str> = events.iter().map(|event| event.text("path")).collect();
+        assert_eq!(seen, paths);
+    }
 }
 
 #[test]
@@ -456,9 +491,11 @@ fn a_plugins_signals_are_told_apart() {
     let queued = "union sigval v={0};sigqueue(getppid(),SIGTERM,v)";
     for (name, action) in [("itself", all), ("copy", &from_copy), ("queued", queued)] {
         let hostile = plugin(&format!("signals-{name}"), "hooks.c", &[&format!("-DAT_OPEN={action}")]);
-        let events = events(&["open", &hostile, &good]);
-        let seen: Vec<&str> = events.iter().map(|event| event.text("outcome")).collect();
-        assert_eq!(seen, ["loaded", "loaded"], "{name}");
+        for way in ways() {
+            let events = events(&[&["open"], way.as_slice(), &[&hostile, &good]].concat());
+            let seen: Vec<&str> = events.iter().map(|event| event.text("outcome")).collect();
+            assert_eq!(seen, ["loaded", "loaded"], "{name} {way:?}");
+        }
     }
 }
 
@@ -490,9 +527,11 @@ fn what_a_plugin_tells_in_its_place_is_not_believed() {
         ),
     ] {
         let hostile = plugin(&format!("forged-{name}"), "hooks.c", &[&format!("-DAT_OPEN={action}")]);
-        let events = events(&["open", "--symbol", "name", &hostile, &good]);
-        assert_eq!(events[0].show(&SUMMARY[..5]), expect, "{name}: {:?}", events[0]);
-        assert_eq!(events[1].text("outcome"), "loaded", "{name}");
+        for way in ways() {
+            let events = events(&[&["open", "--symbol", "name"], way.as_slice(), &[&hostile, &good]].concat());
+            assert_eq!(events[0].show(&SUMMARY[..5]), expect, "{name} {way:?}: {:?}", events[0]);
+            assert_eq!(events[1].text("outcome"), "loaded", "{name} {way:?}");
+        }
     }
 }
 
@@ -503,9 +542,15 @@ fn the_loader_ends_when_asked_to() {
         "hooks.c",
         &["-DAT_OPEN=signal(SIGTERM,SIG_IGN);puts(\"up\");for(;;)pause()"],
     );
-    for (signal, number) in [("TERM", 15), ("INT", 2)] {
+    for (signal, number, way) in [
+        ("TERM", 15, &ways()[0]),
+        ("INT", 2, &ways()[0]),
+        ("TERM", 15, &ways()[1]),
+    ] {
         let child = Command::new(LOADER)
-            .args(["open", &late, &late])
+            .arg("open")
+            .args(way)
+            .args([&late, &late])
             .stdout(Stdio::piped())
             .spawn();
         let child = child.expect("the loader starts");

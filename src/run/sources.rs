@@ -117,6 +117,7 @@ const RUST_LOADER: LoaderFiles = embedded!["":
     "src/signal.rs",
     "src/system.rs",
     "src/testimony.rs",
+    "src/within.rs",
 ];
 /// The loader for `go`: Go, on its package plugin.
 const GO_LOADER: LoaderFiles = embedded!["go/":

@@ -7,6 +7,7 @@ use std::time::Duration;
 use super::usage::UsageError;
 use super::words::{lossy, once, CommonFlags, Words};
 use crate::system::User;
+use crate::within::Within;
 
 /// A call passes its arguments in registers, which hold four words in every calling convention that matters here.
 pub const CALL_ARGUMENTS_LIMIT_COUNT: usize = 4;
@@ -24,6 +25,8 @@ pub struct OpenOptions {
     pub environment: Vec<(OsString, OsString)>,
     /// Who opens the plugins; none for whoever this process is.
     pub user: Option<User>,
+    /// The host that opens the plugins; none when this program does.
+    pub within: Option<Within>,
     /// Directories that are empty when a plugin is opened.
     pub scratch: Vec<OsString>,
     /// The files, in order.
@@ -124,6 +127,7 @@ pub fn parse_open(words: Vec<OsString>) -> Result<(OpenOptions, Contract), Usage
     let mut common = CommonFlags::default();
     let mut contract = Contract::default();
     let (mut binding, mut scope, mut scratch) = (None, None, Vec::new());
+    let (mut program, mut probe) = (None, None);
     while let Some(flag) = words.next_flag() {
         match flag.to_str() {
             Some("--flags") => {
@@ -149,6 +153,20 @@ pub fn parse_open(words: Vec<OsString>) -> Result<(OpenOptions, Contract), Usage
                 )?;
             }
             Some("--keep-open") => contract.keep_open = true,
+            Some("--within") => once(
+                "--within",
+                &mut program,
+                words.path("--within", "an absolute path", b"")?,
+            )?,
+            Some("--probe") => {
+                // Loaders take these for the ends of a name in a list.
+                let takes = "an absolute path without spaces and colons";
+                once(
+                    "--probe",
+                    &mut probe,
+                    words.path("--probe", takes, b" \t\n\x0b\x0c\r:")?,
+                )?;
+            }
             Some("--scratch") => scratch.push(words.value("--scratch")?),
             Some("--symbol") => contract.symbols.push(words.value("--symbol")?),
             Some("--call") => contract.calls.push(Call {
@@ -174,6 +192,12 @@ pub fn parse_open(words: Vec<OsString>) -> Result<(OpenOptions, Contract), Usage
     }
     contract.lazy = binding.unwrap_or(false);
     contract.global = scope.unwrap_or(false);
+    let within = match (program, probe) {
+        (Some(program), Some(probe)) => Some(Within { program, probe }),
+        (None, None) => None,
+        (Some(_), None) => return Err(UsageError::Without("--within", "--probe")),
+        (None, Some(_)) => return Err(UsageError::Without("--probe", "--within")),
+    };
     let is_separated = words.is_separated;
     let plugins = words.rest();
     if plugins.is_empty() {
@@ -192,6 +216,7 @@ pub fn parse_open(words: Vec<OsString>) -> Result<(OpenOptions, Contract), Usage
         output_limit_bytes: common.output_limit_bytes(),
         environment: common.environment,
         user: common.user,
+        within,
         scratch,
         plugins,
     };

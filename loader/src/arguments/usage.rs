@@ -34,6 +34,8 @@ pub enum UsageError {
         /// Why.
         cause: UrlError,
     },
+    /// A flag that means nothing without another one.
+    Without(&'static str, &'static str),
     /// More than one way to tell that the server is ready.
     ReadyTwice,
     /// A flag behind the first plugin.
@@ -69,6 +71,7 @@ impl fmt::Display for UsageError {
             UsageError::BadUrl { flag, value, cause } => {
                 write!(formatter, "`{flag}` cannot use `{value}`: {cause}")
             }
+            UsageError::Without(flag, other) => write!(formatter, "`{flag}` is given without `{other}`"),
             UsageError::ReadyTwice => write!(formatter, "more than one `--ready-…` flag is given"),
             UsageError::LateFlag(flag) => write!(formatter, "`{flag}` stands after a plugin"),
             UsageError::OutOfPlace { flag, after } => write!(formatter, "`{flag}` must follow a `{after}`"),
@@ -92,6 +95,7 @@ impl UsageError {
     /// What to do next.
     pub fn hint(&self) -> &'static str {
         match self {
+            UsageError::Without(..) => "give both or neither: the probe makes the host open the plugins",
             UsageError::ReadyTwice => "keep the one that says most about the server",
             UsageError::LateFlag(_) => "put flags before the plugins, or `--` before plugins that look like flags",
             UsageError::NoPlugin => "name the plugins' files after the flags",

@@ -119,6 +119,20 @@ impl Words {
         })
     }
 
+    /// An absolute path with none of these bytes.
+    pub fn path(&mut self, flag: &'static str, takes: &str, without: &[u8]) -> Result<OsString, UsageError> {
+        let word = self.value(flag)?;
+        let bytes = word.as_bytes();
+        if bytes.starts_with(b"/") && !bytes.iter().any(|byte| without.contains(byte)) {
+            return Ok(word);
+        }
+        Err(UsageError::BadValue {
+            flag,
+            value: lossy(&word),
+            takes: takes.to_owned(),
+        })
+    }
+
     pub fn number(&mut self, flag: &'static str, limit: u64) -> Result<u64, UsageError> {
         self.choice(flag, &format!("a number from 1 to {limit}"), |text| {
             text.parse().ok().filter(|number| (1..=limit).contains(number))

@@ -5,15 +5,25 @@ use std::collections::BTreeMap;
 use std::net::TcpListener;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
+use std::sync::OnceLock;
 
 pub const LOADER: &str = env!("CARGO_BIN_EXE_lockstep-loader");
 
 /// Compiles a C file of the tests, and gives the result's path. The name must be the test's own.
 pub fn compile(name: &str, source: &str, flags: &[&str]) -> String {
+    compile_with(&compiler(), name, source, flags)
+}
+
+/// The compiler for the C library that the loader itself has.
+pub fn compiler() -> String {
+    std::env::var("CC").unwrap_or_else(|_| "cc".to_owned())
+}
+
+/// As [`compile`], with another compiler.
+pub fn compile_with(compiler: &str, name: &str, source: &str, flags: &[&str]) -> String {
     let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests").join(source);
     let output = Path::new(env!("CARGO_TARGET_TMPDIR")).join(name);
-    let compiler = std::env::var("CC").unwrap_or_else(|_| "cc".to_owned());
-    let result = Command::new(&compiler)
+    let result = Command::new(compiler)
         .args(["-O1", "-o"])
         .arg(&output)
         .arg(&source)
@@ -36,6 +46,39 @@ pub fn plugin(name: &str, source: &str, flags: &[&str]) -> String {
         &format!("plugins/{source}"),
         &[&["-shared", "-fPIC"], flags].concat(),
     )
+}
+
+/// Compiles the probe, for a test of this name.
+pub fn probe(compiler: &str, test: &str) -> String {
+    let flags = [
+        "-shared",
+        "-fPIC",
+        "-O2",
+        "-fvisibility=hidden",
+        "-std=gnu11",
+        "-Wall",
+        "-Wextra",
+        "-Werror",
+    ];
+    let link_flags = ["-Wl,-z,defs", "-Wl,-z,now", "-ldl"];
+    let name = format!("{test}-{}-probe.so", compiler.replace('/', "-"));
+    compile_with(compiler, &name, "../probe/probe.c", &[&flags[..], &link_flags].concat())
+}
+
+/// The flags for both ways to open plugins: in a process of the loader, and in one of a host that is nothing but that.
+pub fn ways() -> &'static [Vec<&'static str>; 2] {
+    static WAYS: OnceLock<[Vec<&'static str>; 2]> = OnceLock::new();
+    WAYS.get_or_init(|| {
+        let name = format!("{}-plain-host", env!("CARGO_CRATE_NAME"));
+        let host = compile(&name, "hosts/host.c", &["-rdynamic"]);
+        let within = [
+            "--within",
+            host.leak(),
+            "--probe",
+            probe(&compiler(), env!("CARGO_CRATE_NAME")).leak(),
+        ];
+        [Vec::new(), within.to_vec()]
+    })
 }
 
 /// A file of the test's own.
