@@ -5,7 +5,7 @@ use std::path::Path;
 
 use super::RunError;
 use crate::config::{LanguageName, Loader, Project, Unit, UnitRole};
-use crate::language::language;
+use crate::language::{OUT_ROOT, compile_script, language};
 use crate::lock;
 use crate::name::{EnvironmentName, UnitName};
 use crate::plan::{Plan, UnitSource, plan};
@@ -16,6 +16,13 @@ use crate::source::{SourceError, SourceTree};
 const DEPENDENCY_FILE_LIMIT_BYTES: u64 = 64 * 1024 * 1024;
 /// The loader's unit and artifact.
 pub(super) const LOADER_NAME: &str = "lockstep-loader";
+
+/// What makes a host open its plugins itself: preloaded into it, in the container of the loader, which asks it.
+pub(super) const PROBE_NAME: &str = "lockstep-probe.so";
+/// Beside the compiler's name and the output: as every C unit of lockstep's, but without what a debugger needs. It calls
+/// the C library's own functions only, and those of the loader.
+const PROBE_FLAGS: &str = "-O2 -fPIC -shared -fvisibility=hidden -ffile-prefix-map=/lockstep=/ -Wdate-time -Wall \
+                           -Wl,--build-id=sha1 -Wl,-z,defs -Wl,-z,now -Wl,-z,relro -Wl,-z,noexecstack";
 
 /// Every unit's sources.
 pub type Sources = BTreeMap<UnitName, (SourceTree, UnitSource)>;
@@ -92,10 +99,11 @@ macro_rules! embedded {
     };
 }
 
-/// The loader for `dlopen`: Rust, on libloading.
+/// The loader for `dlopen`: Rust, on libloading; and the probe, C.
 const RUST_LOADER: LoaderFiles = embedded!["":
     "Cargo.lock",
     "Cargo.toml",
+    "probe/probe.c",
     "src/arguments/drive.rs",
     "src/arguments/mod.rs",
     "src/arguments/open.rs",
@@ -160,7 +168,7 @@ impl LoaderSources {
         };
         let name = UnitName::new(LOADER_NAME)
             .map_err(|error| RunError::file("name the loader")(std::io::Error::other(error)))?;
-        let unit = Unit {
+        let mut unit = Unit {
             name,
             role: UnitRole::Host,
             language,
@@ -172,6 +180,10 @@ impl LoaderSources {
             fetch: None,
             env: BTreeMap::new(),
         };
+        if kind == Loader::Dlopen {
+            unit.command = Some(format!("{}\n{}", compile_script(&unit), probe_script()));
+            unit.artifacts.push(PROBE_NAME.to_owned());
+        }
         let tree = SourceTree::of_texts(files.0);
         let names = dependency_names(&unit);
         let name = |path: &'static str| path.rsplit('/').next().unwrap_or(path);
@@ -184,6 +196,11 @@ impl LoaderSources {
         };
         Ok(Self { unit, tree, source })
     }
+}
+
+/// Compiles the probe. Before glibc 2.34 what opens plugins is in a library of its own; elsewhere that one is empty.
+fn probe_script() -> String {
+    format!("${{CC:-cc}} {PROBE_FLAGS} -o {OUT_ROOT}/{PROBE_NAME} probe/probe.c -ldl")
 }
 
 #[cfg(test)]
@@ -214,7 +231,12 @@ mod tests {
     #[test]
     fn every_file_of_a_loader_is_embedded() {
         let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("loader");
-        for (directory, suffix, files) in [("src", ".rs", &RUST_LOADER)] {
+        for (directory, suffix, files) in [
+            ("src", ".rs", &RUST_LOADER),
+            ("src/arguments", ".rs", &RUST_LOADER),
+            ("src/http", ".rs", &RUST_LOADER),
+            ("probe", ".c", &RUST_LOADER),
+        ] {
             for entry in std::fs::read_dir(root.join(directory)).unwrap() {
                 let name = entry.unwrap().file_name().to_string_lossy().into_owned();
                 let path = format!("{directory}/{name}");

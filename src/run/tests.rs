@@ -195,7 +195,11 @@ fn compile(container: &FakeContainer) -> Behaviour {
         .filter(|(path, _)| path.starts_with("/lockstep/src/"))
         .flat_map(|(_, content)| content.clone())
         .collect();
-    Behaviour::exit(0).file(&format!("/lockstep/out/{artifact}"), sources)
+    let behaviour = Behaviour::exit(0).file(&format!("/lockstep/out/{artifact}"), sources.clone());
+    match artifact.as_str() {
+        "lockstep-loader" => behaviour.file("/lockstep/out/lockstep-probe.so", sources),
+        _ => behaviour,
+    }
 }
 
 const TEXT: &str = r#"{"text":"hello","tail":null}"#;
