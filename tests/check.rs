@@ -1284,6 +1284,7 @@ fn project() -> Bench {
         build: image.clone(),
         runtime: image,
         toolchains: BTreeMap::new(),
+        host: None,
         units: BTreeMap::new(),
     };
     let lock = Lock {

@@ -8,9 +8,11 @@ use serde::{Deserialize, Serialize};
 
 use super::{Artifact, Difference};
 use crate::config::{
-    Abi, Argument, BindingTime, Contract, LanguageName, Loader, Project, Returns, ScopeFlag, SmokeKind, UnitRole,
+    Abi, Argument, BindingTime, Contract, LanguageName, Loader, OpenedBy, Project, Returns, ScopeFlag, SmokeKind,
+    UnitRole,
 };
 use crate::digest::Digest;
+use crate::lock;
 use crate::name::{EnvironmentName, ProjectName, UnitName};
 
 /// The manifest's name in the bundle.
@@ -40,12 +42,34 @@ pub struct Manifest {
     pub runtime_image: ImageRecord,
     /// The toolchains of the build image by name, for example `rustc` and `1.85.1`.
     pub toolchains: BTreeMap<String, String>,
+    /// The host, where it is a program of the runtime image; else it is one of the units.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub host: Option<HostRecord>,
     /// What the host expects of its plugins.
     pub contract: ContractRecord,
     /// The host first, then the plugins in the order in which they are loaded.
     pub units: Vec<UnitRecord>,
     /// What the artifacts had to pass before the bundle was published; none when the project asks for nothing.
     pub smoke: Option<SmokeRecord>,
+}
+
+/// A host that is a program of the runtime image.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct HostRecord {
+    /// Where it is; absolute.
+    pub path: String,
+    /// Of its content.
+    pub digest: Digest,
+    /// The package that brought it and its version, if the image's own lists know it.
+    pub package: Option<String>,
+}
+
+impl From<&lock::Host> for HostRecord {
+    fn from(host: &lock::Host) -> Self {
+        let lock::Host { path, digest, package } = host.clone();
+        Self { path, digest, package }
+    }
 }
 
 /// An image by what is the same on every machine.
@@ -142,6 +166,9 @@ pub struct ContractRecord {
     /// `local` or `global`, if the contract says it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub scope: Option<String>,
+    /// `host`, `loader` or `nobody`, if the contract says it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub opened_by: Option<String>,
 }
 
 /// One call on a plugin.
@@ -340,6 +367,14 @@ impl From<&Contract> for ContractRecord {
                 }
                 .to_owned()
             }),
+            opened_by: contract.opened_by.map(|opened_by| {
+                match opened_by {
+                    OpenedBy::Host => "host",
+                    OpenedBy::Loader => "loader",
+                    OpenedBy::Nobody => "nobody",
+                }
+                .to_owned()
+            }),
         }
     }
 }
@@ -414,6 +449,7 @@ pub(super) mod tests {
             source_date_epoch: 1_735_689_600,
             runtime_image: image.clone(),
             toolchains: BTreeMap::from([("gcc".to_owned(), "14.2.0".to_owned())]),
+            host: None,
             contract: ContractRecord {
                 loader: "dlopen".to_owned(),
                 abi: "c".to_owned(),
@@ -425,6 +461,7 @@ pub(super) mod tests {
                 }],
                 flags: None,
                 scope: None,
+                opened_by: None,
             },
             units: artifacts.iter().enumerate().map(unit).collect(),
             smoke: Some(SmokeRecord {

@@ -6,8 +6,8 @@ mod untrusted;
 mod volume;
 
 pub use manifest::{
-    ArgumentRecord, ArtifactRecord, CallRecord, ContractRecord, ImageRecord, MANIFEST_FILE, MANIFEST_LIMIT_BYTES,
-    MANIFEST_SCHEMA_VERSION, Manifest, ManifestError, SmokeRecord, UnitRecord,
+    ArgumentRecord, ArtifactRecord, CallRecord, ContractRecord, HostRecord, ImageRecord, MANIFEST_FILE,
+    MANIFEST_LIMIT_BYTES, MANIFEST_SCHEMA_VERSION, Manifest, ManifestError, SmokeRecord, UnitRecord,
 };
 pub use publish::{Difference, Publication, PublishError, Staging, restore, verify};
 pub use untrusted::{

@@ -33,6 +33,7 @@ mod verdict;
 pub use environment::{BindingTime, Environment, OpenMode, ScopeFlag};
 pub use finding::{Cause, Finding};
 pub(crate) use machine::name as machine_name;
+pub(crate) use packaged::package_of;
 pub use pair::{PairReport, Request, check, predict};
 pub(crate) use paths::SystemPaths;
 pub use platform::Family;

@@ -5,7 +5,9 @@ use std::collections::HashMap;
 
 use bytes::Bytes;
 
-use crate::facts::package_files::{APK_DATABASES, DPKG_LIST_END, DPKG_LISTS_DIRECTORY, apk_lists, dpkg_lists};
+use crate::facts::package_files::{
+    APK_DATABASES, DPKG_LIST_END, DPKG_LISTS_DIRECTORY, apk_lists, apk_package, dpkg_lists, dpkg_package,
+};
 use crate::rootfs::RootFs;
 
 /// The largest list that is read.
@@ -34,12 +36,34 @@ impl PackagedFiles {
             return *known;
         }
         let lists = self.lists.get_or_init(|| Lists::read(root));
-        // Where `/lib` is a link to `/usr/lib`, packages still name either.
-        let spellings = [Some(found.path.as_str()), found.path.strip_prefix("/usr")];
-        let has = spellings.into_iter().flatten().any(|path| lists.have(path));
+        let has = spellings(&found.path).any(|path| lists.have(path));
         self.known.borrow_mut().insert(found.path, has);
         has
     }
+}
+
+/// The package that brought the file at a path without links, by the distribution's own lists.
+pub(crate) fn package_of(root: &dyn RootFs, path: &str) -> Option<String> {
+    let read = |path: &str| root.bytes(&root.look(path).ok()?, LIST_LIMIT_BYTES);
+    let lists = root.list(DPKG_LISTS_DIRECTORY);
+    let lists = lists.iter().filter(|list| list.ends_with(DPKG_LIST_END));
+    let owner = lists.take(LISTS_LIMIT_COUNT).find(|list| {
+        let has = |list: &Bytes| spellings(path).any(|path| dpkg_lists(list, path));
+        read(list).is_some_and(|list| has(&list))
+    });
+    if let Some(owner) = owner {
+        return dpkg_package(owner).map(str::to_owned);
+    }
+    APK_DATABASES.iter().find_map(|database| {
+        let database = read(database)?;
+        let owner = spellings(path).find_map(|path| apk_package(&database, path))?;
+        Some(String::from_utf8_lossy(owner).into_owned())
+    })
+}
+
+/// Where `/lib` is a link to `/usr/lib`, packages still name either.
+fn spellings(path: &str) -> impl Iterator<Item = &str> {
+    [Some(path), path.strip_prefix("/usr")].into_iter().flatten()
 }
 
 impl Lists {

@@ -17,8 +17,8 @@ use crate::name::EnvironmentName;
 use crate::report::{CheckReport, Failure};
 use crate::rootfs::RootFs;
 use crate::run::{
-    CheckedFiles, CheckedProcess, RunError, cached_root, check_bundle, image_root, open_rootfs, predict_files,
-    smoke_user, smoked_contract,
+    CheckedFiles, CheckedHost, CheckedProcess, RunError, cached_root, check_bundle, image_root, open_rootfs,
+    predict_files, smoke_user, smoked_contract,
 };
 
 /// Every published bundle: its host with its plugins, in the runtime image.
@@ -56,8 +56,10 @@ pub(super) fn check(arguments: &CheckArguments, allowed: &BTreeSet<String>, worl
             Some(root) => named_root(root, world)?,
             None => runtime_root(lock.as_ref(), name, world)?,
         };
+        let mut variables = CheckedProcess::of_smoke(&project).variables;
+        variables.extend(arguments.variables.iter().cloned());
         let process = CheckedProcess {
-            variables: arguments.variables.iter().cloned().collect(),
+            variables,
             directory: start_of(arguments, &*root),
             user: match user_of(arguments, &*root)? {
                 // Bundles are loaded as in the smoke test.
@@ -93,7 +95,7 @@ fn files(project: &Project, environment: &EnvironmentName, world: &World) -> Res
         paths.collect()
     };
     Ok(CheckedFiles {
-        host: of(&project.host)?,
+        host: CheckedHost::of(&project.host, of)?,
         plugins: project.plugins.iter().map(of).collect::<Result<_, _>>()?,
     })
 }
@@ -144,7 +146,7 @@ pub(super) fn contract_of_its_host(host: &Path, world: &World) -> Result<Option<
     let name = host.file_name().unwrap_or_default();
     let is_host = project
         .host
-        .artifacts
+        .artifacts()
         .first()
         .is_some_and(|first| first.as_str() == name);
     Ok(is_host.then(|| CheckContract::from(&project.contract)))

@@ -6,11 +6,11 @@ use crate::nearest::nearest;
 use crate::yaml::{Decoded, Fields, Value};
 
 use super::fit;
-use super::project::{Abi, Argument, BindingTime, Call, Contract, Loader, Returns, ScopeFlag};
+use super::project::{Abi, Argument, BindingTime, Call, Contract, Loader, OpenedBy, Returns, ScopeFlag};
 use super::scope::{Spoken, claim};
 
 /// The keys of a contract.
-const KEYS: &[&str] = &["loader", "abi", "symbols", "calls", "flags", "scope"];
+const KEYS: &[&str] = &["loader", "abi", "symbols", "calls", "flags", "scope", "opened_by"];
 /// The keys of a call.
 const CALL_KEYS: &[&str] = &["symbol", "args", "returns"];
 /// What the smoke loader passes: as many as every calling convention that matters has registers for.
@@ -31,6 +31,9 @@ pub(super) fn contract(value: Value<'_>, languages: &[Spoken<'_>]) -> Decoded<Co
         });
         let flags = fields.optional("flags", flags);
         let scope = fields.optional("scope", scope);
+        let opened_by = fields.optional("opened_by", |value| {
+            opened_by(value, loader.ok(), symbols.as_deref().ok(), calls.as_deref().ok())
+        });
         fit?;
         Ok(Contract {
             loader: loader?,
@@ -39,6 +42,7 @@ pub(super) fn contract(value: Value<'_>, languages: &[Spoken<'_>]) -> Decoded<Co
             calls: calls?,
             flags: flags?,
             scope: scope?,
+            opened_by: opened_by?,
         })
     })
 }
@@ -88,7 +92,9 @@ pub(super) fn alone(value: Value<'_>) -> Decoded<CheckContract> {
         });
         let flags = fields.optional("flags", flags);
         let scope = fields.optional("scope", scope);
+        let opened_by = fields.optional("opened_by", |value| opened_by(value, None, None, None));
         calls?;
+        opened_by?;
         Ok(CheckContract {
             loader: loader?,
             abi: abi?,
@@ -97,6 +103,36 @@ pub(super) fn alone(value: Value<'_>) -> Decoded<CheckContract> {
             scope: scope?,
         })
     })
+}
+
+/// `loader`, `symbols` and `calls` are the contract's, where they are known.
+fn opened_by(
+    value: Value<'_>,
+    loader: Option<Loader>,
+    symbols: Option<&[String]>,
+    calls: Option<&[Call]>,
+) -> Decoded<OpenedBy> {
+    let names = [
+        ("host", OpenedBy::Host),
+        ("loader", OpenedBy::Loader),
+        ("nobody", OpenedBy::Nobody),
+    ];
+    let opened_by = value.one_of("opener", &names)?;
+    match opened_by {
+        OpenedBy::Host if loader == Some(Loader::Go) => Err(value.report(
+            "a plugin of Go's is opened by the smoke loader, which is compiled as its host is",
+            "remove it, or write `opened_by: loader`",
+        )),
+        OpenedBy::Nobody
+            if symbols.is_some_and(|names| !names.is_empty()) || calls.is_some_and(|calls| !calls.is_empty()) =>
+        {
+            Err(value.report(
+                "nobody would look for the contract's `symbols` and `calls`",
+                "remove those, or write `opened_by: host`",
+            ))
+        }
+        _ => Ok(opened_by),
+    }
 }
 
 fn loader(value: Value<'_>) -> Decoded<Loader> {

@@ -6,9 +6,9 @@ use crate::name::{EnvironmentName, InvalidName, ProjectName};
 use crate::nearest::nearest;
 use crate::yaml::{Decoded, Fields, Reported, Value};
 
-use super::project::{Environment, Limits, Project};
+use super::project::{Environment, ImageStart, Limits, Project};
 use super::scope::{Scope, Surroundings, claim};
-use super::{contract, environment, limits, reserved, smoke, unit};
+use super::{contract, environment, host, image, limits, reserved, smoke, unit};
 
 /// The keys of the file.
 const KEYS: &[&str] = &[
@@ -20,6 +20,7 @@ const KEYS: &[&str] = &[
     "plugins",
     "contract",
     "smoke",
+    "image",
     "source_date_epoch",
     "limits",
 ];
@@ -45,14 +46,18 @@ pub(super) fn project(value: Value<'_>, surroundings: &Surroundings<'_>) -> Deco
             environment::environments(value, &scope)
         });
         let default = default(&fields, environments.as_ref().ok());
-        let host = fields.required("host", "the program that loads plugins", |value| {
-            unit::host(value, &mut scope)
+        let host = fields.required("host", "the program that loads plugins: `{language: …, source: …, artifacts: […]}`, or one of the runtime image, `{from: runtime, path: …}`", |value| {
+            host::host(value, &mut scope)
         });
         let plugins = fields.required("plugins", "a list of plugins", |value| unit::plugins(value, &mut scope));
         let contract = fields.required("contract", "what the host expects of a plugin", |value| {
             contract::contract(value, &scope.languages)
         });
-        let smoke = fields.optional("smoke", |value| smoke::smoke(value, scope.host_artifacts.as_deref()));
+        let installs = fields.get("host").is_some_and(|host| host.keys().contains(&"install"));
+        let smoke = fields.optional("smoke", |value| {
+            smoke::smoke(value, scope.host_files.as_deref(), installs)
+        });
+        let image = fields.or("image", ImageStart::default(), image::image);
         let source_date_epoch = fields.or("source_date_epoch", SOURCE_DATE_EPOCH_SECONDS, |value| {
             value.integer(0..=SOURCE_DATE_EPOCH_LIMIT_SECONDS)
         });
@@ -64,11 +69,12 @@ pub(super) fn project(value: Value<'_>, surroundings: &Surroundings<'_>) -> Deco
             Some(name) => name,
             // A unit's name is as strict as a project's.
             None => {
-                if let Some(taken) = reserved::project(host.name.as_str()) {
+                let host = host.name().as_str();
+                if let Some(taken) = reserved::project(host) {
                     let message = format!("{}, and a project without a name has its host's", taken.message);
                     return Err(fields.value().report_absent(message, "add `project:`"));
                 }
-                ProjectName::new(host.name.as_str())
+                ProjectName::new(host)
                     .map_err(|error| fields.value().report_absent(error.to_string(), "add `project:`"))?
             }
         };
@@ -82,6 +88,7 @@ pub(super) fn project(value: Value<'_>, surroundings: &Surroundings<'_>) -> Deco
             plugins: plugins?,
             contract: contract?,
             smoke: smoke?,
+            image: image?,
             source_date_epoch: source_date_epoch?,
             limits: limits?,
         })

@@ -6,6 +6,8 @@ mod contract;
 mod decode;
 mod environment;
 mod fit;
+mod host;
+mod image;
 mod limits;
 mod paths;
 mod project;
@@ -25,8 +27,9 @@ use crate::yaml;
 pub use contract::CheckContract;
 pub use paths::{Found, find};
 pub use project::{
-    Abi, Argument, BindingTime, Call, Contract, Environment, Expectation, LanguageName, Limits, Loader, Project, Ready,
-    RecipeReference, Request, ResponseExpectation, Returns, ScopeFlag, Server, Smoke, SmokeKind, Stop, Unit, UnitRole,
+    Abi, Argument, BindingTime, Call, Contract, Environment, Expectation, Host, ImageStart, LanguageName, Limits,
+    Loader, OpenedBy, PLUGINS_PLACEHOLDER, Program, Project, Ready, RecipeReference, Request, ResponseExpectation,
+    Returns, RuntimeProgram, ScopeFlag, Server, Smoke, SmokeKind, Stop, Unit, UnitRole,
 };
 pub use scope::Surroundings;
 

@@ -8,6 +8,9 @@ use serde::Serialize;
 
 use crate::name::{EnvironmentName, ProjectName, UnitName};
 
+/// Stands for the directory that holds the plugins, in commands and variables.
+pub const PLUGINS_PLACEHOLDER: &str = "{plugins}";
+
 /// A directory with `lockstep.yaml`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Project {
@@ -22,13 +25,15 @@ pub struct Project {
     /// `default:`: what `build` builds when nothing is named, in the order given; else all, in order of their names.
     pub default: Vec<EnvironmentName>,
     /// `host:`.
-    pub host: Unit,
+    pub host: Host,
     /// `plugins:`, in the order given, which is the order in which they are loaded.
     pub plugins: Vec<Unit>,
     /// `contract:`.
     pub contract: Contract,
     /// `smoke:`.
     pub smoke: Option<Smoke>,
+    /// `image:`.
+    pub image: ImageStart,
     /// `source_date_epoch:`: seconds; the time that all files and images carry.
     pub source_date_epoch: u64,
     /// `limits:`.
@@ -36,9 +41,9 @@ pub struct Project {
 }
 
 impl Project {
-    /// The host and the plugins, host first.
+    /// What is compiled: the host, unless it is there already, and the plugins, host first.
     pub fn units(&self) -> impl Iterator<Item = &Unit> {
-        std::iter::once(&self.host).chain(&self.plugins)
+        self.host.unit().into_iter().chain(&self.plugins)
     }
 }
 
@@ -77,6 +82,106 @@ pub enum RecipeReference {
         /// As given.
         reference: String,
     },
+}
+
+/// The program that loads plugins.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Host {
+    /// Where it comes from.
+    pub program: Program,
+    /// `install:`: the directory of the runtime image in which it looks for plugins; none when it is told where they are.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub install: Option<String>,
+}
+
+/// Where a host comes from.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Program {
+    /// It is compiled with its plugins.
+    Compiled(Unit),
+    /// It is in the runtime image already.
+    Runtime(RuntimeProgram),
+}
+
+/// A program of the runtime image (`{from: runtime, path: /usr/sbin/nginx}`).
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct RuntimeProgram {
+    /// `name:`, else the last part of its path.
+    pub name: UnitName,
+    /// `path:`; absolute.
+    pub path: String,
+}
+
+impl RuntimeProgram {
+    /// The last part of its path.
+    #[must_use]
+    pub fn file_name(&self) -> &str {
+        self.path.rsplit('/').next().unwrap_or_default()
+    }
+}
+
+impl Host {
+    /// Its name.
+    #[must_use]
+    pub fn name(&self) -> &UnitName {
+        match &self.program {
+            Program::Compiled(unit) => &unit.name,
+            Program::Runtime(program) => &program.name,
+        }
+    }
+
+    /// The unit that it is compiled from; none for one that is there already.
+    #[must_use]
+    pub fn unit(&self) -> Option<&Unit> {
+        match &self.program {
+            Program::Compiled(unit) => Some(unit),
+            Program::Runtime(_) => None,
+        }
+    }
+
+    /// Its files in the bundle: none of a host that is there already.
+    #[must_use]
+    pub fn artifacts(&self) -> &[String] {
+        self.unit().map_or(&[], |unit| &unit.artifacts)
+    }
+
+    /// Where the program is, with its own files in `directory`.
+    #[must_use]
+    pub fn path_in(&self, directory: &str) -> String {
+        match &self.program {
+            Program::Compiled(unit) => {
+                format!("{directory}/{}", unit.artifacts.first().map_or("", String::as_str))
+            }
+            Program::Runtime(program) => program.path.clone(),
+        }
+    }
+
+    /// The program that the first word of a command means: a file of the host's in `directory`, the host itself, or whatever
+    /// the runtime image has of that name.
+    #[must_use]
+    pub fn resolve(&self, word: &str, directory: &str) -> String {
+        match &self.program {
+            Program::Compiled(unit) if unit.artifacts.iter().any(|artifact| artifact == word) => {
+                format!("{directory}/{word}")
+            }
+            Program::Runtime(program) if program.file_name() == word => program.path.clone(),
+            _ => word.to_owned(),
+        }
+    }
+}
+
+/// How the matched image starts; what is none follows from the smoke test.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
+pub struct ImageStart {
+    /// `entrypoint:`.
+    pub entrypoint: Option<Vec<String>>,
+    /// `cmd:`.
+    pub cmd: Option<Vec<String>>,
+    /// `env:`, beside the smoke test's.
+    pub env: BTreeMap<String, String>,
+    /// `user:`.
+    pub user: Option<String>,
 }
 
 /// What a unit is.
@@ -143,6 +248,21 @@ pub struct Contract {
     pub flags: Option<BindingTime>,
     /// `scope:`; none for what hosts of the language do.
     pub scope: Option<ScopeFlag>,
+    /// `opened_by:`; none for the host if that can be, else the loader.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub opened_by: Option<OpenedBy>,
+}
+
+/// In whose process the smoke test opens each plugin.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum OpenedBy {
+    /// In one of the host: it has what the host and its libraries define.
+    Host,
+    /// In one of the smoke loader.
+    Loader,
+    /// In none: only the host's own smoke test shows that it loads.
+    Nobody,
 }
 
 /// When functions are bound (dlopen(3)).
@@ -225,7 +345,7 @@ pub enum Returns {
 /// The host's own smoke command.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Smoke {
-    /// `command:`: the host's artifact and its arguments; `{plugins}` stands for the directory that holds the plugins.
+    /// `command:`: a file of the host's or a program of the runtime image, and its arguments; `{plugins}` stands for the directory that holds the plugins.
     pub command: Vec<String>,
     /// `env:`; `{plugins}` stands for the same in its values.
     pub env: BTreeMap<String, String>,

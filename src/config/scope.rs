@@ -39,8 +39,8 @@ pub(super) struct Scope<'v, 's> {
     pub(super) names: BTreeMap<String, usize>,
     /// The lines of the artifacts.
     pub(super) artifacts: BTreeMap<String, usize>,
-    /// The host's artifacts, once all are known.
-    pub(super) host_artifacts: Option<Vec<String>>,
+    /// The names of the host's files, once all are known.
+    pub(super) host_files: Option<Vec<String>>,
     pub(super) languages: Vec<Spoken<'v>>,
 }
 
@@ -68,7 +68,7 @@ impl<'s> Scope<'_, 's> {
             surroundings,
             names: BTreeMap::new(),
             artifacts: BTreeMap::new(),
-            host_artifacts: None,
+            host_files: None,
             languages: Vec::new(),
         }
     }

@@ -5,7 +5,7 @@ use std::time::Duration;
 use crate::nearest::nearest;
 use crate::yaml::{Decoded, Fields, Value};
 
-use super::project::{Expectation, Ready, Server, Smoke, SmokeKind, Stop};
+use super::project::{Expectation, PLUGINS_PLACEHOLDER, Ready, Server, Smoke, SmokeKind, Stop};
 use super::request::{request, url};
 use super::unit::variables;
 
@@ -21,16 +21,15 @@ const STOP_KEYS: &[&str] = &["signal", "status"];
 const SERVER_KEYS: [&str; 2] = ["requests", "stop"];
 /// The signals that programs are stopped with.
 const SIGNALS: &[&str] = &["TERM", "INT", "QUIT", "HUP", "USR1", "USR2", "KILL"];
-/// Stands for the directory that holds the plugins.
-const PLUGINS_PLACEHOLDER: &str = "{plugins}";
 const TIMEOUT_DEFAULT: Duration = Duration::from_secs(30);
 const TIMEOUT_LIMIT: Duration = Duration::from_secs(60 * 60);
 
-/// `host_artifacts` are the host's, when they are known.
-pub(super) fn smoke(value: Value<'_>, host_artifacts: Option<&[String]>) -> Decoded<Smoke> {
+/// `host_files` are the names of the host's files, when they are known; `installs` says that the plugins lie where the host
+/// looks for them, so that it need not be told.
+pub(super) fn smoke(value: Value<'_>, host_files: Option<&[String]>, installs: bool) -> Decoded<Smoke> {
     value.fields("a smoke test", KEYS, |fields| {
         let command = fields.required("command", "the host's artifact and its arguments", |value| {
-            command(value, host_artifacts, fields.get("env"))
+            command(value, host_files, installs, fields.get("env"))
         });
         let env = fields.or("env", Default::default(), |value| variables(value, &[]));
         let timeout = fields.or("timeout", TIMEOUT_DEFAULT, |value| value.duration(TIMEOUT_LIMIT));
@@ -44,7 +43,12 @@ pub(super) fn smoke(value: Value<'_>, host_artifacts: Option<&[String]>) -> Deco
     })
 }
 
-fn command(value: Value<'_>, host_artifacts: Option<&[String]>, env: Option<Value<'_>>) -> Decoded<Vec<String>> {
+fn command(
+    value: Value<'_>,
+    host_files: Option<&[String]>,
+    installs: bool,
+    env: Option<Value<'_>>,
+) -> Decoded<Vec<String>> {
     let mut places = Vec::new();
     let words = value.list(|item| {
         places.push(item);
@@ -57,29 +61,31 @@ fn command(value: Value<'_>, host_artifacts: Option<&[String]>, env: Option<Valu
     let Some(program) = words.first() else {
         return Err(value.report("the command is empty", "write the host's artifact and its arguments"));
     };
-    let has_program = match host_artifacts {
-        Some(artifacts) if !artifacts.contains(program) => {
-            let label = match nearest(program, artifacts.iter().map(String::as_str)) {
-                Some(artifact) => format!("did you mean `{artifact}`?"),
-                None => format!("the host yields `{}`", artifacts.join("`, `")),
-            };
-            Err(places[0].report(format!("`{program}` is no artifact of the host"), label))
-        }
-        _ => Ok(()),
+    // Any program of the runtime image will do; what looks like a file of the host's and is none was meant to be one.
+    let meant = host_files
+        .filter(|files| !files.contains(program))
+        .and_then(|files| nearest(program, files.iter().map(String::as_str)));
+    let has_program = match meant {
+        Some(file) => Err(places[0].report(
+            format!("`{program}` is no artifact of the host"),
+            format!("did you mean `{file}`?"),
+        )),
+        None => Ok(()),
     };
     let is_given_in_variable = || -> bool {
         let values = env.map(|env| env.words()).unwrap_or_default();
         values.iter().any(|value| value.contains(PLUGINS_PLACEHOLDER))
     };
-    let has_plugins = match words.iter().any(|word| word.contains(PLUGINS_PLACEHOLDER)) || is_given_in_variable() {
-        true => Ok(()),
-        false => {
-            let message = "the command does not say where the plugins are";
-            // Something else in braces is probably meant for it.
-            let similar = words
-                .iter()
-                .position(|word| nearest(word, [PLUGINS_PLACEHOLDER]).is_some());
-            Err(match similar {
+    let has_plugins =
+        match installs || words.iter().any(|word| word.contains(PLUGINS_PLACEHOLDER)) || is_given_in_variable() {
+            true => Ok(()),
+            false => {
+                let message = "the command does not say where the plugins are";
+                // Something else in braces is probably meant for it.
+                let similar = words
+                    .iter()
+                    .position(|word| nearest(word, [PLUGINS_PLACEHOLDER]).is_some());
+                Err(match similar {
                 Some(index) => places[index].report(message, format!("did you mean `\"{PLUGINS_PLACEHOLDER}\"`?")),
                 None => value.report(
                     message,
@@ -88,8 +94,8 @@ fn command(value: Value<'_>, host_artifacts: Option<&[String]>, env: Option<Valu
                     ),
                 ),
             })
-        }
-    };
+            }
+        };
     has_program?;
     has_plugins?;
     Ok(words)

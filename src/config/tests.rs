@@ -287,6 +287,70 @@ fn units() {
 }
 
 #[test]
+fn hosts() {
+    const HOST: &str = "host:    {language: rust, source: host, artifacts: [greeter]}";
+    let hosts = [
+        "host: {from: runtime, path: /usr/sbin/nginx}",
+        "host: {from: runtime, path: /usr/sbin/nginx, install: /usr/lib/nginx/modules}",
+        "host: {name: python, from: runtime, path: /usr/bin/python3.13}",
+        "host: {from: runtime, path: '/usr/bin/['}",
+        "host: {from: runtime}",
+        "host: {from: image, path: /usr/sbin/nginx}",
+        "host: {path: /usr/sbin/nginx}",
+        "host: {from: runtime, path: usr/sbin/nginx}",
+        "host: {from: runtime, path: /usr//sbin/../bin/nginx/}",
+        "host: {from: runtime, path: \"/usr/\\u0007\"}",
+        "host: {from: runtime, path: /bin/shout, name: shout}",
+        "host: {from: runtime, path: /bin/lockstep-loader}",
+        "host: {from: runtime, path: /usr/sbin/nginx, source: host, artifacts: [nginx]}",
+        "host: {language: rust, source: host, artifacts: [greeter], from: runtime}",
+        "host: {language: rust, source: host, artifacts: [greeter], install: /opt/greeter/plugins}",
+        "host: {language: rust, source: host, artifacts: [greeter], install: plugins}",
+        "host: {language: rust, source: host, artifacts: [greeter], install: /tmp/plugins}",
+        "host: {language: rust, source: host, artifacts: [greeter], install: /lockstep}",
+        "host: {language: rust, source: host, artifacts: [greeter], install: /tmpfiles}",
+    ];
+    let changes: Vec<(&str, &str)> = hosts.iter().map(|host| (HOST, *host)).collect();
+    snapshot("hosts", &check(GREETER, &changes));
+    // The plugins lie where the host looks for them.
+    let installed = GREETER
+        .replace(
+            HOST,
+            "host: {from: runtime, path: /usr/sbin/nginx, install: /usr/lib/nginx/modules}",
+        )
+        .replace(
+            "command: [greeter, --plugins, \"{plugins}\", World]",
+            "command: [nginx, -t]",
+        );
+    let (project, problems) = parse_text(&installed);
+    assert_eq!(problems, []);
+    assert_eq!(
+        project.unwrap().host.resolve("nginx", "/lockstep/bin"),
+        "/usr/sbin/nginx"
+    );
+}
+
+#[test]
+fn image_starts() {
+    let starts = [
+        "image: {entrypoint: [greeter, \"{plugins}\"], cmd: [], env: {A: 1}, user: \"10:10\"}",
+        "image: {entrypoint: []}",
+        "image: {entrypoint: greeter}",
+        "image: {user: a b}",
+        "image: {user: \"1:2:3\"}",
+        "image: {env: [A=1]}",
+        "image: {command: [greeter]}",
+        "image: greeter",
+    ];
+    let changes: Vec<(&str, String)> = starts
+        .iter()
+        .map(|start| ("smoke:\n", format!("{start}\nsmoke:\n")))
+        .collect();
+    let changes: Vec<(&str, &str)> = changes.iter().map(|(from, to)| (*from, to.as_str())).collect();
+    snapshot("image_starts", &check(GREETER, &changes));
+}
+
+#[test]
 fn contracts() {
     snapshot(
         "contracts",
@@ -472,7 +536,11 @@ const FAULTS: &[(&str, &str, &str)] = &[
         "symbols: 3",
         "`symbols` must be a list, found the number 3",
     ),
-    ("command: [greeter", "command: [cat", "`cat` is no artifact of the host"),
+    (
+        "command: [greeter",
+        "command: [greter",
+        "`greter` is no artifact of the host",
+    ),
     ("status: 0", "status: -1", "the number -1 is out of range"),
     (
         "stdout: [\"HELLO, WORLD\"]",

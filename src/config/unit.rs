@@ -1,4 +1,4 @@
-//! `host:` and `plugins:`.
+//! `plugins:`, and a `host:` that is compiled.
 
 use std::collections::BTreeMap;
 
@@ -12,7 +12,7 @@ use super::reserved;
 use super::scope::{Expected, Scope, Spoken, claim};
 
 /// The keys of a unit.
-const KEYS: &[&str] = &[
+pub(super) const KEYS: &[&str] = &[
     "name",
     "language",
     "source",
@@ -33,12 +33,8 @@ const LANGUAGES: &[(&str, LanguageName)] = &[
 /// The longest file name that Linux's file systems hold.
 const FILE_NAME_LIMIT_BYTES: usize = 255;
 
-pub(super) fn host<'v>(value: Value<'v>, scope: &mut Scope<'v, '_>) -> Decoded<Unit> {
-    unit(value, UnitRole::Host, scope)
-}
-
 pub(super) fn plugins<'v>(value: Value<'v>, scope: &mut Scope<'v, '_>) -> Decoded<Vec<Unit>> {
-    let plugins = value.list(|item| unit(item, UnitRole::Plugin, scope))?;
+    let plugins = value.list(|item| item.fields("a plugin", KEYS, |fields| unit(&fields, UnitRole::Plugin, scope)))?;
     if plugins.is_empty() {
         return Err(value.report(
             "a project needs a plugin",
@@ -48,46 +44,40 @@ pub(super) fn plugins<'v>(value: Value<'v>, scope: &mut Scope<'v, '_>) -> Decode
     Ok(plugins)
 }
 
-fn unit<'v>(value: Value<'v>, role: UnitRole, scope: &mut Scope<'v, '_>) -> Decoded<Unit> {
-    let what = match role {
-        UnitRole::Host => "the host",
-        UnitRole::Plugin => "a plugin",
-    };
-    value.fields(what, KEYS, |fields| {
-        let language = language(&fields, role, scope);
-        let artifacts = fields.required("artifacts", "the files that it yields: `[lib.so]`", |value| {
-            artifacts(value, language.ok().filter(|_| fields.get("command").is_none()), scope)
-        });
-        if role == UnitRole::Host {
-            scope.host_artifacts = artifacts.as_ref().ok().cloned();
-        }
-        let name = unit_name(&fields, role, artifacts.as_deref(), scope);
-        let source = fields.required("source", "the directory that it is compiled in", |value| {
-            scope.path(value, Expected::Directory)
-        });
-        let inputs = fields.or("inputs", Vec::new(), |value| {
-            let mut taken = BTreeMap::new();
-            value.list(|item| {
-                let path = scope.path(item, Expected::FileOrDirectory)?;
-                claim(&mut taken, "input", &path, item).map(|()| path)
-            })
-        });
-        let package = fields.optional("package", |value| package(value, language.ok()));
-        let command = fields.optional("command", script);
-        let fetch = fields.optional("fetch", script);
-        let env = fields.or("env", BTreeMap::new(), |value| variables(value, REFUSED_VARIABLES));
-        Ok(Unit {
-            name: name?,
-            role,
-            language: language?,
-            source: source?,
-            inputs: inputs?,
-            package: package?,
-            artifacts: artifacts?,
-            command: command?,
-            fetch: fetch?,
-            env: env?,
+pub(super) fn unit<'v>(fields: &Fields<'v, '_>, role: UnitRole, scope: &mut Scope<'v, '_>) -> Decoded<Unit> {
+    let language = language(fields, role, scope);
+    let artifacts = fields.required("artifacts", "the files that it yields: `[lib.so]`", |value| {
+        artifacts(value, language.ok().filter(|_| fields.get("command").is_none()), scope)
+    });
+    if role == UnitRole::Host {
+        scope.host_files = artifacts.as_ref().ok().cloned();
+    }
+    let name = unit_name(fields, role, artifacts.as_deref(), scope);
+    let source = fields.required("source", "the directory that it is compiled in", |value| {
+        scope.path(value, Expected::Directory)
+    });
+    let inputs = fields.or("inputs", Vec::new(), |value| {
+        let mut taken = BTreeMap::new();
+        value.list(|item| {
+            let path = scope.path(item, Expected::FileOrDirectory)?;
+            claim(&mut taken, "input", &path, item).map(|()| path)
         })
+    });
+    let package = fields.optional("package", |value| package(value, language.ok()));
+    let command = fields.optional("command", script);
+    let fetch = fields.optional("fetch", script);
+    let env = fields.or("env", BTreeMap::new(), |value| variables(value, REFUSED_VARIABLES));
+    Ok(Unit {
+        name: name?,
+        role,
+        language: language?,
+        source: source?,
+        inputs: inputs?,
+        package: package?,
+        artifacts: artifacts?,
+        command: command?,
+        fetch: fetch?,
+        env: env?,
     })
 }
 

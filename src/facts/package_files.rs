@@ -21,25 +21,36 @@ pub fn dpkg_lists(list: &[u8], path: &str) -> bool {
     })
 }
 
-/// Whether apk's database has an absolute path: `F:` names a directory without the first slash, and each `R:` that follows a file
-/// in it.
+/// The package whose list lies at a path: `nginx` of `nginx.list`, `libc6` of `libc6:amd64.list`.
+#[must_use]
+pub fn dpkg_package(list_path: &str) -> Option<&str> {
+    let name = list_path.rsplit('/').next()?.strip_suffix(DPKG_LIST_END)?;
+    name.split(':').next()
+}
+
+/// Whether apk's database has an absolute path.
 #[must_use]
 pub fn apk_lists(database: &[u8], path: &str) -> bool {
-    let Some((directory, name)) = path
-        .strip_prefix('/')
-        .map(|path| path.rsplit_once('/').unwrap_or(("", path)))
-    else {
-        return false;
-    };
-    let mut is_in_directory = false;
+    apk_package(database, path).is_some()
+}
+
+/// The package that brought an absolute path, by apk's database: `P:` names it, `F:` a directory without the first slash, and
+/// each `R:` that follows a file in it.
+#[must_use]
+pub fn apk_package<'a>(database: &'a [u8], path: &str) -> Option<&'a [u8]> {
+    let path = path.strip_prefix('/')?;
+    let (directory, name) = path.rsplit_once('/').unwrap_or(("", path));
+    let (mut package, mut is_in_directory) = (&b""[..], false);
     for line in database.split(|byte| *byte == b'\n') {
-        if let Some(named) = line.strip_prefix(b"F:") {
+        if let Some(named) = line.strip_prefix(b"P:") {
+            (package, is_in_directory) = (named, false);
+        } else if let Some(named) = line.strip_prefix(b"F:") {
             is_in_directory = named == directory.as_bytes();
         } else if is_in_directory && line.strip_prefix(b"R:") == Some(name.as_bytes()) {
-            return true;
+            return Some(package);
         }
     }
-    false
+    None
 }
 
 #[cfg(test)]
@@ -66,5 +77,14 @@ mod tests {
         for path in ["/lib/libone.so", "/usr/lib/top", "/usr/lib", "libone.so"] {
             assert!(!apk_lists(database, path), "{path}");
         }
+        assert_eq!(apk_package(database, "/usr/lib/libone.so"), Some(&b"musl"[..]));
+        assert_eq!(apk_package(database, "/top"), Some(&b"b"[..]));
+    }
+
+    #[test]
+    fn a_list_of_dpkg_is_called_after_its_package() {
+        assert_eq!(dpkg_package("/var/lib/dpkg/info/libc6:amd64.list"), Some("libc6"));
+        assert_eq!(dpkg_package("/var/lib/dpkg/info/nginx.list"), Some("nginx"));
+        assert_eq!(dpkg_package("/var/lib/dpkg/info/nginx.md5sums"), None);
     }
 }

@@ -100,6 +100,8 @@ pub struct ConfigChanges {
     pub entry_point: Option<Vec<String>>,
     /// Arguments that users can replace.
     pub command: Option<Vec<String>>,
+    /// Who its processes run as.
+    pub user: Option<String>,
     /// Labels that are added or replaced.
     pub labels: BTreeMap<String, String>,
 }
@@ -158,6 +160,9 @@ pub fn stacked_config(
     }
     if let Some(command) = &changes.command {
         defaults.insert("Cmd".to_owned(), json!(command));
+    }
+    if let Some(user) = &changes.user {
+        defaults.insert("User".to_owned(), json!(user));
     }
     let mut labels: BTreeMap<String, String> = defaults
         .get("Labels")

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::fmt::Display;
 use std::str::FromStr;
 
-use super::file::{Environment, Image, LOCK_SIZE_LIMIT_BYTES, Lock, SCHEMA_VERSION, Unit};
+use super::file::{Environment, Host, Image, LOCK_SIZE_LIMIT_BYTES, Lock, SCHEMA_VERSION, Unit};
 use super::package::Package;
 use crate::digest::Digest;
 use crate::name::{EnvironmentName, UnitName};
@@ -51,7 +51,7 @@ fn lock(root: Value<'_>) -> Decoded<Lock> {
 fn environment(value: Value<'_>) -> Decoded<Environment> {
     value.fields(
         "an environment",
-        &["build", "runtime", "toolchains", "units"],
+        &["build", "runtime", "toolchains", "host", "units"],
         |fields| {
             let build = fields.required("build", "the build image", image);
             let runtime = fields.required("runtime", "the runtime image", image);
@@ -62,11 +62,13 @@ fn environment(value: Value<'_>) -> Decoded<Environment> {
                     |version| Ok(version.word()?.to_owned()),
                 )
             });
+            let host = fields.optional("host", host);
             let units = fields.required("units", "what was compiled", |value| named(value, UnitName::new, unit));
             Ok(Environment {
                 build: build?,
                 runtime: runtime?,
                 toolchains: toolchains?,
+                host: host?,
                 units: units?,
             })
         },
@@ -111,6 +113,19 @@ fn packages(value: Value<'_>) -> Decoded<Vec<Package>> {
                 Err(item.report(message, format!("it is given on line {first} already")))
             }
         }
+    })
+}
+
+fn host(value: Value<'_>) -> Decoded<Host> {
+    value.fields("a host", &["path", "digest", "package"], |fields| {
+        let path = fields.required("path", "where it is", Value::filled_text);
+        let digest = fields.required("digest", "a digest", parsed::<Digest>);
+        let package = fields.optional("package", Value::filled_text);
+        Ok(Host {
+            path: path?.to_owned(),
+            digest: digest?,
+            package: package?.map(str::to_owned),
+        })
     })
 }
 

@@ -5,7 +5,7 @@ use std::fmt;
 
 use serde::Serialize;
 
-use super::{Environment, Image, Package, Unit};
+use super::{Environment, Host, Image, Package, Unit};
 use crate::digest::Digest;
 use crate::name::UnitName;
 use crate::problem::one_line;
@@ -86,7 +86,27 @@ pub fn environment_changes(before: &Environment, after: &Environment) -> Vec<Cha
         &before.toolchains,
         &after.toolchains,
     ));
+    changes.extend(host_changes(before.host.as_ref(), after.host.as_ref()));
     changes
+}
+
+/// What differs between two hosts that are not compiled. Another program is not another environment: then the paths differ
+/// and nothing else is told.
+fn host_changes(before: Option<&Host>, after: Option<&Host>) -> Vec<Change> {
+    let key = |key: &'static str, before: Option<String>, after: Option<String>| {
+        (before != after).then(|| Change::new(format!("host {key}"), &["host", key], before, after))
+    };
+    let path = key(
+        "path",
+        before.map(|host| host.path.clone()),
+        after.map(|host| host.path.clone()),
+    );
+    let (Some(before), Some(after), None) = (before, after, &path) else {
+        return path.into_iter().collect();
+    };
+    let package = key("package", before.package.clone(), after.package.clone());
+    let digest = Change::of_digests("host digest", &["host", "digest"], before.digest, after.digest);
+    package.into_iter().chain(digest).collect()
 }
 
 /// What differs between two images; `role` is `build` or `runtime`.

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use super::Package;
 use super::decode::{LOCK_LIMITS, decode};
@@ -48,6 +48,9 @@ pub struct Environment {
     pub runtime: Image,
     /// Toolchains and C library by name, as the images themselves tell.
     pub toolchains: BTreeMap<String, String>,
+    /// The host, where it is a program of the runtime image and not a unit.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub host: Option<Host>,
     /// The units that have been compiled.
     pub units: BTreeMap<UnitName, Unit>,
 }
@@ -67,6 +70,19 @@ pub struct Image {
     pub registry: Option<String>,
     /// What is installed in it.
     pub packages: Vec<Package>,
+}
+
+/// A host that is a program of the runtime image.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Host {
+    /// Where it is; absolute.
+    pub path: String,
+    /// The digest of its content.
+    pub digest: Digest,
+    /// The package that brought it and its version, by the image's own lists; none when they do not have it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub package: Option<String>,
 }
 
 /// One unit's inputs and what came out of them.
@@ -307,6 +323,7 @@ pub(in crate::lock) mod tests {
             build: image("build"),
             runtime: image("runtime"),
             toolchains: BTreeMap::from([("rustc".to_owned(), "1.85.0".to_owned())]),
+            host: None,
             units: BTreeMap::from([(UnitName::new("greeter").unwrap(), unit)]),
         };
         Lock {

@@ -10,7 +10,7 @@ mod package;
 pub use decode::LOCK_LIMITS;
 pub use difference::{Change, environment_changes, image_changes, unit_changes};
 pub use file::{
-    Environment, Image, LOCK_SIZE_LIMIT_BYTES, Lock, LockError, LockFile, Misformed, SCHEMA_VERSION, Unit, lock_path,
-    parse, read, read_file, render, write,
+    Environment, Host, Image, LOCK_SIZE_LIMIT_BYTES, Lock, LockError, LockFile, Misformed, SCHEMA_VERSION, Unit,
+    lock_path, parse, read, read_file, render, write,
 };
 pub use package::{InvalidPackage, Package};

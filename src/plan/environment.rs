@@ -3,7 +3,7 @@
 use serde::Serialize;
 
 use super::UnitPlan;
-use crate::config::{Environment, RecipeReference};
+use crate::config::{Environment, Program, Project, RecipeReference, RuntimeProgram};
 use crate::lock;
 use crate::name::{EnvironmentName, ProjectName};
 
@@ -18,6 +18,9 @@ pub struct EnvironmentPlan {
     pub runtime: RecipeReference,
     /// The images that the lock demands: build and runtime; none before the first build.
     pub locked_images: Option<(String, String)>,
+    /// The host, where it is a program of the runtime image.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub host: Option<RuntimeProgram>,
     /// The units, host first, all compiled in the build image.
     pub units: Vec<UnitPlan>,
     /// The smoke loader, compiled in the same image.
@@ -54,7 +57,7 @@ impl Publication {
 
 impl EnvironmentPlan {
     pub(super) fn new(
-        project: &ProjectName,
+        project: &Project,
         name: &EnvironmentName,
         environment: &Environment,
         units: &[UnitPlan],
@@ -66,9 +69,13 @@ impl EnvironmentPlan {
             build: environment.build.clone(),
             runtime: environment.runtime.clone(),
             locked_images: locked.map(|locked| (locked.build.id.clone(), locked.runtime.id.clone())),
+            host: match &project.host.program {
+                Program::Compiled(_) => None,
+                Program::Runtime(program) => Some(program.clone()),
+            },
             units: units.to_vec(),
             loader: loader.clone(),
-            publication: Publication::new(project, name),
+            publication: Publication::new(&project.name, name),
         }
     }
 }

@@ -145,7 +145,7 @@ pub fn plan(
         .filter_map(|name| project.environments.get(name).map(|environment| (name, environment)))
         .map(|(name, environment)| {
             let locked = lock.and_then(|lock| lock.environments.get(name));
-            EnvironmentPlan::new(&project.name, name, environment, &units, &loader, locked)
+            EnvironmentPlan::new(project, name, environment, &units, &loader, locked)
         })
         .collect();
     Ok(Plan {

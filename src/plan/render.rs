@@ -37,6 +37,9 @@ fn render_environment(environment: &EnvironmentPlan, text: &mut String) {
         printable(&recipe(&environment.runtime)),
         printable(&from(1))
     );
+    if let Some(host) = &environment.host {
+        let _ = writeln!(text, "  host     {}  in the runtime image", printable(&host.path));
+    }
     for unit in environment.units.iter().chain([&environment.loader]) {
         render_unit(unit, text);
     }

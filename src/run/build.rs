@@ -189,8 +189,8 @@ impl Run {
                 return Err(RunError::WouldWrite);
             }
         }
-        self.check_stage(plan, &resolved, &compiled).await?;
-        let sealed = self.seal(plan, &resolved, &compiled, &entry).await?;
+        let predicted = self.check_stage(plan, &resolved, &compiled).await?;
+        let sealed = self.seal(plan, &resolved, &compiled, &entry, &predicted).await?;
         work.lock.lock.environments.insert(plan.name.clone(), entry.clone());
         if !self.options.locked {
             self.write_lock(&work.lock)?;
@@ -347,6 +347,8 @@ impl Run {
         field(serde_json::to_vec(entry))?;
         field(serde_json::to_vec(&self.project.contract))?;
         field(serde_json::to_vec(&self.project.smoke))?;
+        field(serde_json::to_vec(&self.project.host))?;
+        field(serde_json::to_vec(&self.project.image))?;
         for recipe in [&plan.build, &plan.runtime] {
             hasher.field(
                 super::making::recipe_digest(&self.project, recipe)?
@@ -503,6 +505,7 @@ impl Run {
             build: resolved.build.locked.clone(),
             runtime: resolved.runtime.locked.clone(),
             toolchains: resolved.toolchains.clone(),
+            host: resolved.host.clone(),
             units,
         })
     }

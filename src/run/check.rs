@@ -1,6 +1,7 @@
 //! What loading the artifacts will come to, predicted from the files before anything is loaded.
 
 use std::collections::BTreeMap;
+use std::convert::Infallible;
 use std::future::Future;
 use std::io;
 use std::path::{Path, PathBuf};
@@ -13,7 +14,7 @@ use super::rootfs::stream_image;
 use super::{OpenRootError, Run, RunError};
 use crate::bundle::verify;
 use crate::check::{Environment, PairReport, Request, Subject, User, Verdict, check};
-use crate::config::{BindingTime, CheckContract, Contract, Loader, Unit};
+use crate::config::{BindingTime, CheckContract, Contract, Host, Loader, PLUGINS_PLACEHOLDER, Program, Project, Unit};
 use crate::digest::Digest;
 use crate::engine::{Engine, EngineError};
 use crate::event::{Event, Stage};
@@ -24,19 +25,41 @@ use crate::plan::EnvironmentPlan;
 use crate::report::{CheckReport, render_check};
 use crate::rootfs::{OverlayRoot, RootFs, open_layers};
 
-/// A host's files and those of its plugins: of each the first is the program or the plugin, and the rest is beside it.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+/// A host and the files of its plugins: of each the first is the plugin, and the rest is beside it.
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct CheckedFiles {
-    /// The host's.
-    pub host: Vec<PathBuf>,
+    /// The host.
+    pub host: CheckedHost,
     /// The plugins', in the order in which the host opens them.
     pub plugins: Vec<Vec<PathBuf>>,
+}
+
+/// Where a host is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum CheckedHost {
+    /// In files of this machine: the first is the program, and the rest is beside it.
+    Files(Vec<PathBuf>),
+    /// In the root itself, by its absolute path there.
+    InRoot(String),
+}
+
+impl CheckedHost {
+    /// The host of a project, whose files are found by their names with `locate`.
+    ///
+    /// # Errors
+    /// That of `locate`.
+    pub fn of<E>(host: &Host, locate: impl Fn(&Unit) -> Result<Vec<PathBuf>, E>) -> Result<Self, E> {
+        match &host.program {
+            Program::Compiled(unit) => locate(unit).map(Self::Files),
+            Program::Runtime(program) => Ok(Self::InRoot(program.path.clone())),
+        }
+    }
 }
 
 /// What a host's process is started with, apart from its root.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct CheckedProcess {
-    /// Variables, which come before those of the root.
+    /// Variables, which come before those of the root; `{plugins}` in them stands for the directory that holds the plugins.
     pub variables: BTreeMap<String, String>,
     /// The working directory in the root.
     pub directory: String,
@@ -45,10 +68,15 @@ pub struct CheckedProcess {
 }
 
 impl CheckedProcess {
-    /// What the smoke test is started with.
-    fn of_smoke() -> Self {
+    /// What the smoke test of a project is started with.
+    #[must_use]
+    pub fn of_smoke(project: &Project) -> Self {
         Self {
-            variables: BTreeMap::new(),
+            variables: project
+                .smoke
+                .as_ref()
+                .map(|smoke| smoke.env.clone())
+                .unwrap_or_default(),
             directory: ROOT.to_owned(),
             user: Some(smoke_user()),
         }
@@ -66,19 +94,20 @@ pub fn smoke_user() -> User {
 }
 
 impl Run {
-    /// Predicts what comes of what was compiled, with its line; an error if it will not load, or not safely.
+    /// Predicts what comes of what was compiled, with its line: of each plugin in their order. An error if one will not load,
+    /// or not safely.
     pub(super) async fn check_stage(
         &self,
         plan: &EnvironmentPlan,
         resolved: &ResolvedEnvironment,
         compiled: &BTreeMap<UnitName, Compiled>,
-    ) -> Result<(), RunError> {
+    ) -> Result<Vec<Verdict>, RunError> {
         if !self.options.check {
-            return Ok(());
+            return Ok(vec![]);
         }
         self.is_cancelled()?;
         let root = self.runtime_root(&resolved.runtime).await?;
-        let files = |unit: &Unit| -> Vec<PathBuf> {
+        let located = |unit: &Unit| -> Vec<PathBuf> {
             let compiled = compiled.get(&unit.name);
             let paths = compiled.into_iter().flat_map(|compiled| {
                 let artifacts = unit.artifacts.iter();
@@ -87,10 +116,13 @@ impl Run {
             paths.collect()
         };
         let files = CheckedFiles {
-            host: files(&self.project.host),
-            plugins: self.project.plugins.iter().map(files).collect(),
+            host: match CheckedHost::of(&self.project.host, |unit| Ok::<_, Infallible>(located(unit))) {
+                Ok(host) => host,
+            },
+            plugins: self.project.plugins.iter().map(located).collect(),
         };
-        let pairs = predict(&root, &files, &self.project.contract)?;
+        let pairs = predict(&root, &files, &self.project)?;
+        let predicted = pairs.iter().map(|pair| pair.verdict).collect();
         let report = CheckReport::new(pairs, &self.options.allowed);
         let plugins = match report.pairs.len() {
             1 => "1 plugin".to_owned(),
@@ -120,7 +152,7 @@ impl Run {
             text,
             note: String::new(),
         });
-        Ok(())
+        Ok(predicted)
     }
 
     /// The root file system of a runtime image: from its layers in the user's cache, or from the engine.
@@ -179,10 +211,10 @@ pub fn smoked_contract(contract: &Contract) -> CheckContract {
 pub(super) fn predict(
     root: &Arc<dyn RootFs>,
     files: &CheckedFiles,
-    contract: &Contract,
+    project: &Project,
 ) -> Result<Vec<PairReport>, RunError> {
-    let process = CheckedProcess::of_smoke();
-    predict_files(root, files, smoked_contract(contract), &process, &file_name)
+    let process = CheckedProcess::of_smoke(project);
+    predict_files(root, files, smoked_contract(&project.contract), &process, &file_name)
         .map_err(RunError::file("look at the artifacts"))
 }
 
@@ -206,7 +238,14 @@ pub fn predict_files(
             path: placed.first()?.clone(),
         })
     };
-    let Some(host) = put(&files.host) else {
+    let host = match &files.host {
+        CheckedHost::Files(files) => put(files),
+        CheckedHost::InRoot(path) => Some(Subject {
+            shown: path.clone(),
+            path: path.clone(),
+        }),
+    };
+    let Some(host) = host else {
         return Ok(vec![]);
     };
     let plugins: Vec<Subject> = files.plugins.iter().filter_map(|paths| put(paths)).collect();
@@ -215,7 +254,11 @@ pub fn predict_files(
         directory: process.directory.clone(),
         user: process.user.clone(),
     };
-    environment.variables.extend(process.variables.clone());
+    let first = plugins.first().and_then(|plugin| plugin.path.rsplit_once('/'));
+    let directory = first.map_or("", |(directory, _)| directory);
+    let variables = process.variables.iter();
+    let filled = variables.map(|(name, value)| (name.clone(), value.replace(PLUGINS_PLACEHOLDER, directory)));
+    environment.variables.extend(filled);
     Ok(check(&Request {
         root: &root,
         host,

@@ -4,7 +4,10 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use super::images::locate;
+use super::install::InstallError;
 use super::making::MakeError;
+use super::opener::OpenerError;
+use super::present::PresentHostError;
 use super::rootfs::OpenRootError;
 use crate::bundle::{CollectError, Difference, PublishError, VolumeError};
 use crate::config::Limits;
@@ -214,6 +217,15 @@ pub enum RunError {
         /// The directory that it was to be kept in.
         directory: PathBuf,
     },
+    /// The host, where it is not compiled.
+    #[error(transparent)]
+    PresentHost(#[from] PresentHostError),
+    /// The host, where it is to open plugins.
+    #[error(transparent)]
+    Opener(#[from] OpenerError),
+    /// The place for its plugins.
+    #[error(transparent)]
+    Install(#[from] InstallError),
     /// The smoke test.
     #[error(transparent)]
     Smoke(Box<SmokeFailure>),
@@ -396,6 +408,9 @@ impl RunError {
                 // What a fetch command left is no file of the machine.
                 _ => Failure::new(Exit::Build, "fetch", message),
             },
+            Self::PresentHost(error) => Failure::new(Exit::Usage, "host", message).with_hint(error.hint()),
+            Self::Opener(_) => Failure::new(Exit::Usage, "host", message).with_hint(OpenerError::hint()),
+            Self::Install(error) => Failure::new(Exit::Usage, "host", message).with_hint(error.hint()),
             Self::Smoke(failure) => failure.failure(),
             Self::Findings { lines, .. } => Failure::new(Exit::Findings, "check", message)
                 .with_report(lines.iter().cloned())

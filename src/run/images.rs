@@ -14,6 +14,9 @@ use crate::event::{Event, Stage, StepId};
 use crate::lock::{self, Change, LockFile, environment_changes};
 use crate::name::EnvironmentName;
 
+/// What leads to the host's path in an environment's entry.
+const HOST_PATH: [&str; 2] = ["host", "path"];
+
 /// Where an image came from.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Origin {
@@ -39,6 +42,8 @@ pub(super) struct ResolvedEnvironment {
     pub(super) build: ResolvedImage,
     pub(super) runtime: ResolvedImage,
     pub(super) toolchains: BTreeMap<String, String>,
+    /// The host, where it is a program of the runtime image.
+    pub(super) host: Option<lock::Host>,
 }
 
 /// What `lock` did.
@@ -104,6 +109,7 @@ impl ResolvedEnvironment {
             build: self.build.locked.clone(),
             runtime: self.runtime.locked.clone(),
             toolchains: self.toolchains.clone(),
+            host: self.host.clone(),
             units: BTreeMap::new(),
         }
     }
@@ -178,13 +184,17 @@ impl Run {
             )
             .await?;
         let toolchains = self.probe_toolchains(environment, &build.id, &runtime.id).await?;
+        let host = self.present_host(environment, &runtime).await?;
         let resolved = ResolvedEnvironment {
             build,
             runtime,
             toolchains,
+            host,
         };
         if let Some(expected) = expected {
-            let changes = environment_changes(expected, &resolved.entry());
+            let mut changes = environment_changes(expected, &resolved.entry());
+            // Another host is another project, not another environment: its entry is written anew as those of units are.
+            changes.retain(|change| change.path != HOST_PATH);
             if !changes.is_empty() {
                 return Err(RunError::Drift {
                     environment: environment.clone(),

@@ -4,13 +4,13 @@
 use std::collections::BTreeMap;
 
 use super::build::{gone_environment, planned_changes};
-use super::images::{LockReport, identity};
+use super::images::{LockReport, Origin, ResolvedImage, identity};
 use super::making::recipe_digest;
 use super::sources::scan;
 use super::truth::KnownImage;
 use super::{Run, RunError};
 use crate::bundle::verify;
-use crate::config::Project;
+use crate::config::{Program, Project};
 use crate::digest::Digest;
 use crate::engine::ImageId;
 use crate::lock::{self, Change, Lock, environment_changes, image_changes};
@@ -154,6 +154,28 @@ impl Run {
                 unchecked.push(format!("the {role} image {id}: the engine does not have it"));
             }
             changes.extend(contradictions);
+        }
+        if let Program::Runtime(program) = &self.project.host.program {
+            match images.get("runtime") {
+                Some(id) => {
+                    let runtime = ResolvedImage {
+                        id: id.clone(),
+                        locked: truth.runtime.clone(),
+                        origin: Origin::Lock,
+                    };
+                    let host = self.present_host(&plan.name, &runtime).await?;
+                    changes.extend(environment_changes(entry, &lock::Environment { host, ..entry.clone() }));
+                }
+                None => unchecked.push(format!("the host {}: the engine does not have its image", program.path)),
+            }
+        } else {
+            changes.extend(environment_changes(
+                entry,
+                &lock::Environment {
+                    host: None,
+                    ..entry.clone()
+                },
+            ));
         }
         let toolchains = match (images.get("build"), images.get("runtime")) {
             (Some(build), Some(runtime)) => Some(self.probe_toolchains(&plan.name, build, runtime).await?),

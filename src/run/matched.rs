@@ -6,7 +6,9 @@ use std::io::{self, BufWriter, Read, Write as _};
 use std::path::{Path, PathBuf};
 
 use super::RunError;
+use super::install::Installed;
 use super::making::MakeError;
+use super::start::Start;
 use crate::digest::Digest;
 use crate::engine::{Engine, EngineError, ImageFacts, ImageId, Labels};
 use crate::image::{ConfigChanges, Entry, ImageArchive, ImageError, LayerError, LayerWriter, stacked_config};
@@ -32,10 +34,10 @@ pub(super) struct MatchedImage<'a> {
     pub(super) work: &'a Path,
     /// The project's name, which names the directory in the image.
     pub(super) project: &'a str,
-    /// The host's file name.
-    pub(super) host: &'a str,
-    /// The host's arguments when the user gives none; `{plugins}` stands for the directory in the image.
-    pub(super) arguments: Vec<String>,
+    /// How it starts.
+    pub(super) start: Start,
+    /// Where the host looks for its plugins, and which files these are.
+    pub(super) installed: Option<Installed>,
     /// Its labels.
     pub(super) labels: Labels,
     /// The time that its files claim; seconds.
@@ -57,17 +59,17 @@ pub(super) async fn assemble_matched(engine: &dyn Engine, request: MatchedImage<
     let layer =
         temporary::file_in(request.work, STAGING_PREFIX).map_err(RunError::file_at("make a file in", request.work))?;
     let diff_id = write_layer(&request, layer.as_file()).map_err(|cause| layer_error(cause, request.work))?;
-    let directory = bundle_directory(request.project);
+    let Start {
+        entry_point,
+        command,
+        env,
+        user,
+    } = request.start.clone();
     let changes = ConfigChanges {
-        env: BTreeMap::new(),
-        entry_point: Some(vec![format!("{directory}/{}", request.host)]),
-        command: Some(
-            request
-                .arguments
-                .iter()
-                .map(|word| word.replace("{plugins}", &directory))
-                .collect(),
-        ),
+        env,
+        entry_point,
+        command,
+        user,
         labels: request.labels.clone(),
     };
     let config = stacked_config(config, diff_id, "lockstep bundle", request.created_seconds, &changes)
@@ -154,6 +156,11 @@ fn write_layer(request: &MatchedImage<'_>, target: &File) -> Result<Digest, Laye
             &Entry::file(&format!("{directory}/{name}"), metadata.len(), mode, mtime),
             &mut file,
         )?;
+    }
+    if let Some(installed) = &request.installed {
+        for entry in installed.entries(&format!("/{directory}"), mtime) {
+            layer.append(&entry, &mut io::empty())?;
+        }
     }
     let (digest, _, mut writer) = layer.finish()?;
     writer.flush().map_err(LayerError::Write)?;

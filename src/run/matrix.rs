@@ -1,14 +1,16 @@
 //! `matrix`: every host with every plugin of every environment, each for real in the host's runtime image.
 
 use std::collections::BTreeMap;
+use std::convert::Infallible;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use futures_util::stream::{StreamExt as _, TryStreamExt as _};
 
 use super::build::Workload;
-use super::check::{CheckedFiles, check_bundle, predict};
+use super::check::{CheckedFiles, CheckedHost, check_bundle, predict};
 use super::images::ResolvedEnvironment;
+use super::opener::Opener;
 use super::smoke::{Stage, plugin_files};
 use super::{Run, RunError};
 use crate::config::{Project, Unit};
@@ -39,12 +41,14 @@ pub(super) struct Side {
     root: Option<Arc<dyn RootFs>>,
     bundle: PathBuf,
     loader: PathBuf,
+    opener: Opener,
+    install: Option<String>,
 }
 
 impl Side {
     /// The host's files.
     pub(super) fn files_of(&self, project: &Project) -> Vec<PathBuf> {
-        self.files(&project.host)
+        project.host.unit().map_or_else(Vec::new, |unit| self.files(unit))
     }
 
     /// The files of all plugins.
@@ -59,22 +63,28 @@ impl Side {
             .collect()
     }
 
-    /// The loader of this environment.
+    /// The directory that holds the loader of this environment.
     pub(super) fn loader(&self) -> &Path {
         &self.loader
     }
 
-    /// A container of this side's runtime image with these files.
+    /// A container of this side's runtime image with these files; the plugins are where the host looks for them, if it does.
     pub(super) fn stage<'a>(&'a self, subject: &'a str, host: Vec<PathBuf>, plugins: Vec<PathBuf>) -> Stage<'a> {
+        let install = self.install.clone();
         Stage {
             environment: &self.name,
             subject,
             image: &self.runtime,
             loader: self.loader.clone(),
+            opener: self.opener.clone(),
             volumes: vec![],
-            files: vec![("bin", host), ("plugins", plugins)],
+            files: match &install {
+                Some(_) => vec![("bin", host)],
+                None => vec![("bin", host), ("plugins", plugins.clone())],
+            },
             host_directory: HOST_DIRECTORY.to_owned(),
-            plugins_directory: PLUGINS_DIRECTORY.to_owned(),
+            plugins_directory: install.clone().unwrap_or_else(|| PLUGINS_DIRECTORY.to_owned()),
+            install: install.map(|install| (install, plugins)),
         }
     }
 }
@@ -160,10 +170,12 @@ impl Run {
             let (host, of) = (&sides[pair.host], &sides[pair.of]);
             let Some(root) = &host.root else { continue };
             let files = CheckedFiles {
-                host: host.files_of(&self.project),
+                host: match CheckedHost::of(&self.project.host, |unit| Ok::<_, Infallible>(host.files(unit))) {
+                    Ok(host) => host,
+                },
                 plugins: vec![of.files(&self.project.plugins[*unit])],
             };
-            let reports = predict(root, &files, &self.project.contract)?;
+            let reports = predict(root, &files, &self.project)?;
             let prediction = reports.into_iter().next().map(|report| Prediction {
                 verdict: report.verdict,
                 codes: report.findings.iter().map(|finding| finding.code.to_owned()).collect(),
@@ -201,12 +213,20 @@ impl Run {
             true => Some(self.runtime_root(&resolved.runtime).await?),
             false => None,
         };
+        let program = self
+            .project
+            .host
+            .artifacts()
+            .first()
+            .map(|artifact| bundle.join(artifact));
         Ok(Side {
             name: name.clone(),
             runtime: resolved.runtime.id,
             root,
             bundle,
-            loader: loader.directory.join("lockstep-loader"),
+            loader: loader.directory,
+            opener: self.opener(program.as_deref(), HOST_DIRECTORY)?,
+            install: self.project.host.install.clone(),
         })
     }
 

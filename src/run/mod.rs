@@ -9,17 +9,21 @@ mod error;
 mod fetch;
 mod hold;
 mod images;
+mod install;
 pub mod labels;
 mod lock_check;
 mod making;
 mod matched;
 mod matrix;
 mod observed;
+mod opener;
+mod present;
 mod rootfs;
 mod seal;
 mod serve;
 mod smoke;
 mod sources;
+mod start;
 mod store;
 #[cfg(test)]
 mod tests;
@@ -52,7 +56,8 @@ use observed::Observed;
 
 pub use build::{BuildReport, EnvironmentReport, UnitReport};
 pub use check::{
-    CheckedFiles, CheckedProcess, cached_root, check_bundle, image_root, predict_files, smoke_user, smoked_contract,
+    CheckedFiles, CheckedHost, CheckedProcess, cached_root, check_bundle, image_root, predict_files, smoke_user,
+    smoked_contract,
 };
 pub use error::{OtherBits, RunError, StepEnd, StepFailure, from_engine};
 pub use images::LockReport;

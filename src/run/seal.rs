@@ -1,19 +1,22 @@
 //! The last steps of an environment: the bundle is staged, smoke-tested where it will be used, and published.
 
 use std::collections::BTreeMap;
+use std::path::Path;
 use std::time::Duration;
 
 use super::build::Workload;
 use super::compile::Compiled;
 use super::images::{ResolvedEnvironment, ResolvedImage};
 use super::making::MakeError;
-use super::matched::{MatchedImage, assemble_matched};
+use super::matched::{MatchedImage, assemble_matched, bundle_directory};
 use super::smoke::{SmokeReport, Stage as SmokeStage};
+use super::start::start;
 use super::{Published, Run, RunError};
 use crate::bundle::{
-    ArtifactRecord, ImageRecord, MANIFEST_SCHEMA_VERSION, Manifest, Patience, ReleaseVolume, StagedRelease, Staging,
-    UnitRecord, VolumeError, stage,
+    ArtifactRecord, HostRecord, ImageRecord, MANIFEST_SCHEMA_VERSION, Manifest, Patience, ReleaseVolume, StagedRelease,
+    Staging, UnitRecord, VolumeError, stage,
 };
+use crate::check::Verdict;
 use crate::digest::Digest;
 use crate::engine::{ImageId, Mount};
 use crate::event::{Event, Stage};
@@ -46,6 +49,7 @@ impl Run {
         resolved: &ResolvedEnvironment,
         compiled: &BTreeMap<UnitName, Compiled>,
         entry: &lock::Environment,
+        predicted: &[Verdict],
     ) -> Result<Sealed, RunError> {
         self.is_cancelled()?;
         let manifest = self.manifest(plan, resolved, compiled, entry);
@@ -82,11 +86,16 @@ impl Run {
             let _staging = self.leash.publishing();
             stage(self.engine.clone(), volume, &manifest, staging.path(), patience).await?
         };
-        let loader = compiled
-            .get(&plan.loader.name)
-            .map(|loader| loader.directory.join("lockstep-loader"));
+        let loader = compiled.get(&plan.loader.name).map(|loader| loader.directory.clone());
         let tested = self
-            .test_release(plan, resolved, loader.unwrap_or_default(), &release)
+            .test_release(
+                plan,
+                resolved,
+                loader.unwrap_or_default(),
+                &release,
+                staging.path(),
+                predicted,
+            )
             .await;
         let tested = match tested {
             Ok(smoke) => self
@@ -181,13 +190,25 @@ impl Run {
         resolved: &ResolvedEnvironment,
         loader: std::path::PathBuf,
         release: &StagedRelease,
+        bundle: &Path,
+        predicted: &[Verdict],
     ) -> Result<SmokeReport, RunError> {
         let directory = format!("{VOLUME_PATH}/{}", release.path_in_volume());
+        let plugins = self.project.plugins.iter().flat_map(|plugin| &plugin.artifacts);
+        let plugins = || plugins.map(|artifact| bundle.join(artifact)).collect();
+        let install = self.project.host.install.clone();
+        let program = self
+            .project
+            .host
+            .artifacts()
+            .first()
+            .map(|artifact| bundle.join(artifact));
         let stage = SmokeStage {
             environment: &plan.name,
             subject: "bundle",
             image: &resolved.runtime.id,
             loader,
+            opener: self.opener(program.as_deref(), &directory)?,
             volumes: vec![Mount::Volume {
                 name: plan.publication.volume.clone(),
                 path: VOLUME_PATH.to_owned(),
@@ -195,9 +216,10 @@ impl Run {
             }],
             files: vec![],
             host_directory: directory.clone(),
-            plugins_directory: directory,
+            plugins_directory: install.clone().unwrap_or(directory),
+            install: install.map(|install| (install, plugins())),
         };
-        self.smoke_stage(&plan.name, &stage).await
+        self.smoke_stage(&plan.name, &stage, predicted).await
     }
 
     async fn matched_image(
@@ -218,19 +240,8 @@ impl Run {
             bundle: staging.path(),
             work: self.store.root(),
             project: self.project.name.as_str(),
-            host: self
-                .project
-                .host
-                .artifacts
-                .first()
-                .map(String::as_str)
-                .unwrap_or_default(),
-            arguments: self
-                .project
-                .smoke
-                .as_ref()
-                .map(|smoke| smoke.command[1..].to_vec())
-                .unwrap_or_default(),
+            start: start(&self.project, &bundle_directory(self.project.name.as_str())),
+            installed: self.installed_plugins(resolved).await?,
             labels: self.lasting_labels(&plan.name, "image"),
             created_seconds: self.project.source_date_epoch,
             staged_tag: &self.staged_tag(plan),
@@ -306,6 +317,7 @@ impl Run {
             build_image: image_record(&resolved.build),
             runtime_image: image_record(&resolved.runtime),
             toolchains: entry.toolchains.clone(),
+            host: entry.host.as_ref().map(HostRecord::from),
             contract: (&self.project.contract).into(),
             units: plan.units.iter().filter_map(unit).collect(),
             smoke: Some((&self.project).into()),

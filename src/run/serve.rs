@@ -1,5 +1,6 @@
 //! The matched image at work: the host's smoke command, run from the image that a user would deploy.
 
+use super::opener::Opener;
 use super::smoke::Stage;
 use super::{Run, RunError};
 use crate::name::EnvironmentName;
@@ -41,10 +42,12 @@ impl Run {
             subject: "matched",
             image: &image.id,
             loader: side.loader().to_owned(),
+            opener: Opener::Nobody,
             volumes: vec![],
             files: vec![],
             host_directory: directory.clone(),
-            plugins_directory: directory,
+            plugins_directory: self.project.host.install.clone().unwrap_or(directory),
+            install: None,
         };
         let host = self.drive_host(&stage).await?;
         Ok(host.map(|host| Served {

@@ -8,7 +8,10 @@ use std::time::Duration;
 use serde::Serialize;
 
 use super::container::{ContainerPlan, OWNER, TMP_LIMIT_BYTES, plain_variables};
+use super::opener::Opener;
+use super::sources::loader_files;
 use super::{Run, RunError};
+use crate::check::Verdict;
 use crate::config::{Project, SmokeKind};
 use crate::engine::job::{self, Ending, Job, Upload};
 use crate::engine::{ContainerSpec, ImageId, Mount, Network, OutputStream};
@@ -17,11 +20,16 @@ use crate::language::{HOME_ROOT, ROOT};
 use crate::name::EnvironmentName;
 use crate::owner::Owner;
 use crate::smoke::{
-    self, Confinement, HostObservation, Mismatch, Place, PluginObservation, SmokeFailure, failed_plugins,
+    self, Confinement, HostObservation, Mismatch, Outcome, Place, PluginObservation, SmokeFailure, Within,
+    failed_plugins,
 };
 
 /// Where the loader is in the container.
 const LOADER_PATH: &str = "/lockstep/loader/lockstep-loader";
+/// Where the probe is, which makes a host open plugins.
+const PROBE_PATH: &str = "/lockstep/loader/lockstep-probe.so";
+/// Those of a project without a smoke test.
+static NO_VARIABLES: BTreeMap<String, String> = BTreeMap::new();
 /// How long one plugin may take to load and to answer.
 const PLUGIN_TIMEOUT: Duration = Duration::from_secs(10);
 /// How long it may take until nothing of a plugin is left.
@@ -66,8 +74,10 @@ pub(super) struct Stage<'a> {
     pub(super) subject: &'a str,
     /// The runtime image.
     pub(super) image: &'a ImageId,
-    /// The loader, compiled in the same environment.
+    /// The directory of this machine that holds the loader, compiled in the same environment.
     pub(super) loader: PathBuf,
+    /// Who opens plugins.
+    pub(super) opener: Opener,
     /// What else is mounted.
     pub(super) volumes: Vec<Mount>,
     /// Files of this machine for `bin` and `plugins` below [`ROOT`].
@@ -76,6 +86,8 @@ pub(super) struct Stage<'a> {
     pub(super) host_directory: String,
     /// The directory that holds the plugins.
     pub(super) plugins_directory: String,
+    /// A directory of the image, and files of this machine that are put beside what it holds.
+    pub(super) install: Option<(String, Vec<PathBuf>)>,
 }
 
 /// The file that the host loads of each plugin: its first artifact; others are its companions.
@@ -88,15 +100,19 @@ pub(super) fn plugin_files(project: &Project) -> Vec<String> {
 }
 
 impl Run {
-    /// The smoke test of a stage, with its line; an error unless all went as expected.
+    /// The smoke test of a stage, with its line; an error unless all went as expected, and as it was `predicted`, if it was.
     pub(super) async fn smoke_stage(
         &self,
         environment: &EnvironmentName,
         stage: &Stage<'_>,
+        predicted: &[Verdict],
     ) -> Result<SmokeReport, RunError> {
         let step = Self::step(environment, EventStage::Smoke, "loading");
         self.events.emit(Event::StepStarted { step: step.clone() });
-        let result = self.smoke(stage).await.and_then(|report| judge(environment, report));
+        let result = self.smoke(stage).await.and_then(|report| {
+            contradiction(environment, &report.plugins, predicted, &stage.opener)?;
+            judge(environment, report)
+        });
         self.emit_end(step, &result, |_| "loaded".to_owned());
         let report = result?;
         let host = if report.host.is_some() {
@@ -107,7 +123,10 @@ impl Run {
         self.events.emit(Event::StageSummary {
             environment: environment.clone(),
             stage: EventStage::Smoke,
-            text: format!("{} loaded{host}", report.plugins.len()),
+            text: match (report.plugins.len(), report.host.is_some()) {
+                (0, true) => "host answered as expected".to_owned(),
+                (count, _) => format!("{count} loaded{host}"),
+            },
             note: String::new(),
         });
         Ok(report)
@@ -145,7 +164,7 @@ impl Run {
                 side.files_of(&self.project),
                 side.files_of_plugins(&self.project),
             );
-            reports.insert(name.clone(), self.smoke_stage(name, &stage).await?);
+            reports.insert(name.clone(), self.smoke_stage(name, &stage, &[]).await?);
         }
         Ok(reports)
     }
@@ -157,6 +176,34 @@ impl Run {
         stage: &Stage<'_>,
         plugins: &[String],
     ) -> Result<Vec<PluginObservation>, RunError> {
+        let opened = self.open_plugins_by(&stage.opener, stage, plugins).await?;
+        let is_sure = self.project.contract.opened_by.is_some();
+        match opened.iter().find(|plugin| plugin.is_unopened()) {
+            Some(plugin) if !is_sure => {
+                let message = format!(
+                    "{} does not come to its main when it is started alone, so the smoke loader opens the plugins: {}",
+                    self.project.host.name(),
+                    smoke::outcome_in_words(plugin)
+                );
+                self.events.emit(Event::Warning {
+                    message,
+                    hint: Some("`opened_by: loader` in the contract says that it is to be so".to_owned()),
+                });
+                self.open_plugins_by(&Opener::Loader, stage, plugins).await
+            }
+            _ => Ok(opened),
+        }
+    }
+
+    async fn open_plugins_by(
+        &self,
+        opener: &Opener,
+        stage: &Stage<'_>,
+        plugins: &[String],
+    ) -> Result<Vec<PluginObservation>, RunError> {
+        if *opener == Opener::Nobody {
+            return Ok(vec![]);
+        }
         let paths: Vec<String> = plugins
             .iter()
             .map(|plugin| format!("{}/{plugin}", stage.plugins_directory))
@@ -169,7 +216,10 @@ impl Run {
             } else {
                 format!("open-{round}")
             };
-            seen.extend(self.open_in_one_container(stage, &role, &paths[seen.len()..]).await?);
+            seen.extend(
+                self.open_in_one_container(opener, stage, &role, &paths[seen.len()..])
+                    .await?,
+            );
             round += 1;
         }
         Ok(seen)
@@ -178,11 +228,21 @@ impl Run {
     /// What the loader says of the first of these plugins, in a container of its own; never of none of them.
     async fn open_in_one_container(
         &self,
+        opener: &Opener,
         stage: &Stage<'_>,
         role: &str,
         paths: &[String],
     ) -> Result<Vec<PluginObservation>, RunError> {
-        let arguments = smoke::open(&self.project.contract, PLUGIN_TIMEOUT, CONFINEMENT, paths);
+        let within = match opener {
+            Opener::Host(program) => Some(Within {
+                program,
+                probe: PROBE_PATH,
+                env: self.project.smoke.as_ref().map_or(&NO_VARIABLES, |smoke| &smoke.env),
+                plugins_directory: &stage.plugins_directory,
+            }),
+            Opener::Loader | Opener::Nobody => None,
+        };
+        let arguments = smoke::open(&self.project.contract, within, PLUGIN_TIMEOUT, CONFINEMENT, paths);
         let count = u32::try_from(paths.len()).unwrap_or(u32::MAX);
         let limit = (PLUGIN_TIMEOUT + PLUGIN_GRACE).saturating_mul(count);
         let told = self.run_loader(stage, role, arguments, limit).await?;
@@ -205,7 +265,13 @@ impl Run {
         let Some(smoke) = &self.project.smoke else {
             return Ok(None);
         };
-        let arguments = smoke::drive(smoke, CONFINEMENT, &stage.host_directory, &stage.plugins_directory);
+        let arguments = smoke::drive(
+            smoke,
+            &self.project.host,
+            CONFINEMENT,
+            &stage.host_directory,
+            &stage.plugins_directory,
+        );
         let requests = match &smoke.kind {
             SmokeKind::Server(server) => Some(server.requests.len()),
             SmokeKind::Command(_) => None,
@@ -244,7 +310,14 @@ impl Run {
             network: Network::None,
             volumes: stage.volumes.clone(),
         });
-        let spec = guarded(spec);
+        let mut spec = guarded(spec);
+        if let Some((path, _)) = &stage.install {
+            // The engine fills a new volume with what the image has there.
+            spec.mounts.push(Mount::Anonymous {
+                path: path.clone(),
+                labels: spec.labels.clone(),
+            });
+        }
         let job = Job {
             spec: &spec,
             uploads: self.smoke_uploads(stage)?,
@@ -275,18 +348,22 @@ impl Run {
     /// All of it belongs to the loader's user: no plugin can replace another one, the host or the loader.
     fn smoke_uploads(&self, stage: &Stage<'_>) -> Result<Vec<Upload>, RunError> {
         let mut uploads = vec![self.directories_of(GUARD, DIRECTORIES)?];
-        uploads.push(self.files_of(
-            GUARD,
-            "loader",
-            vec![(stage.loader.clone(), "lockstep-loader".to_owned(), true)],
-        ));
+        let loader = loader_files(self.project.contract.loader).iter();
+        let loader = loader
+            .map(|file| (stage.loader.join(file), (*file).to_owned(), true))
+            .collect();
+        uploads.push(self.files_of(GUARD, "loader", loader));
+        let name = |path: &PathBuf| path.file_name().unwrap_or_default().to_string_lossy().into_owned();
+        let executables = |paths: &[PathBuf]| paths.iter().map(|path| (path.clone(), name(path), true)).collect();
         for (directory, paths) in &stage.files {
-            let name = |path: &PathBuf| path.file_name().unwrap_or_default().to_string_lossy().into_owned();
-            uploads.push(self.files_of(
-                GUARD,
-                directory,
-                paths.iter().map(|path| (path.clone(), name(path), true)).collect(),
-            ));
+            uploads.push(self.files_of(GUARD, directory, executables(paths)));
+        }
+        if let Some((directory, paths)) = &stage.install {
+            let files = self.files_of(GUARD, ".", executables(paths));
+            uploads.push(Upload {
+                path: directory.clone(),
+                ..files
+            });
         }
         Ok(uploads)
     }
@@ -326,6 +403,44 @@ fn guarded(mut spec: ContainerSpec) -> ContainerSpec {
         });
     }
     spec
+}
+
+/// An error if something did not load of which the prediction was that it will.
+fn contradiction(
+    environment: &EnvironmentName,
+    plugins: &[PluginObservation],
+    predicted: &[Verdict],
+    opener: &Opener,
+) -> Result<(), RunError> {
+    let is_refused = |plugin: &PluginObservation| {
+        matches!(plugin.outcome, Outcome::NotLoadable | Outcome::SymbolMissing) && !plugin.is_unopened()
+    };
+    let pairs = plugins.iter().zip(predicted);
+    let contradicted: Vec<PluginObservation> = pairs
+        .filter(|(plugin, predicted)| is_refused(plugin) && **predicted == Verdict::Ok)
+        .map(|(plugin, _)| plugin.clone())
+        .collect();
+    if contradicted.is_empty() {
+        return Ok(());
+    }
+    let (opener, hint) = match opener {
+        Opener::Host(_) => (
+            "the host",
+            "one of the two is wrong, and that is a fault of lockstep's: please report it with these files",
+        ),
+        Opener::Loader | Opener::Nobody => (
+            "the smoke loader",
+            "the smoke loader has nothing of what the host exports: write `opened_by: host` in the contract, or \
+             `opened_by: nobody` where the host cannot",
+        ),
+    };
+    Err(SmokeFailure::Contradiction {
+        environment: environment.clone(),
+        plugins: contradicted,
+        opener,
+        hint,
+    }
+    .into())
 }
 
 fn judge(environment: &EnvironmentName, report: SmokeReport) -> Result<SmokeReport, RunError> {

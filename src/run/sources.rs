@@ -146,6 +146,14 @@ const GO_LOADER: LoaderFiles = embedded!["go/":
     "url.go",
 ];
 
+/// The files that a loader is compiled to.
+pub(super) fn loader_files(kind: Loader) -> &'static [&'static str] {
+    match kind {
+        Loader::Dlopen => &[LOADER_NAME, PROBE_NAME],
+        Loader::Go => &[LOADER_NAME],
+    }
+}
+
 /// The smoke loader as a unit of its own.
 pub struct LoaderSources {
     /// The unit.

@@ -1,12 +1,14 @@
 //! The smoke loader's command line (`loader/README.md` is its reference): a contract or a smoke command in, words out.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
-use crate::config::{Argument, BindingTime, Contract, Loader, Ready, Returns, ScopeFlag, Server, Smoke, SmokeKind};
+use crate::config::{
+    Argument, BindingTime, Contract, Host, Loader, PLUGINS_PLACEHOLDER, Ready, Returns, ScopeFlag, Server, Smoke,
+    SmokeKind,
+};
 use crate::owner::Owner;
 
-/// The words that stand for the directory that holds the plugins.
-const PLUGINS_PLACEHOLDER: &str = "{plugins}";
 /// How much of each stream and response body the loader keeps.
 pub const OUTPUT_LIMIT_BYTES: u64 = 1024 * 1024;
 
@@ -19,12 +21,36 @@ pub struct Confinement<'a> {
     pub scratch: &'a [&'a str],
 }
 
-/// `open`: loads each of `plugins` in a process of its own, and makes the contract's calls.
+/// A host that opens plugins, and how it is started for that.
+#[derive(Debug, Clone, Copy)]
+pub struct Within<'a> {
+    /// The host's path in the container.
+    pub program: &'a str,
+    /// The probe's.
+    pub probe: &'a str,
+    /// The smoke test's variables.
+    pub env: &'a BTreeMap<String, String>,
+    /// The directory that holds the plugins.
+    pub plugins_directory: &'a str,
+}
+
+/// `open`: loads each of `plugins` in a process of its own, or of the host's, and makes the contract's calls.
 #[must_use]
-pub fn open(contract: &Contract, timeout: Duration, confinement: Confinement<'_>, plugins: &[String]) -> Vec<String> {
+pub fn open(
+    contract: &Contract,
+    within: Option<Within<'_>>,
+    timeout: Duration,
+    confinement: Confinement<'_>,
+    plugins: &[String],
+) -> Vec<String> {
     let mut words = vec!["open".to_owned()];
     push_limits(&mut words, timeout);
     push_user(&mut words, confinement.user);
+    if let Some(within) = within {
+        push_variables(&mut words, within.env, within.plugins_directory);
+        push(&mut words, "--within", within.program);
+        push(&mut words, "--probe", within.probe);
+    }
     for directory in confinement.scratch {
         push(&mut words, "--scratch", directory);
     }
@@ -62,10 +88,11 @@ pub fn open(contract: &Contract, timeout: Duration, confinement: Confinement<'_>
     words
 }
 
-/// `drive`: runs the host's smoke command. `directory` holds the host and the plugins.
+/// `drive`: runs the smoke command, of which the first word may be a file of the host's.
 #[must_use]
 pub fn drive(
     smoke: &Smoke,
+    host: &Host,
     confinement: Confinement<'_>,
     host_directory: &str,
     plugins_directory: &str,
@@ -73,13 +100,7 @@ pub fn drive(
     let mut words = vec!["drive".to_owned()];
     push_limits(&mut words, smoke.timeout);
     push_user(&mut words, confinement.user);
-    for (name, value) in &smoke.env {
-        push(
-            &mut words,
-            "--env",
-            &format!("{name}={}", value.replace(PLUGINS_PLACEHOLDER, plugins_directory)),
-        );
-    }
+    push_variables(&mut words, &smoke.env, plugins_directory);
     if let SmokeKind::Server(server) = &smoke.kind {
         push_server(&mut words, server);
     }
@@ -88,7 +109,7 @@ pub fn drive(
         .command
         .iter()
         .map(|word| word.replace(PLUGINS_PLACEHOLDER, plugins_directory));
-    words.extend(command.next().map(|program| format!("{host_directory}/{program}")));
+    words.extend(command.next().map(|program| host.resolve(&program, host_directory)));
     words.extend(command);
     words
 }
@@ -115,6 +136,13 @@ fn push_server(words: &mut Vec<String>, server: &Server) {
 fn push_limits(words: &mut Vec<String>, timeout: Duration) {
     push(words, "--timeout-ms", &timeout.as_millis().to_string());
     push(words, "--output-limit-bytes", &OUTPUT_LIMIT_BYTES.to_string());
+}
+
+fn push_variables(words: &mut Vec<String>, env: &BTreeMap<String, String>, plugins_directory: &str) {
+    for (name, value) in env {
+        let value = value.replace(PLUGINS_PLACEHOLDER, plugins_directory);
+        push(words, "--env", &format!("{name}={value}"));
+    }
 }
 
 fn push_user(words: &mut Vec<String>, user: Owner) {

@@ -1,7 +1,7 @@
 //! A smoke test that failed, as the user sees it: every plugin and every expectation, not only the first.
 
 use super::judge::{Mismatch, failed_plugins};
-use super::observation::{EventError, Outcome, PluginObservation};
+use super::observation::{EventError, Outcome, PluginObservation, START_PHASE};
 use crate::engine::job::Ending;
 use crate::exit::Exit;
 use crate::name::EnvironmentName;
@@ -22,6 +22,21 @@ pub enum SmokeFailure {
         plugins: Vec<PluginObservation>,
         /// What the host did otherwise than expected.
         mismatches: Vec<Mismatch>,
+    },
+    /// Plugins did not load of which the prediction was that they will.
+    #[error(
+        "check and the smoke test of {environment} contradict each other: {} will load, says the one, and it does not in {opener}",
+        names(plugins)
+    )]
+    Contradiction {
+        /// The environment.
+        environment: EnvironmentName,
+        /// Those plugins.
+        plugins: Vec<PluginObservation>,
+        /// In whose process they were opened.
+        opener: &'static str,
+        /// What to do about it.
+        hint: &'static str,
     },
     /// The loader itself did not do its work.
     #[error("the smoke loader ended with {ending}")]
@@ -51,6 +66,9 @@ impl SmokeFailure {
     pub fn failure(&self) -> Failure {
         let failure = Failure::new(Exit::Smoke, "smoke", self.to_string());
         match self {
+            Self::Contradiction { plugins, hint, .. } => Failure::new(Exit::Smoke, "contradiction", self.to_string())
+                .with_notes(plugins.iter().flat_map(plugin_lines))
+                .with_hint(*hint),
             Self::Observed {
                 plugins, mismatches, ..
             } => {
@@ -78,6 +96,12 @@ pub fn described(ending: &Ending) -> String {
     }
 }
 
+/// The plugins' names, as a list.
+fn names(plugins: &[PluginObservation]) -> String {
+    let names: Vec<&str> = plugins.iter().map(PluginObservation::file_name).collect();
+    names.join(", ")
+}
+
 fn summary(plugins: &[PluginObservation], mismatches: &[Mismatch]) -> String {
     let failed = failed_plugins(plugins).count();
     let plugins = match failed {
@@ -89,17 +113,18 @@ fn summary(plugins: &[PluginObservation], mismatches: &[Mismatch]) -> String {
     plugins.into_iter().chain(host).collect::<Vec<_>>().join(", and ")
 }
 
-/// What became of a plugin, in one line, and what it printed.
-fn plugin_lines(plugin: &PluginObservation) -> Vec<String> {
-    let name = plugin.path.rsplit('/').next().unwrap_or(&plugin.path);
+/// What became of a plugin, in a few words.
+#[must_use]
+pub fn outcome_in_words(plugin: &PluginObservation) -> String {
     let message = plugin.message.as_deref().unwrap_or("no reason given");
     let during = match (plugin.phase.as_deref(), plugin.symbol.as_deref()) {
+        (Some(START_PHASE), _) => " (before the host came to its main)".to_owned(),
         (Some(phase), Some(symbol)) => format!(" (during {phase} of {symbol})"),
         (Some(phase), None) => format!(" (during {phase})"),
         (None, _) => String::new(),
     };
     let symbol = plugin.symbol.as_deref().unwrap_or("a function");
-    let what = match plugin.outcome {
+    match plugin.outcome {
         Outcome::Loaded => "loaded".to_owned(),
         Outcome::NotLoadable => format!("not loadable: {message}"),
         Outcome::SymbolMissing if plugin.missing.is_empty() => format!("symbol missing: {message}"),
@@ -113,11 +138,20 @@ fn plugin_lines(plugin: &PluginObservation) -> Vec<String> {
             let status = plugin
                 .status
                 .map_or_else(String::new, |status| format!(" with status {status}"));
-            format!("ended its process{status}{during}")
+            let why = plugin
+                .message
+                .as_ref()
+                .map_or_else(String::new, |why| format!(": {why}"));
+            format!("ended its process{status}{during}{why}")
         }
         Outcome::CallFailed => format!("{symbol} {message}"),
         Outcome::EndedLoader => format!("ended the smoke loader: {message}"),
-    };
+    }
+}
+
+/// What became of a plugin, in one line, and what it printed.
+fn plugin_lines(plugin: &PluginObservation) -> Vec<String> {
+    let (name, what) = (plugin.file_name(), outcome_in_words(plugin));
     let mut lines = vec![format!("{name}: {what}")];
     lines.extend(
         plugin

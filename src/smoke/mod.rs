@@ -6,8 +6,8 @@ mod failure;
 mod judge;
 mod observation;
 
-pub use arguments::{Confinement, OUTPUT_LIMIT_BYTES, drive, open};
-pub use failure::{SmokeFailure, described};
+pub use arguments::{Confinement, OUTPUT_LIMIT_BYTES, Within, drive, open};
+pub use failure::{SmokeFailure, described, outcome_in_words};
 pub use judge::{Mismatch, failed_plugins, host_mismatches};
 pub use observation::{
     Ended, EventError, FailedRequest, HostObservation, HostReport, Outcome, Place, PluginObservation, PluginReport,

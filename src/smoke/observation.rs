@@ -101,7 +101,22 @@ pub struct PluginObservation {
     pub stderr: Text,
 }
 
+/// The phase of a host that has not come to its `main`.
+pub(super) const START_PHASE: &str = "start";
+
 impl PluginObservation {
+    /// The last part of its path.
+    #[must_use]
+    pub fn file_name(&self) -> &str {
+        self.path.rsplit('/').next().unwrap_or(&self.path)
+    }
+
+    /// Whether it was never opened, because the host that was to do it did not come to its `main`.
+    #[must_use]
+    pub fn is_unopened(&self) -> bool {
+        self.outcome != Outcome::Loaded && self.phase.as_deref() == Some(START_PHASE)
+    }
+
     /// What is known of a plugin with which the loader came to its end in some way.
     #[must_use]
     pub fn ended_loader(path: &str, ending: String) -> Self {

@@ -21,6 +21,7 @@ pub(crate) fn manifest(project: &str, environment: &str, host: &str, artifacts: 
         build_image: image.clone(),
         runtime_image: image.clone(),
         toolchains: BTreeMap::new(),
+        host: None,
         contract: ContractRecord {
             loader: "dlopen".to_owned(),
             abi: "c".to_owned(),
@@ -28,6 +29,7 @@ pub(crate) fn manifest(project: &str, environment: &str, host: &str, artifacts: 
             calls: vec![],
             flags: None,
             scope: None,
+            opened_by: None,
         },
         units: vec![UnitRecord {
             name: UnitName::new(host).unwrap(),

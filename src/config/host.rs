@@ -1,0 +1,129 @@
+//! `host:`: the program that loads plugins, compiled with them or there already.
+
+use std::sync::LazyLock;
+
+use crate::name::UnitName;
+use crate::printable::is_plain;
+use crate::yaml::{Decoded, Fields, Value};
+
+use super::decode::name;
+use super::project::{Host, Program, RuntimeProgram, UnitRole};
+use super::scope::{Scope, claim};
+use super::{reserved, unit};
+
+/// The keys of a host that is there already.
+const PRESENT_KEYS: &[&str] = &["name", "from", "path", "install"];
+/// The keys of a host that is compiled.
+static COMPILED_KEYS: LazyLock<Vec<&str>> = LazyLock::new(|| unit::KEYS.iter().copied().chain(["install"]).collect());
+/// The keys that tell one of these.
+const TELLING_KEYS: [&str; 2] = ["from", "path"];
+/// The longest path that Linux takes (limits.h: PATH_MAX, with its NUL).
+const PATH_LIMIT_BYTES: usize = 4095;
+/// Where nothing of an image can be seen in a container, or lockstep has its own.
+const COVERED: [&str; 5] = ["/dev", "/lockstep", "/proc", "/sys", "/tmp"];
+
+pub(super) fn host<'v>(value: Value<'v>, scope: &mut Scope<'v, '_>) -> Decoded<Host> {
+    let keys = value.keys();
+    if TELLING_KEYS.iter().any(|key| keys.contains(key)) && !keys.contains(&"language") {
+        return value.fields("a host that is not compiled", PRESENT_KEYS, |fields| {
+            let program = present(&fields, scope);
+            let install = fields.optional("install", directory);
+            Ok(Host {
+                program: Program::Runtime(program?),
+                install: install?,
+            })
+        });
+    }
+    value.fields("the host", &COMPILED_KEYS, |fields| {
+        let program = unit::unit(&fields, UnitRole::Host, scope);
+        let install = fields.optional("install", directory);
+        Ok(Host {
+            program: Program::Compiled(program?),
+            install: install?,
+        })
+    })
+}
+
+fn present(fields: &Fields<'_, '_>, scope: &mut Scope<'_, '_>) -> Decoded<RuntimeProgram> {
+    let from = fields.required("from", "`runtime`: it is in the runtime image", |value| {
+        value.one_of("place", &[("runtime", ())])
+    });
+    let path = fields.required("path", "where it is: `/usr/sbin/nginx`", |value| {
+        path(value, "/usr/sbin/nginx")
+    });
+    let file = path
+        .as_ref()
+        .ok()
+        .and_then(|path| path.rsplit('/').next())
+        .map(str::to_owned);
+    scope.host_files = file.clone().map(|file| vec![file]);
+    let name = match fields.get("name") {
+        Some(value) => name(value, UnitName::new).and_then(|name| claimed(name, value, scope)),
+        None => match file.as_deref() {
+            None => Err(crate::yaml::Reported),
+            // `python3.13` and `[` are no names; what they are called here is of no matter.
+            Some(file) => UnitName::new(file)
+                .map_err(|_| {
+                    let message = format!("the host needs a `name:`, as `{file}` is not a name");
+                    fields.value().report_absent(message, "add `name:` in lower case")
+                })
+                .and_then(|name| claimed(name, fields.value(), scope)),
+        },
+    };
+    from?;
+    Ok(RuntimeProgram {
+        name: name?,
+        path: path?,
+    })
+}
+
+fn claimed(name: UnitName, place: Value<'_>, scope: &mut Scope<'_, '_>) -> Decoded<UnitName> {
+    claim(&mut scope.names, "unit", name.as_str(), place)?;
+    match reserved::unit(name.as_str()) {
+        Some(taken) => Err(place.report(taken.message, taken.label)),
+        None => Ok(name),
+    }
+}
+
+/// Where a host looks for its plugins.
+fn directory(value: Value<'_>) -> Decoded<String> {
+    let path = path(value, "/usr/lib/nginx/modules")?;
+    let is_covered = |covered: &&&str| {
+        let rest = path.strip_prefix(**covered);
+        rest.is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
+    };
+    match COVERED.iter().find(is_covered) {
+        Some(covered) => Err(value.report(
+            format!("nothing can be installed into `{path}`"),
+            format!("name a directory of the image: {covered} is the container's own"),
+        )),
+        None => Ok(path),
+    }
+}
+
+/// An absolute path in an image, written in the one way that there is for it.
+fn path(value: Value<'_>, example: &str) -> Decoded<String> {
+    let text = value.filled_text()?;
+    let problem = |message: String, label: String| Err(value.report(message, label));
+    if !text.starts_with('/') {
+        return problem(
+            format!("`{text}` is no absolute path"),
+            format!("write where it is in the image, from the root on: `{example}`"),
+        );
+    }
+    let parts = text[1..].split('/');
+    if text.len() > PATH_LIMIT_BYTES || !text.chars().all(is_plain) {
+        return problem(
+            "this is no path of a file".to_owned(),
+            format!("write at most {PATH_LIMIT_BYTES} bytes of plain text"),
+        );
+    }
+    if parts.clone().any(|part| matches!(part, "" | "." | "..")) {
+        let plain: Vec<&str> = parts.filter(|part| !matches!(*part, "" | "." | "..")).collect();
+        return problem(
+            format!("`{text}` has parts that say nothing"),
+            format!("write it plainly: `/{}`", plain.join("/")),
+        );
+    }
+    Ok(text.to_owned())
+}

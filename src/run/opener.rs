@@ -1,0 +1,77 @@
+//! In whose process the smoke test opens plugins: in the host's, where it takes a probe.
+
+use std::io;
+use std::path::Path;
+
+use super::{Run, RunError};
+use crate::config::{Loader, OpenedBy, Program};
+use crate::rootfs::{OverlayRoot, RootFs as _};
+
+/// Who opens plugins.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Opener {
+    /// The host, which is at this path in the container.
+    Host(String),
+    /// The smoke loader.
+    Loader,
+    /// Nobody.
+    Nobody,
+}
+
+/// Why the host cannot open plugins, though the contract says that it does.
+#[derive(Debug, thiserror::Error)]
+#[error("the contract says `opened_by: host`, and `{host}` is {what}: nothing can be opened in it from outside")]
+pub struct OpenerError {
+    /// The host's file.
+    pub host: String,
+    /// What it is.
+    pub what: &'static str,
+}
+
+impl OpenerError {
+    /// What to do about it.
+    #[must_use]
+    pub fn hint() -> &'static str {
+        "write `opened_by: loader`, or link the host with an interpreter"
+    }
+}
+
+impl Run {
+    /// Who opens plugins of a host whose program is `file` on this machine, if it is compiled, and is in `directory` in
+    /// the container.
+    pub(super) fn opener(&self, file: Option<&Path>, directory: &str) -> Result<Opener, RunError> {
+        let contract = &self.project.contract;
+        let host = &self.project.host;
+        match (contract.opened_by, contract.loader) {
+            (Some(OpenedBy::Nobody), _) => return Ok(Opener::Nobody),
+            (Some(OpenedBy::Loader), _) | (_, Loader::Go) => return Ok(Opener::Loader),
+            (Some(OpenedBy::Host) | None, Loader::Dlopen) => {}
+        }
+        // A host of the runtime image was looked at when the image was.
+        let what = match (&host.program, file) {
+            (Program::Compiled(_), Some(file)) => what_else(file).map_err(RunError::file_at("look at", file))?,
+            _ => None,
+        };
+        match (what, contract.opened_by) {
+            (None, _) => Ok(Opener::Host(host.path_in(directory))),
+            (Some(what), Some(_)) => Err(OpenerError {
+                host: host.name().to_string(),
+                what,
+            }
+            .into()),
+            (Some(_), None) => Ok(Opener::Loader),
+        }
+    }
+}
+
+/// What a file is that is no program which an interpreter loads; none for one that is.
+fn what_else(file: &Path) -> io::Result<Option<&'static str>> {
+    let mut root = OverlayRoot::new(None)?;
+    let path = root.put(file);
+    let object = root.look(&path).ok().and_then(|found| root.object(&found));
+    Ok(match object {
+        Some(Ok(elf)) if elf.interpreter.is_some() => None,
+        Some(Ok(_)) => Some("linked statically"),
+        Some(Err(_)) | None => Some("no ELF file"),
+    })
+}

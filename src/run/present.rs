@@ -1,0 +1,234 @@
+//! A host that is not compiled: the program of the runtime image that the project names, as it is there.
+
+use std::io;
+
+use super::images::ResolvedImage;
+use super::{Run, RunError};
+use crate::check::package_of;
+use crate::config::{Program, RuntimeProgram};
+use crate::digest::Digest;
+use crate::engine::{ContainerSpec, EngineError, ImageId};
+use crate::facts::elf::{Elf, Unreadable};
+use crate::lock;
+use crate::name::EnvironmentName;
+use crate::rootfs::{FileKind, Found, LookError, RootFs};
+use crate::stream;
+
+/// What images are asked for the cache: the digest of the file at a path.
+const DIGEST_QUESTION: &str = "digest of the file 1";
+/// The largest program that is read.
+const PROGRAM_LIMIT_BYTES: u64 = 4 * 1024 * 1024 * 1024;
+/// The largest script of which the first line is read.
+const SCRIPT_LIMIT_BYTES: u64 = 16 * 1024 * 1024;
+/// How much of a file is looked at for the interpreter of a script (binfmt_script.c: 256 bytes).
+const SCRIPT_LINE_LIMIT_BYTES: usize = 256;
+
+/// Why a program of the runtime image cannot be the host.
+#[derive(Debug, thiserror::Error)]
+pub enum PresentHostError {
+    /// It is not there.
+    #[error("the runtime image of {environment} has no `{path}`")]
+    Missing {
+        /// The environment.
+        environment: EnvironmentName,
+        /// `host.path`.
+        path: String,
+        /// Something of that name elsewhere in the image.
+        elsewhere: Option<String>,
+    },
+    /// It is there, and no program that loads anything.
+    #[error("`{path}` in the runtime image of {environment} is {what}")]
+    NoProgram {
+        /// The environment.
+        environment: EnvironmentName,
+        /// `host.path`.
+        path: String,
+        /// What it is.
+        what: String,
+        /// What to name in its place, if that is known.
+        instead: Option<String>,
+    },
+    /// Its content cannot be read.
+    #[error("failed to read `{path}` of the runtime image of {environment}: {cause}")]
+    Read {
+        /// The environment.
+        environment: EnvironmentName,
+        /// `host.path`.
+        path: String,
+        /// Why.
+        cause: io::Error,
+    },
+}
+
+impl PresentHostError {
+    /// What to do about it.
+    #[must_use]
+    pub fn hint(&self) -> String {
+        match self {
+            Self::Missing {
+                elsewhere: Some(elsewhere),
+                ..
+            } => format!("did you mean `{elsewhere}`? It is there"),
+            Self::Missing { elsewhere: None, .. } => {
+                "add the package that has it to the runtime image's recipe, or correct `path:` of the host".to_owned()
+            }
+            Self::NoProgram {
+                instead: Some(instead), ..
+            } => format!("name the program that loads plugins: `{instead}`"),
+            Self::NoProgram { instead: None, .. } => {
+                "name the program that loads plugins, an ELF file with an interpreter".to_owned()
+            }
+            Self::Read { .. } => "make the image again: lockstep lock --update".to_owned(),
+        }
+    }
+}
+
+impl Run {
+    /// The host as the runtime image has it; none for a host that is compiled.
+    pub(super) async fn present_host(
+        &self,
+        environment: &EnvironmentName,
+        runtime: &ResolvedImage,
+    ) -> Result<Option<lock::Host>, RunError> {
+        let Program::Runtime(program) = &self.project.host.program else {
+            return Ok(None);
+        };
+        let question = format!("{DIGEST_QUESTION} {}", program.path);
+        if let Some(known) = self.observed.answer(&runtime.id, &question) {
+            return Ok(Some(known));
+        }
+        let root = self.runtime_root(runtime).await?;
+        let found = program_in(&*root, environment, program)?;
+        let digest = match root.bytes(&found, PROGRAM_LIMIT_BYTES) {
+            Some(bytes) => Digest::of(&bytes),
+            // Of what an engine has streamed, not all was kept.
+            None => self.digest_in_image(environment, &runtime.id, &found.path).await?,
+        };
+        let package = package_of(&*root, &found.path).map(|name| {
+            let mut packages = runtime.locked.packages.iter();
+            let version = packages
+                .find(|package| package.name == name)
+                .map(|package| &package.version);
+            version.map_or(name.clone(), |version| format!("{name} {version}"))
+        });
+        let host = lock::Host {
+            path: program.path.clone(),
+            digest,
+            package,
+        };
+        Ok(Some(self.observed.keep(&runtime.id, &question, host)))
+    }
+
+    /// The digest of a file of an image, by a container that is never started.
+    async fn digest_in_image(
+        &self,
+        environment: &EnvironmentName,
+        image: &ImageId,
+        path: &str,
+    ) -> Result<Digest, RunError> {
+        let name = format!("lockstep-host-{}-{}", image.short(), self.context.run_id);
+        let labels = self.passing_labels(environment, "image");
+        let spec = ContainerSpec::unstarted(name, image.clone(), labels, vec![]);
+        let container = self.engine.create_container(&spec).await?;
+        let downloaded = self.engine.download(&container, path).await;
+        let digest = match downloaded {
+            Ok(archive) => {
+                let read = stream::read_by(archive, |reader| {
+                    let mut archive = tar::Archive::new(reader);
+                    let mut entries = archive.entries()?;
+                    let entry = entries.next().ok_or(io::ErrorKind::UnexpectedEof)??;
+                    Digest::of_reader(io::Read::take(entry, PROGRAM_LIMIT_BYTES))
+                });
+                let failed = |cause| PresentHostError::Read {
+                    environment: environment.clone(),
+                    path: path.to_owned(),
+                    cause,
+                };
+                read.await
+                    .and_then(|digest| digest)
+                    .map_err(failed)
+                    .map_err(RunError::from)
+            }
+            Err(error) => Err(EngineError::into(error)),
+        };
+        self.engine.remove_container(&container).await?;
+        digest
+    }
+}
+
+/// The program's file in a root: an ELF file that an interpreter loads.
+fn program_in(
+    root: &dyn RootFs,
+    environment: &EnvironmentName,
+    program: &RuntimeProgram,
+) -> Result<Found, PresentHostError> {
+    let path = &program.path;
+    let no_program = |what: &str, instead: Option<String>| PresentHostError::NoProgram {
+        environment: environment.clone(),
+        path: path.clone(),
+        what: what.to_owned(),
+        instead,
+    };
+    let found = match root.look(path) {
+        Ok(found) if found.kind == FileKind::File => found,
+        Ok(found) if found.kind == FileKind::Directory => return Err(no_program("a directory", None)),
+        Ok(_) => return Err(no_program("no file", None)),
+        Err(LookError::Denied) => return Err(no_program("hidden from this user", None)),
+        Err(_) => {
+            return Err(PresentHostError::Missing {
+                environment: environment.clone(),
+                path: path.clone(),
+                elsewhere: elsewhere(root, program.file_name()),
+            });
+        }
+    };
+    match root.object(&found) {
+        Some(Ok(elf)) => match what_else(&elf) {
+            None => Ok(found),
+            Some(what) => Err(no_program(what, None)),
+        },
+        Some(Err(Unreadable::Class { .. } | Unreadable::Data { .. })) => Err(no_program("a damaged ELF file", None)),
+        Some(Err(Unreadable::TooShort { .. } | Unreadable::Magic { .. })) | None => {
+            let script = root.bytes(&found, SCRIPT_LIMIT_BYTES);
+            match script.and_then(|bytes| interpreter_of_script(&bytes)) {
+                Some(interpreter) => Err(no_program("a script", Some(interpreter))),
+                None => Err(no_program("no ELF file", None)),
+            }
+        }
+    }
+}
+
+/// What an ELF file is that is no program which loads anything.
+fn what_else(elf: &Elf) -> Option<&'static str> {
+    match (&elf.interpreter, &elf.dynamic) {
+        (Some(_), _) => None,
+        (None, Some(_)) => {
+            Some("a shared object without an interpreter, or linked statically: nothing loads plugins there")
+        }
+        (None, None) => Some("linked statically, and so loads no plugins"),
+    }
+}
+
+/// Where programs usually are, for a hint.
+const PROGRAM_DIRECTORIES: [&str; 5] = [
+    "/usr/bin",
+    "/usr/sbin",
+    "/usr/local/bin",
+    "/usr/local/sbin",
+    "/usr/libexec",
+];
+
+/// A program of that name in one of the usual directories.
+fn elsewhere(root: &dyn RootFs, name: &str) -> Option<String> {
+    let mut paths = PROGRAM_DIRECTORIES
+        .iter()
+        .map(|directory| format!("{directory}/{name}"));
+    paths.find(|path| root.look(path).is_ok_and(|found| found.kind == FileKind::File))
+}
+
+/// What a script names in its first line.
+fn interpreter_of_script(bytes: &[u8]) -> Option<String> {
+    let line = bytes.strip_prefix(b"#!")?.split(|byte| *byte == b'\n').next()?;
+    let line = std::str::from_utf8(&line[..line.len().min(SCRIPT_LINE_LIMIT_BYTES)]).ok()?;
+    line.split_whitespace().next().map(str::to_owned)
+}
