@@ -34,7 +34,17 @@ impl RecipeFiles for Project {
 }
 
 fn recipe(text: &str) -> Recipe {
-    let files = Project(BTreeMap::from([("own/recipe.yaml".to_owned(), text.to_owned())]));
+    recipe_beside(&[], text)
+}
+
+/// A recipe with others beside it.
+fn recipe_beside(others: &[(&str, &str)], text: &str) -> Recipe {
+    let own = ("own/recipe.yaml", text);
+    let all = others.iter().chain([&own]);
+    let files = Project(
+        all.map(|(path, text)| ((*path).to_owned(), (*text).to_owned()))
+            .collect(),
+    );
     Recipe::read(&files, "own/recipe.yaml").unwrap_or_else(|problems| panic!("{problems:?}"))
 }
 
@@ -160,6 +170,68 @@ config: {env: {OWN: 1}}
         variables.contains("OWN=1") && variables.contains("LANG="),
         "{variables}"
     );
+}
+
+fn package_names(image: &LocalImage) -> Vec<&str> {
+    image.packages.iter().map(|package| package.name.as_str()).collect()
+}
+
+/// On what is only unpacked more is unpacked, and only what is missing there.
+#[test]
+fn packages_are_added_to_a_base_that_is_only_unpacked() {
+    let cache = tempfile::tempdir().unwrap();
+    let (base, _) = made(cache.path(), &builtin("debian/runtime"));
+    let recipe = recipe("bootstrap: {base: ../debian/runtime.yaml, packages: [zlib1g, libstdc++6]}");
+    let (image, _) = made(cache.path(), &recipe);
+    assert_eq!(image.diff_ids()[0], base.diff_ids()[0]);
+    let mut expected = package_names(&base);
+    expected.push("zlib1g");
+    assert_eq!(package_names(&image), expected);
+    assert!(image.packages.iter().all(|package| package.hash.starts_with("sha256:")));
+    let (below, above) = (tree(&base), tree(&image));
+    let added: Vec<String> = paths(&above)
+        .into_iter()
+        .filter(|path| below.get(path.as_bytes()).is_none())
+        .collect();
+    assert!(
+        added.iter().any(|path| path.ends_with("-linux-gnu/libz.so.1")),
+        "{added:?}"
+    );
+    assert!(added.contains(&"var/lib/dpkg/status.d/zlib1g".to_owned()), "{added:?}");
+    let status = |tree: &Tree| tree.get(b"var/lib/dpkg/status").map(|node| node.content);
+    assert_eq!(status(&above), status(&below), "nothing is installed");
+    let again = made(cache.path(), &recipe).0;
+    assert_eq!(again.id(), image.id());
+}
+
+/// Nothing was installed in the second image, so it has no log of that.
+#[test]
+fn a_base_with_a_package_manager_needs_no_packages_on_top() {
+    let cache = tempfile::tempdir().unwrap();
+    let base = "bootstrap: {distribution: debian, suite: trixie, variant: apt}";
+    let others = [("own/base.yaml", base)];
+    let files = "files: [{content: hello, to: /etc/motd.own}], setup: ['test -x /usr/bin/dpkg']";
+    let plain = recipe_beside(&others, &format!("bootstrap: {{base: base.yaml, {files}}}"));
+    let (image, _) = made(cache.path(), &plain);
+    let added = paths(&tree(&LocalImage {
+        layers: image.layers[1..].to_vec(),
+        ..image.clone()
+    }));
+    assert!(added.contains(&"etc/motd.own".to_owned()), "{added:?}");
+    assert!(!added.iter().any(|path| path.starts_with("usr/")), "{added:?}");
+    assert!(package_names(&image).contains(&"dpkg"));
+    // And one more on top of that, with packages again.
+    let others = [
+        ("own/base.yaml", base),
+        (
+            "own/plain.yaml",
+            "bootstrap: {base: base.yaml, files: [{content: hello, to: /etc/motd.own}]}",
+        ),
+    ];
+    let upper = recipe_beside(&others, "bootstrap: {base: plain.yaml, packages: [musl]}");
+    let (upper, _) = made(cache.path(), &upper);
+    assert_eq!(upper.layers.len(), 3);
+    assert!(package_names(&upper).contains(&"musl"));
 }
 
 #[test]

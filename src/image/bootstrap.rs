@@ -214,6 +214,8 @@ impl Bootstrap<'_> {
             Ground::Distribution {
                 variant: Variant::Apt, ..
             } => ("apt", "customize"),
+            // On what is only unpacked, more is unpacked.
+            Ground::Base(base) if base.is_unpacked_only() && !self.recipe.packages.is_empty() => ("extract", "extract"),
             Ground::Base(_) => ("custom", "customize"),
         };
         let mut arguments = vec![
@@ -242,12 +244,18 @@ impl Bootstrap<'_> {
             hooks.push(("setup", APPLY_WHITEOUTS.to_owned()));
         }
         hooks.push(("setup", self.offer(packages)));
-        if matches!(self.recipe.ground, Ground::Base(_)) {
-            if !self.recipe.packages.is_empty() {
+        let is_based = matches!(self.recipe.ground, Ground::Base(_));
+        if is_based && variant == "extract" {
+            hooks.push(("setup", KNOW_UNPACKED.to_owned()));
+            hooks.push((hook, FORGET_UNPACKED.to_owned()));
+            hooks.push((hook, LINK_ALTERNATIVES.to_owned()));
+        }
+        if !self.recipe.packages.is_empty() {
+            if is_based && variant != "extract" {
                 hooks.push((hook, install(&self.recipe.packages)));
+            } else {
+                arguments.push(format!("--include={}", self.recipe.packages.join(",")));
             }
-        } else {
-            arguments.push(format!("--include={}", self.recipe.packages.join(",")));
         }
         hooks.push((hook, self.unpack(last)));
         hooks.extend((0..self.recipe.setup.len()).map(|number| (hook, self.setup(number))));
@@ -449,12 +457,27 @@ const NOTE_UNPACKED: &str = "mkdir -p \"$1/var/lib/dpkg/status.d\"; for file in 
     dpkg-deb --show --showformat='${Package} ${Version} ${Architecture}\\n' \"$1/$file\" \
       >> \"$1/tmp/lockstep/packages\" || exit 1; done";
 
-/// Notes what is installed, and what was for a while: a setup script may need packages that the image does not.
+/// Tells apt which packages a base of unpacked ones has, so that it downloads only what is missing there.
+const KNOW_UNPACKED: &str = "mkdir -p \"$1/var/lib/dpkg\"; for file in \"$1\"/var/lib/dpkg/status.d/*; do \
+    if [ -f \"$file\" ]; then sed '/^$/d' \"$file\" && echo 'Status: install ok installed' && echo || exit 1; fi; \
+    done > \"$1/var/lib/dpkg/status\"";
+
+/// Nothing is installed in an image of unpacked packages, so its list of installed ones is empty again.
+const FORGET_UNPACKED: &str = ": > \"$1/var/lib/dpkg/status\"";
+
+/// The names that maintainer scripts would make of programs that were only unpacked, as far as builds call them.
+const LINK_ALTERNATIVES: &str = "for pair in awk:mawk cc:gcc c++:g++; do name=\"$1/usr/bin/${pair%%:*}\"; \
+    if [ ! -e \"$name\" ] && [ ! -L \"$name\" ] && [ -e \"$1/usr/bin/${pair#*:}\" ]; then \
+    ln -s \"${pair#*:}\" \"$name\" || exit 1; fi; done";
+
+/// Notes what is installed, and what was for a while: a setup script may need packages that the image does not. Where
+/// nothing was installed on top of a base, there is no log: no image keeps one.
 const NOTE_INSTALLED: &str = "if [ -x \"$1/usr/bin/dpkg-query\" ]; then \
     chroot \"$1\" dpkg-query --show --showformat='${db:Status-Status} ${Package} ${Version} ${Architecture}\\n' \
-    | sed -n 's/^installed //p' > \"$1/tmp/lockstep/packages\" && \
+    | sed -n 's/^installed //p' > \"$1/tmp/lockstep/packages\" || exit 1; \
+    if [ -e \"$1/var/log/dpkg.log\" ]; then \
     awk '$3 == \"install\" { split($4, name, \":\"); print name[1], $6, name[2] }' \"$1/var/log/dpkg.log\" \
-    >> \"$1/tmp/lockstep/packages\"; fi";
+    >> \"$1/tmp/lockstep/packages\"; fi; fi";
 
 /// What apt downloaded about packages is large, and the image must not have it.
 const REMOVE_LISTS: &str = "rm -rf \"$1\"/var/lib/apt/lists/* \"$1\"/var/cache/apt/*.bin";
@@ -529,6 +552,9 @@ mod tests {
             PROTECT_MACHINE,
             END_AS_GROUP,
             APPLY_WHITEOUTS,
+            KNOW_UNPACKED,
+            FORGET_UNPACKED,
+            LINK_ALTERNATIVES,
             NOTE_UNPACKED,
             NOTE_INSTALLED,
             REMOVE_LISTS,

@@ -104,7 +104,7 @@ impl Recipe {
         chain
     }
 
-    /// Whether its packages are only unpacked, so that none can be added.
+    /// Whether its packages are only unpacked, and what a recipe on top of it adds as well.
     #[must_use]
     pub fn is_unpacked_only(&self) -> bool {
         match &self.ground {

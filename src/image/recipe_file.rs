@@ -107,14 +107,6 @@ impl Decoder<'_> {
         });
         let files = list(fields, "files", |value| self.own_file(value));
         let (ground, packages) = (ground?, packages?);
-        if let (Ground::Base(base), Some(value), false) = (&ground, fields.get("packages"), packages.is_empty())
-            && base.is_unpacked_only()
-        {
-            return Err(value.report(
-                "the base has no package manager",
-                "its variant is `extract`; name packages there",
-            ));
-        }
         Ok(Recipe {
             name: self.path.strip_suffix(".yaml").unwrap_or(self.path).to_owned(),
             ground,
@@ -344,7 +336,6 @@ mod tests {
             ("base: a.yaml", "recipes stand on each other"),
             ("base: b.yaml", "no such file"),
             ("base: b.yaml, suite: trixie", "this is the base's affair"),
-            ("base: x.yaml, packages: [gcc]", "no package manager"),
             ("suite: trixie", "`base` and `distribution`"),
             ("GROUND, package: [gcc]", "did you mean `packages`?"),
             ("GROUND, packages: ['-oX=1']", "expected a package's name"),
