@@ -204,6 +204,38 @@ fn packages_are_added_to_a_base_that_is_only_unpacked() {
     assert_eq!(again.id(), image.id());
 }
 
+/// What is compiled in a runtime image with more packages is compiled against what runs, or not at all.
+#[test]
+fn a_runtime_image_is_extended_by_what_goes_with_it() {
+    let cache = tempfile::tempdir().unwrap();
+    let runtime = recipe("bootstrap: {base: {builtin: debian/runtime}, packages: [zlib1g]}");
+    let (base, _) = made(cache.path(), &runtime);
+    let extended = Recipe::extending(runtime.clone(), vec!["zlib1g-dev".to_owned()]);
+    let (image, _) = made(cache.path(), &extended);
+    assert_eq!(image.diff_ids()[..2], base.diff_ids());
+    assert!(base.packages.iter().all(|package| image.packages.contains(package)));
+    let header = tree(&image).get(b"usr/include/zlib.h").is_some();
+    assert!(header, "{:?}", package_names(&image));
+
+    // As if it had been made before the mirror moved on.
+    let version = |name: &str| {
+        let package = image.packages.iter().find(|package| package.name == name);
+        package.map(|package| package.version.clone()).unwrap_or_default()
+    };
+    let record = cache.path().join(format!("images/records/{}.json", base.key.hex()));
+    let text = fs::read_to_string(&record).unwrap();
+    let now = format!("zlib1g {} ", version("zlib1g"));
+    assert!(text.contains(&now), "{text}");
+    fs::write(&record, text.replace(&now, "zlib1g 1:1.0 ")).unwrap();
+    let other = Recipe::extending(runtime, vec!["zlib1g-dev".to_owned(), "libc6".to_owned()]);
+    let error = make_in(cache.path(), &other, &CancellationToken::new()).unwrap_err();
+    let expected = format!(
+        "failed to extend the runtime image: zlib1g-dev {} does not go with zlib1g 1:1.0, which runs: both are of the source zlib",
+        version("zlib1g-dev")
+    );
+    assert!(error.to_string().starts_with(&expected), "{error}");
+}
+
 /// Nothing was installed in the second image, so it has no log of that.
 #[test]
 fn a_base_with_a_package_manager_needs_no_packages_on_top() {

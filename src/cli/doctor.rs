@@ -96,8 +96,12 @@ async fn observe(world: &World) -> doctor::Facts {
 }
 
 fn read_well(project: &Project) -> ProjectState {
-    let is_made =
-        |recipe: &RecipeReference| matches!(recipe, RecipeReference::File { .. } | RecipeReference::Builtin { .. });
+    let is_made = |recipe: &RecipeReference| {
+        !matches!(
+            recipe,
+            RecipeReference::Dockerfile { .. } | RecipeReference::Image { .. }
+        )
+    };
     ProjectState::Read {
         name: project.name.to_string(),
         environments: project.environments.keys().map(ToString::to_string).collect(),

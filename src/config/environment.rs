@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use crate::image::packages::is_requested_package;
 use crate::name::EnvironmentName;
 use crate::nearest::nearest;
 use crate::yaml::{Decoded, Value};
@@ -14,9 +15,9 @@ use super::scope::{Expected, Scope};
 /// The keys of an environment.
 const KEYS: &[&str] = &["build", "runtime"];
 /// The keys of a recipe that is no path.
-const RECIPE_KEYS: &[&str] = &["builtin", "image", "dockerfile", "target"];
+const RECIPE_KEYS: &[&str] = &["builtin", "image", "dockerfile", "target", "extends", "packages"];
 /// Those of them that exclude each other.
-const RECIPE_KINDS: &[&str] = &["builtin", "image", "dockerfile"];
+const RECIPE_KINDS: &[&str] = &["builtin", "image", "dockerfile", "extends"];
 /// The longest reference (distribution specification: a name of at most 255 characters, and a tag or digest).
 const REFERENCE_LIMIT_CHARACTERS: usize = 512;
 
@@ -47,16 +48,47 @@ fn environment(value: Value<'_>, scope: &Scope<'_, '_>) -> Decoded<Environment> 
         let runtime = fields.required("runtime", "the recipe of the image that runs", |value| {
             recipe(value, scope)
         });
-        Ok(Environment {
-            build: build?,
-            runtime: runtime?,
-        })
+        let runtime = match (runtime?, fields.get("runtime")) {
+            (Written::Recipe(recipe), _) => recipe,
+            (Written::Extension(_), place) => {
+                let place = place.unwrap_or(fields.value());
+                return Err(place.report(
+                    "a runtime image extends nothing",
+                    "name its recipe; a recipe's file may have a `base:`",
+                ));
+            }
+        };
+        let build = match build? {
+            Written::Recipe(recipe) => recipe,
+            Written::Extension(packages) => {
+                let is_recipe = matches!(runtime, RecipeReference::File { .. } | RecipeReference::Builtin { .. });
+                if !is_recipe {
+                    let place = fields.get("build").unwrap_or(fields.value());
+                    return Err(place.report(
+                        "only a runtime image that is made from a recipe can be extended",
+                        "name the image that compiles by itself",
+                    ));
+                }
+                RecipeReference::Extended {
+                    runtime: Box::new(runtime.clone()),
+                    packages,
+                }
+            }
+        };
+        Ok(Environment { build, runtime })
     })
 }
 
-fn recipe(value: Value<'_>, scope: &Scope<'_, '_>) -> Decoded<RecipeReference> {
+/// What stands where a recipe is expected.
+enum Written {
+    Recipe(RecipeReference),
+    /// The runtime's, with these packages.
+    Extension(Vec<String>),
+}
+
+fn recipe(value: Value<'_>, scope: &Scope<'_, '_>) -> Decoded<Written> {
     if !value.is_mapping() {
-        return recipe_file(value, scope);
+        return recipe_file(value, scope).map(Written::Recipe);
     }
     value.fields("a recipe", RECIPE_KEYS, |fields| {
         let kind = fields.exactly_one(RECIPE_KINDS);
@@ -67,21 +99,48 @@ fn recipe(value: Value<'_>, scope: &Scope<'_, '_>) -> Decoded<RecipeReference> {
                 "it names a stage of a `dockerfile`",
             )),
         });
+        let packages = fields.optional("packages", |value| match kind {
+            Ok(("extends", _)) | Err(_) => value.list(package),
+            Ok((other, _)) => Err(value.report(
+                format!("`packages` does not go with `{other}`"),
+                "write a recipe's file with `base:` and `packages:`, and name that",
+            )),
+        });
         let (kind, value) = kind?;
         let recipe = match kind {
+            "extends" => {
+                let extended = value.one_of("image", &[("runtime", ())]);
+                target?;
+                return match (extended?, packages?) {
+                    ((), Some(packages)) if !packages.is_empty() => Ok(Written::Extension(packages)),
+                    _ => Err(value.report(
+                        "an extended image needs packages",
+                        "add `packages: [gcc, libc6-dev, …]`, what the build needs on top",
+                    )),
+                };
+            }
             "builtin" => builtin(value, scope.surroundings.builtin),
             "image" => image(value),
             _ => {
                 let path = scope.path(value, Expected::File);
-                return Ok(RecipeReference::Dockerfile {
-                    path: path?,
-                    target: target?,
-                });
+                let (path, target) = (path?, target?);
+                packages?;
+                return Ok(Written::Recipe(RecipeReference::Dockerfile { path, target }));
             }
         };
         target?;
-        recipe
+        packages?;
+        recipe.map(Written::Recipe)
     })
+}
+
+fn package(value: Value<'_>) -> Decoded<String> {
+    let text = value.filled_text()?;
+    if is_requested_package(text) {
+        return Ok(text.to_owned());
+    }
+    let message = format!("`{}` is no package's name", text.escape_debug());
+    Err(value.report(message, "write `name` or `name=version`"))
 }
 
 /// A path; others write what they mean as a mapping, which those who forgot it are told.

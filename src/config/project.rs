@@ -77,6 +77,13 @@ pub enum RecipeReference {
         /// The stage to stop at.
         target: Option<String>,
     },
+    /// The environment's runtime image with more packages (`extends: runtime`); for build images.
+    Extended {
+        /// The runtime's recipe.
+        runtime: Box<RecipeReference>,
+        /// The packages.
+        packages: Vec<String>,
+    },
     /// A registry's reference (`image: "alpine:3.22"`).
     Image {
         /// As given.

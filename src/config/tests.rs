@@ -198,6 +198,24 @@ fn environments() {
                 ("images/musl/build.yaml", "{builtin: musl/build, target: x}"),
                 ("images/musl/build.yaml", "{file: images/musl/build.yaml}"),
                 (
+                    "images/musl/build.yaml",
+                    "{extends: runtime, packages: [gcc, libc6-dev]}",
+                ),
+                ("images/musl/build.yaml", "{extends: build, packages: [gcc]}"),
+                ("images/musl/build.yaml", "{extends: runtime}"),
+                ("images/musl/build.yaml", "{extends: runtime, packages: []}"),
+                ("images/musl/build.yaml", "{extends: runtime, packages: [-o, 'a b']}"),
+                (
+                    "images/musl/build.yaml",
+                    "{extends: runtime, packages: [gcc], target: x}",
+                ),
+                ("images/musl/build.yaml", "{builtin: musl/build, packages: [gcc]}"),
+                ("images/musl/runtime.yaml", "{extends: runtime, packages: [gcc]}"),
+                (
+                    "{dockerfile: images/alpine/Dockerfile, target: build}",
+                    "{extends: runtime, packages: [gcc]}",
+                ),
+                (
                     "dockerfile: images/alpine/Dockerfile, target: build",
                     "dockerfile: images/Dockerfile, target: -x",
                 ),

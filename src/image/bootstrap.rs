@@ -268,6 +268,9 @@ impl Bootstrap<'_> {
             })
             .to_owned(),
         ));
+        if self.recipe.keeps_base {
+            hooks.push((hook, NOTE_SOURCES.to_owned()));
+        }
         hooks.push((hook, REMOVE_LISTS.to_owned()));
         arguments.extend(
             hooks
@@ -479,6 +482,14 @@ const NOTE_INSTALLED: &str = "if [ -x \"$1/usr/bin/dpkg-query\" ]; then \
     awk '$3 == \"install\" { split($4, name, \":\"); print name[1], $6, name[2] }' \"$1/var/log/dpkg.log\" \
     >> \"$1/tmp/lockstep/packages\"; fi; fi";
 
+/// Notes of which sources all packages of the image are (deb-control(5), "Source").
+const NOTE_SOURCES: &str = "if [ -d \"$1/var/lib/dpkg/status.d\" ]; then for file in \"$1\"/var/lib/dpkg/status.d/*; do \
+    awk '/^Package: / { name = $2 } /^Version: / { version = $2 } /^Source: / { source = $2; of = $3 } \
+    END { gsub(/[()]/, \"\", of); print name, version, source ? source : name, of ? of : version }' \"$file\" || exit 1; \
+    done; else chroot \"$1\" dpkg-query --show \
+    --showformat='${db:Status-Status} ${Package} ${Version} ${source:Package} ${source:Version}\\n' \
+    | sed -n 's/^installed //p'; fi > \"$1/tmp/lockstep/sources\"";
+
 /// What apt downloaded about packages is large, and the image must not have it.
 const REMOVE_LISTS: &str = "rm -rf \"$1\"/var/lib/apt/lists/* \"$1\"/var/cache/apt/*.bin";
 
@@ -557,6 +568,7 @@ mod tests {
             LINK_ALTERNATIVES,
             NOTE_UNPACKED,
             NOTE_INSTALLED,
+            NOTE_SOURCES,
             REMOVE_LISTS,
             &package_script,
         ] {

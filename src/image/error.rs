@@ -110,6 +110,19 @@ pub enum ImageError {
         /// The operating system's words.
         cause: io::Error,
     },
+    /// What was added does not go with what the image began with.
+    #[error(
+        "failed to extend the runtime image: {added} does not go with {base}, which runs: both are of the source {from}\n  hint: \
+         the mirror has moved on since the runtime image was made; `lockstep lock --update` makes both anew"
+    )]
+    Versions {
+        /// What was added: name and version.
+        added: String,
+        /// What is there of the same source, or was.
+        base: String,
+        /// The source package.
+        from: String,
+    },
     /// The engine failed.
     #[error(transparent)]
     Engine(#[from] EngineError),

@@ -13,6 +13,7 @@ use super::error::{ImageError, LayerError};
 use super::machine::Machine;
 use super::package_list::{PACKAGES_LABEL, label_of, packages};
 use super::recipe::{Ground, Recipe};
+use super::same_source::{Mismatch, mismatch};
 use super::tree::Tree;
 use super::write::LayerWriter;
 use crate::digest::{Digest, Hasher};
@@ -108,6 +109,7 @@ fn make_layer(
         progress: request.progress,
     };
     let mut note = String::new();
+    let mut sources = String::new();
     let mut files = BTreeMap::new();
     let (file, diff_id, size_bytes) = bootstrap.run(|output| {
         let temporary = request
@@ -123,6 +125,8 @@ fn make_layer(
                 files.insert(name.to_owned(), digest);
             } else if path.strip_prefix(NOTES_DIRECTORY) == Some("/packages") {
                 note = read_note(content)?;
+            } else if path.strip_prefix(NOTES_DIRECTORY) == Some("/sources") {
+                sources = read_note(content)?;
             }
             Ok(())
         };
@@ -134,6 +138,15 @@ fn make_layer(
             .map_err(|error| layer_failed(LayerError::Write(error.into_error())))?;
         Ok((file, diff_id, size_bytes))
     })?;
+    if let (true, Some(base)) = (recipe.keeps_base, base)
+        && let Some(Mismatch { added, base, source }) = mismatch(&sources, &base.packages)
+    {
+        return Err(ImageError::Versions {
+            added,
+            base,
+            from: source,
+        });
+    }
     let name = recipe.name.clone();
     let path = request.cache.insert_layer(file, diff_id)?;
     let mut layers = base_layers.to_vec();

@@ -22,6 +22,7 @@ mod provide;
 mod read;
 mod recipe;
 mod recipe_file;
+mod same_source;
 mod tree;
 mod work;
 mod write;

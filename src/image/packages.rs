@@ -2,6 +2,19 @@
 
 use crate::lock::Package;
 
+/// Whether this is how a recipe asks for a package: `name`, `name=version` or `name:architecture`, never an option, never
+/// shell syntax.
+#[must_use]
+pub fn is_requested_package(text: &str) -> bool {
+    is_word(text, b"+-.:=~_")
+}
+
+/// Letters, digits and `also`, beginning with a letter or digit.
+pub(super) fn is_word(text: &str, also: &[u8]) -> bool {
+    let is_plain = |byte: u8| byte.is_ascii_alphanumeric();
+    text.bytes().next().is_some_and(is_plain) && text.bytes().all(|byte| is_plain(byte) || also.contains(&byte))
+}
+
 /// Reads `/var/lib/dpkg/status` (deb-control(5), dpkg(1)): packages that are installed. It tells no package's hash.
 #[must_use]
 pub fn parse_dpkg_status(text: &str) -> Vec<Package> {

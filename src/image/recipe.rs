@@ -90,9 +90,29 @@ pub struct Recipe {
     pub remove: Vec<String>,
     /// What its containers start with; on top of the base's.
     pub defaults: ImageDefaults,
+    /// Whether what it adds must go with what the base has: no package of the base in another version, and none beside
+    /// it of the same source in another one.
+    pub keeps_base: bool,
 }
 
 impl Recipe {
+    /// A recipe for compiling what runs in the image of `base`: that image, and `packages`.
+    #[must_use]
+    pub fn extending(base: Self, packages: Vec<String>) -> Self {
+        Self {
+            name: format!("{}-build", base.name),
+            ground: Ground::Base(Box::new(base)),
+            packages,
+            exclude: vec![],
+            links: BTreeMap::new(),
+            files: vec![],
+            setup: vec![],
+            remove: vec![],
+            defaults: ImageDefaults::default(),
+            keeps_base: true,
+        }
+    }
+
     /// The recipes that it stands on, and itself, lowest first.
     #[must_use]
     pub fn chain(&self) -> Vec<&Self> {
@@ -176,6 +196,10 @@ impl Recipe {
         }
         hasher.field(self.defaults.user.as_bytes());
         hasher.field(self.defaults.workdir.as_bytes());
+        // Not said of others, so that their digests stay what they were.
+        if self.keeps_base {
+            hasher.field(b"keeps base");
+        }
         hasher.finish()
     }
 }

@@ -2,8 +2,11 @@
 
 use std::collections::BTreeMap;
 
+use super::builtin::Builtin;
+use super::packages::{is_requested_package, is_word};
 use super::path::join;
 use super::recipe::{Distribution, Ground, ImageDefaults, OwnFile, Recipe, Variant};
+use crate::nearest::nearest;
 use crate::problem::Problem;
 use crate::yaml::{self, Decoded, Fields, Value};
 
@@ -83,9 +86,7 @@ impl Decoder<'_> {
             Err(reported) => Err(reported),
         };
         let packages = list(fields, "packages", |value| {
-            checked(value, "a package's name, or name=version", |text| {
-                is_word(text, b"+-.:=~_")
-            })
+            checked(value, "a package's name, or name=version", is_requested_package)
         });
         let exclude = list(fields, "exclude", |value| {
             checked(value, "an absolute path with dpkg's wildcards `*` and `?`", |text| {
@@ -117,6 +118,7 @@ impl Decoder<'_> {
             setup: setup?,
             remove: remove?,
             defaults: ImageDefaults::default(),
+            keeps_base: false,
         })
     }
 
@@ -126,7 +128,14 @@ impl Decoder<'_> {
             .filter_map(|key| fields.get(key))
             .map(|other| other.report("this is the base's affair", "remove it, or do not name a base"))
             .collect();
-        let path = self.beside(value)?;
+        let (files, path) = if value.is_mapping() {
+            let builtin = value.fields("a base that comes with lockstep", &["builtin"], |fields| {
+                fields.required("builtin", "the recipe's name", builtin)
+            })?;
+            (&Builtin as &dyn RecipeFiles, builtin)
+        } else {
+            (self.files, self.beside(value)?)
+        };
         if let Some(reported) = others.last() {
             return Err(*reported);
         }
@@ -134,7 +143,7 @@ impl Decoder<'_> {
             let message = format!("more than {BASE_LIMIT_COUNT} recipes stand on each other");
             return Err(value.report(message, "is the base its own base?"));
         }
-        match read_at_depth(self.files, &path, self.depth + 1) {
+        match read_at_depth(files, &path, self.depth + 1) {
             Ok(base) => Ok(Ground::Base(Box::new(base))),
             Err(mut problems) => {
                 problems_below.append(&mut problems);
@@ -198,6 +207,20 @@ impl Decoder<'_> {
     }
 }
 
+/// The path of a recipe that comes with lockstep.
+fn builtin(value: Value<'_>) -> Decoded<String> {
+    let name = value.filled_text()?;
+    let known = || Builtin::names().filter(|name| Builtin::dockerfile(name).is_none());
+    if known().any(|known| known == name) {
+        return Ok(format!("{name}.yaml"));
+    }
+    let label = match nearest(name, known()) {
+        Some(name) => format!("did you mean `{name}`?"),
+        None => format!("there are `{}`", known().collect::<Vec<_>>().join("`, `")),
+    };
+    Err(value.report(format!("no recipe `{name}` comes with lockstep"), label))
+}
+
 fn distribution(fields: Fields<'_, '_>, value: Value<'_>) -> Decoded<Ground> {
     let distribution = value.one_of("distribution", &[("debian", Distribution::Debian)]);
     let suite = fields.required("suite", "a release, such as trixie", |value| {
@@ -250,12 +273,6 @@ fn checked(value: Value<'_>, expected: &str, is_good: impl FnOnce(&str) -> bool)
     }
 }
 
-/// Letters, digits and `also`, beginning with a letter or digit: never an option, never shell syntax.
-fn is_word(text: &str, also: &[u8]) -> bool {
-    let is_plain = |byte: u8| byte.is_ascii_alphanumeric();
-    text.bytes().next().is_some_and(is_plain) && text.bytes().all(|byte| is_plain(byte) || also.contains(&byte))
-}
-
 /// A relative path without empty, `.` and `..` parts.
 fn is_plain_path(path: &str) -> bool {
     !path.contains('\n') && path.split('/').all(|part| !matches!(part, "" | "." | ".."))
@@ -303,6 +320,22 @@ mod tests {
     }
 
     #[test]
+    fn a_recipe_stands_on_one_that_comes_with_lockstep() {
+        let text = "bootstrap: {base: {builtin: debian/build}, packages: [cmake], files: [{from: x.c, to: /x.c}]}";
+        let recipe = read(&[("i/own.yaml", text), ("i/x.c", "int x;")], "i/own.yaml").unwrap();
+        let builtin = Recipe::read(&Builtin, "debian/build.yaml").unwrap();
+        assert_eq!(recipe.ground, Ground::Base(Box::new(builtin.clone())));
+        assert_eq!(recipe.packages, ["cmake"]);
+        let extended = Recipe::extending(builtin.clone(), vec!["cmake".to_owned()]);
+        assert_eq!(extended.name, "debian/build-build");
+        let plain = Recipe {
+            keeps_base: false,
+            ..extended.clone()
+        };
+        assert_ne!(extended.digest(), plain.digest());
+    }
+
+    #[test]
     fn everything_but_its_place_is_in_the_digest() {
         let digest = |text: &'static str| read(&[("a.yaml", text)], "a.yaml").unwrap().digest();
         let elsewhere = read(&[("x/b.yaml", LOWER)], "x/b.yaml").unwrap().digest();
@@ -336,6 +369,9 @@ mod tests {
             ("base: a.yaml", "recipes stand on each other"),
             ("base: b.yaml", "no such file"),
             ("base: b.yaml, suite: trixie", "this is the base's affair"),
+            ("base: {builtin: debian/biuld}", "did you mean `debian/build`?"),
+            ("base: {builtin: alpine/build}", "no recipe `alpine/build` comes"),
+            ("base: {file: x.yaml}", "unknown key `file`"),
             ("suite: trixie", "`base` and `distribution`"),
             ("GROUND, package: [gcc]", "did you mean `packages`?"),
             ("GROUND, packages: ['-oX=1']", "expected a package's name"),

@@ -77,8 +77,8 @@ fn render_unit(unit: &UnitPlan, text: &mut String) {
     );
 }
 
-fn recipe(recipe: &RecipeReference) -> String {
-    match recipe {
+fn recipe(reference: &RecipeReference) -> String {
+    match reference {
         RecipeReference::File { path } => path.clone(),
         RecipeReference::Builtin { name } => format!("builtin {name}"),
         RecipeReference::Dockerfile { path, target } => {
@@ -88,5 +88,6 @@ fn recipe(recipe: &RecipeReference) -> String {
             )
         }
         RecipeReference::Image { reference } => format!("image {reference}"),
+        RecipeReference::Extended { runtime, packages } => format!("{} with {}", recipe(runtime), packages.join(", ")),
     }
 }

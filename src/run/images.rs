@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use super::compile::BuildImage;
-use super::making::{Made, MakeError, Making, recipe_digest};
+use super::making::{Made, MakeError, Making, check_extension, recipe_digest};
 use super::truth::KnownImage;
 use super::{Run, RunError};
 use crate::config::RecipeReference;
@@ -183,6 +183,9 @@ impl Run {
                 update,
             )
             .await?;
+        if matches!(recipes.build, RecipeReference::Extended { .. }) {
+            check_extension(&build.locked, &runtime.locked)?;
+        }
         let toolchains = self.probe_toolchains(environment, &build.id, &runtime.id).await?;
         let host = self.present_host(environment, &runtime).await?;
         let resolved = ResolvedEnvironment {
@@ -398,7 +401,7 @@ impl Run {
 }
 
 /// What a recipe is called where people read it.
-fn name_of(recipe: &RecipeReference) -> String {
+pub(super) fn name_of(recipe: &RecipeReference) -> String {
     match recipe {
         RecipeReference::File { path } => path.clone(),
         RecipeReference::Builtin { name } => format!("builtin {name}"),
@@ -408,5 +411,6 @@ fn name_of(recipe: &RecipeReference) -> String {
         } => format!("{path} ({target})"),
         RecipeReference::Dockerfile { path, target: None } => path.clone(),
         RecipeReference::Image { reference } => reference.clone(),
+        RecipeReference::Extended { runtime, packages } => format!("{} with {}", name_of(runtime), packages.join(", ")),
     }
 }

@@ -9,6 +9,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::RunError;
 use super::container::in_memory;
+use super::images::name_of;
 use crate::config::{Project, RecipeReference};
 use crate::context::Context;
 use crate::digest::{Digest, Hasher};
@@ -102,6 +103,23 @@ pub enum MakeError {
         /// Its name or ID.
         reference: String,
     },
+    /// The runtime image of an environment whose build image extends it is made in another way.
+    #[error("`{runtime}` cannot be extended: it is made from a Dockerfile")]
+    NotExtensible {
+        /// The runtime's recipe.
+        runtime: String,
+    },
+    /// A build image extends another image than the one that runs.
+    #[error("the runtime image has {runtime}, and the build image that extends it has {build}")]
+    OtherPackage {
+        /// A package and its version.
+        runtime: String,
+        /// The same package there.
+        build: String,
+    },
+    /// The same, with the same packages.
+    #[error("the build image extends another image than the runtime: its lowest layers are not the runtime's")]
+    OtherRuntime,
     /// What the engine has under the image's name is something else.
     #[error(
         "the engine's image `{reference}` is not the one that was made: its layers are the same, its config is not"
@@ -136,11 +154,16 @@ impl MakeError {
             Self::Context { .. } => Failure::new(Exit::Usage, "image", self.to_string()),
             Self::Image(ImageError::Engine(error)) => super::from_engine(error),
             Self::Image(ImageError::Cache { path, cause, .. }) => of_machine("image", self.to_string(), cause, path),
+            Self::NotExtensible { .. } => Failure::new(Exit::Usage, "recipe", self.to_string())
+                .with_hint("name the image that compiles by itself, instead of `extends: runtime`"),
+            Self::OtherPackage { .. } | Self::OtherRuntime => {
+                Failure::new(Exit::Drift, "image", self.to_string()).with_hint("make both anew: lockstep lock --update")
+            }
             Self::Image(error) => {
-                let exit = if matches!(error, ImageError::Bootstrap { .. }) {
-                    Exit::Build
-                } else {
-                    Exit::Internal
+                let exit = match error {
+                    ImageError::Bootstrap { .. } => Exit::Build,
+                    ImageError::Versions { .. } => Exit::Drift,
+                    _ => Exit::Internal,
                 };
                 let message = self.to_string();
                 let (message, hint) = message.split_once("\n  hint: ").unwrap_or((&message, ""));
@@ -196,6 +219,7 @@ pub(super) fn recipe_digest(project: &Project, recipe: &RecipeReference) -> Resu
             ]))
         }
         RecipeReference::File { path } => Ok(read_recipe(&ProjectFiles::of(project), path)?.digest()),
+        RecipeReference::Extended { runtime, packages } => Ok(extended(project, runtime, packages)?.digest()),
         RecipeReference::Builtin { name } => match Builtin::dockerfile(name) {
             Some(stage) => Ok(digest_of(&["dockerfile", stage.text, stage.target])),
             None => Ok(read_recipe(&Builtin, &format!("{name}.yaml"))?.digest()),
@@ -213,7 +237,42 @@ pub(super) fn bootstrap_recipe(project: &Project, recipe: &RecipeReference) -> R
         RecipeReference::File { path } => read_recipe(&ProjectFiles::of(project), path).map(Some),
         RecipeReference::Builtin { name } if Builtin::dockerfile(name).is_some() => Ok(None),
         RecipeReference::Builtin { name } => read_recipe(&Builtin, &format!("{name}.yaml")).map(Some),
+        RecipeReference::Extended { runtime, packages } => extended(project, runtime, packages).map(Some),
     }
+}
+
+/// A runtime's recipe with more packages.
+fn extended(project: &Project, runtime: &RecipeReference, packages: &[String]) -> Result<Recipe, MakeError> {
+    match bootstrap_recipe(project, runtime)? {
+        Some(runtime) => Ok(Recipe::extending(runtime, packages.to_vec())),
+        None => Err(MakeError::NotExtensible {
+            runtime: name_of(runtime),
+        }),
+    }
+}
+
+/// What of a runtime image is not in a build image that extends it: then what is compiled in the one may not run in the
+/// other. That the recipes are right does not say that both images were made from the same packages.
+pub(super) fn check_extension(build: &lock::Image, runtime: &lock::Image) -> Result<(), MakeError> {
+    let Some(missing) = runtime
+        .packages
+        .iter()
+        .find(|package| !build.packages.contains(package))
+    else {
+        return match build.layers.starts_with(&runtime.layers) {
+            true => Ok(()),
+            false => Err(MakeError::OtherRuntime),
+        };
+    };
+    let is_same =
+        |package: &&lock::Package| (&package.name, &package.architecture) == (&missing.name, &missing.architecture);
+    let found = build.packages.iter().find(is_same);
+    Err(MakeError::OtherPackage {
+        runtime: format!("{} {}", missing.name, missing.version),
+        build: found.map_or("none of it".to_owned(), |package| {
+            format!("{} {}", package.name, package.version)
+        }),
+    })
 }
 
 /// The files of a project, as recipes name them.
@@ -314,6 +373,9 @@ impl Making<'_> {
             RecipeReference::File { path } => {
                 self.bootstrap(read_recipe(&ProjectFiles::of(self.project), path)?)
                     .await
+            }
+            RecipeReference::Extended { runtime, packages } => {
+                self.bootstrap(extended(self.project, runtime, packages)?).await
             }
             RecipeReference::Builtin { name } => match Builtin::dockerfile(name) {
                 Some(stage) => {
@@ -488,6 +550,46 @@ impl Making<'_> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_build_image_has_what_its_runtime_has() {
+        let image = |packages: &[&str], layers: &[&[u8]]| lock::Image {
+            recipe: Digest::of(b"recipe"),
+            id: String::new(),
+            layers: layers.iter().map(|layer| Digest::of(layer)).collect(),
+            registry: None,
+            packages: packages.iter().map(|package| package.parse().unwrap()).collect(),
+        };
+        let runtime = image(&["nginx 1.26-1 amd64 -"], &[b"1"]);
+        for (packages, layers, expected) in [
+            (
+                &["nginx 1.26-1 amd64 -", "nginx-dev 1.26-1 all -"][..],
+                &[&b"1"[..], b"2"][..],
+                "",
+            ),
+            (
+                &["nginx 1.27-1 amd64 -"],
+                &[b"1", b"2"],
+                "the runtime image has nginx 1.26-1, and the build image that extends it has nginx 1.27-1",
+            ),
+            (
+                &["gcc 14 amd64 -"],
+                &[b"1"],
+                "the runtime image has nginx 1.26-1, and the build image that extends it has none of it",
+            ),
+            (
+                &["nginx 1.26-1 amd64 -"],
+                &[b"2"],
+                "the build image extends another image than the runtime: its lowest layers are not the runtime's",
+            ),
+        ] {
+            let checked = check_extension(&image(packages, layers), &runtime);
+            assert_eq!(
+                checked.err().map(|error| error.to_string()).unwrap_or_default(),
+                expected
+            );
+        }
+    }
 
     #[test]
     fn the_lock_says_which_image_and_never_where_it_is() {
