@@ -66,9 +66,10 @@ corpus: setup ## check against what the distribution's hosts and modules really 
 baselines: setup ## what ldd -r, version strings and auditwheel see of the faults that check is tested with
 	$(CARGO) test --locked --test faults -- --ignored --nocapture baselines
 
-bench: setup build ## how fast: lockstep against the same by hand, side by side
+bench: setup build ## how fast: lockstep against the same by hand, and with many plugins
 	scripts/bench.sh
 	scripts/bench-check.sh
+	scripts/bench-plugins.sh
 
 clean: ## remove what was built here, and this project's containers, volumes and images
 	@if [ -x target/release/lockstep ]; then for project in . gateway; do \

@@ -10,7 +10,7 @@ use crate::lock;
 use crate::name::{EnvironmentName, UnitName};
 use crate::plan::{Plan, UnitSource, plan};
 use crate::regular_file;
-use crate::source::{SourceError, SourceTree};
+use crate::source::{SourceError, SourceTree, UnitPaths};
 
 /// The largest lock file of a language that is read; large ones have a few megabytes.
 const DEPENDENCY_FILE_LIMIT_BYTES: u64 = 64 * 1024 * 1024;
@@ -32,18 +32,30 @@ pub type Sources = BTreeMap<UnitName, (SourceTree, UnitSource)>;
 /// # Errors
 /// [`RunError::Source`].
 pub fn scan(project: &Project) -> Result<Sources, RunError> {
-    project
-        .units()
-        .map(|unit| Ok((unit.name.clone(), scan_unit(&project.directory, unit)?)))
-        .collect()
+    let units: Vec<&Unit> = project.units().collect();
+    let paths: Vec<UnitPaths<'_>> = units
+        .iter()
+        .map(|unit| UnitPaths {
+            source: &unit.source,
+            inputs: &unit.inputs,
+        })
+        .collect();
+    let trees = SourceTree::scan_all(&project.directory, &paths).map_err(|error| RunError::Source {
+        unit: units[error.unit].name.clone(),
+        cause: error.cause,
+    })?;
+    let named = |(unit, tree): (&Unit, SourceTree)| {
+        let source = unit_source(&project.directory, unit, &tree)?;
+        Ok((unit.name.clone(), (tree, source)))
+    };
+    units.into_iter().zip(trees).map(named).collect()
 }
 
-fn scan_unit(directory: &Path, unit: &Unit) -> Result<(SourceTree, UnitSource), RunError> {
+fn unit_source(directory: &Path, unit: &Unit, tree: &SourceTree) -> Result<UnitSource, RunError> {
     let failed = |cause| RunError::Source {
         unit: unit.name.clone(),
         cause,
     };
-    let tree = SourceTree::scan(directory, &unit.source, &unit.inputs).map_err(failed)?;
     let dependency_files = tree
         .named(dependency_names(unit))
         .map(|(path, _)| {
@@ -58,11 +70,10 @@ fn scan_unit(directory: &Path, unit: &Unit) -> Result<(SourceTree, UnitSource), 
             Ok((path.to_owned(), text))
         })
         .collect::<Result<_, RunError>>()?;
-    let source = UnitSource {
+    Ok(UnitSource {
         digest: tree.digest(),
         dependency_files,
-    };
-    Ok((tree, source))
+    })
 }
 
 /// The files that name a unit's dependencies, wherever they lie.
@@ -225,7 +236,8 @@ mod tests {
             std::fs::create_dir_all(target.parent().unwrap()).unwrap();
             std::fs::write(target, text).unwrap();
         }
-        let (tree, source) = scan_unit(directory.path(), &loader.unit).unwrap();
+        let tree = SourceTree::scan(directory.path(), ".", &[]).unwrap();
+        let source = unit_source(directory.path(), &loader.unit, &tree).unwrap();
         assert_eq!((tree.digest(), source), (loader.tree.digest(), loader.source));
         let archived = |tree: &SourceTree| {
             let mut archive = Vec::new();

@@ -6,14 +6,17 @@
 
 mod archive;
 mod error;
+mod roots;
 mod rules;
 mod tree;
 mod walk;
 
 pub(crate) use archive::DeterministicTar;
 pub use error::SourceError;
+pub use roots::UnitPaths;
 pub(crate) use rules::RuleBudget;
 pub use tree::{Entry, SourceTree};
+pub use walk::ScanError;
 
 /// Where sources are in a container, relative to lockstep's volume.
 pub const SOURCE_ROOT: &str = "src";

@@ -34,22 +34,34 @@ impl RuleBudget {
     pub(crate) fn check(&self, directory: &Path, names: &[&str]) -> Result<(), (PathBuf, io::Error)> {
         for name in names {
             let path = directory.join(name);
-            let rules = match regular_file::read(&path, IGNORE_FILE_LIMIT_BYTES) {
-                Ok(text) => text.split(|byte| *byte == b'\n').filter(|line| is_rule(line)).count() as u64,
-                Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
-                Err(error) => return Err((path, error)),
-            };
-            let take = |left: u64| left.checked_sub(rules);
-            if self
-                .left
-                .fetch_update(Ordering::Relaxed, Ordering::Relaxed, take)
-                .is_err()
-            {
-                let error = format!("with it there are more than {RULES_LIMIT_COUNT} rules");
-                return Err((path, io::Error::other(error)));
-            }
+            let taken = count_rules(&path).and_then(|rules| self.take(rules));
+            taken.map_err(|cause| (path, cause))?;
         }
         Ok(())
+    }
+
+    /// Takes so many rules.
+    ///
+    /// # Errors
+    /// When there are not as many left.
+    pub(super) fn take(&self, rules: u64) -> io::Result<()> {
+        let take = |left: u64| left.checked_sub(rules);
+        let taken = self.left.fetch_update(Ordering::Relaxed, Ordering::Relaxed, take);
+        taken
+            .map(|_| ())
+            .map_err(|_| io::Error::other(format!("with it there are more than {RULES_LIMIT_COUNT} rules")))
+    }
+}
+
+/// How many rules a file has: none where there is no such file.
+///
+/// # Errors
+/// When it cannot be read, or is too large.
+pub(super) fn count_rules(path: &Path) -> io::Result<u64> {
+    match regular_file::read(path, IGNORE_FILE_LIMIT_BYTES) {
+        Ok(text) => Ok(text.split(|byte| *byte == b'\n').filter(|line| is_rule(line)).count() as u64),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(0),
+        Err(error) => Err(error),
     }
 }
 

@@ -367,6 +367,86 @@ async fn the_stream_says_what_changed() {
     assert!(cause.starts_with("`host/file` changed"), "{cause}");
 }
 
+/// Each unit's scan by itself would open the directories of all others.
+#[test]
+fn one_walk_serves_all_units() {
+    let opened = |count: usize| {
+        let project = project(&[("shared/a.h", "1"), ("Makefile", "")]);
+        let names: Vec<String> = (0..count).map(|number| format!("plugins/p{number}")).collect();
+        for name in &names {
+            put(project.path(), &format!("{name}/p.c"), name);
+            put(project.path(), &format!("{name}/deep/x.c"), "");
+        }
+        let inputs = ["shared".to_owned()];
+        let units: Vec<UnitPaths<'_>> = names
+            .iter()
+            .map(|source| UnitPaths {
+                source,
+                inputs: &inputs,
+            })
+            .collect();
+        let trees = SourceTree::scan_all(project.path(), &units).unwrap();
+        assert_eq!(trees.len(), count);
+        for (name, tree) in names.iter().zip(&trees) {
+            let alone = SourceTree::scan(project.path(), name, &inputs).unwrap();
+            assert_eq!((tree.digest(), paths(tree)), (alone.digest(), paths(&alone)));
+            assert_eq!(paths(tree).len(), 3);
+        }
+        walk::walk(project.path(), &units).unwrap().opened_directories
+    };
+    // `plugins` and `shared`, and two of each unit; the project's own is opened before anything is asked.
+    for count in [1, 10, 100] {
+        assert_eq!(opened(count), 2 + 2 * count);
+    }
+}
+
+#[test]
+fn what_is_wrong_is_told_of_the_unit_that_has_it() {
+    let fails = |files: &[(&str, &str)], expected: (usize, &str)| {
+        let project = project(&[("a/x", ""), ("b/x", ""), ("c/x", "")]);
+        for (name, content) in files {
+            put(project.path(), name, content);
+        }
+        let inputs = ["c".to_owned()];
+        let units = [("a", &[][..]), ("b", &inputs[..]), ("c", &[])];
+        let units = units.map(|(source, inputs)| UnitPaths { source, inputs });
+        let error = SourceTree::scan_all(project.path(), &units).unwrap_err();
+        let text = error.cause.to_string();
+        assert!(
+            error.unit == expected.0 && text.contains(expected.1),
+            "{} {text}",
+            error.unit
+        );
+    };
+    fails(&[("b/l -> /etc/passwd", "")], (1, "an absolute path"));
+    fails(&[("c/l -> /etc/passwd", "")], (1, "an absolute path"));
+    fails(&[("a/l -> ../b/x", "")], (0, "which is not uploaded"));
+    fails(&[(".gitignore", "c/x\n")], (1, "`c` would not be uploaded"));
+    fails(
+        &[("b/.gitignore", "a{b\n")],
+        (1, "failed to read the ignore rules that apply to `b`"),
+    );
+    fails(
+        &[("c/.gitignore", &"*.o\n".repeat(30_001))],
+        (1, "more than 30000 rules"),
+    );
+}
+
+/// Many units may have many rules together.
+#[test]
+fn each_unit_has_its_own_limit_of_rules() {
+    let rules = "*.o\n".repeat(20_000);
+    let project = project(&[
+        ("a/x", ""),
+        ("a/.gitignore", &rules),
+        ("b/x", ""),
+        ("b/.gitignore", &rules),
+    ]);
+    let [a, b] = ["a", "b"].map(|source| UnitPaths { source, inputs: &[] });
+    assert_eq!(SourceTree::scan_all(project.path(), &[a, b]).unwrap().len(), 2);
+    assert!(scan(&project, "a", &["b"]).is_err());
+}
+
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(48))]
 

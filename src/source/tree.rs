@@ -8,7 +8,8 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::thread;
 
-use super::walk::{Found, walk};
+use super::roots::UnitPaths;
+use super::walk::{Found, ScanError, walk};
 use super::{SOURCE_LIMIT_BYTES, SourceError};
 use crate::digest::{Digest, Hasher};
 use crate::regular_file::{self, Unfit};
@@ -59,8 +60,41 @@ impl SourceTree {
     /// [`SourceError`]: a path is missing, excluded or outside, something cannot be uploaded, a limit is passed, or a
     /// file cannot be read.
     pub fn scan(project: &Path, source: &str, inputs: &[String]) -> Result<Self, SourceError> {
-        let found = walk(project, source, inputs)?;
-        let entries = read_all(project, &found)?;
+        let trees = Self::scan_all(project, &[UnitPaths { source, inputs }]).map_err(|error| error.cause)?;
+        trees.into_iter().next().ok_or_else(|| SourceError::Missing {
+            path: source.to_owned(),
+            project: project.to_owned(),
+        })
+    }
+
+    /// The same for many units, in their order, with one walk over the project: each directory is opened and each file is
+    /// read once, however many units have it.
+    ///
+    /// # Errors
+    /// The first [`SourceError`], and whose it is.
+    pub fn scan_all(project: &Path, units: &[UnitPaths<'_>]) -> Result<Vec<Self>, ScanError> {
+        let walked = walk(project, units)?;
+        let owner = |index: usize| {
+            walked
+                .of_units
+                .iter()
+                .position(|files| files.binary_search(&index).is_ok())
+        };
+        let entries = read_all(project, &walked.found).map_err(|(index, cause)| ScanError {
+            unit: owner(index).unwrap_or_default(),
+            cause,
+        })?;
+        let tree = |(unit, files): (usize, &Vec<usize>)| {
+            let own = files
+                .iter()
+                .map(|index| (walked.found[*index].0.clone(), entries[*index].clone()));
+            let tree = Self::of_entries(project, units[unit].source, own.collect());
+            tree.map_err(|cause| ScanError { unit, cause })
+        };
+        walked.of_units.iter().enumerate().map(tree).collect()
+    }
+
+    fn of_entries(project: &Path, source: &str, entries: BTreeMap<String, Entry>) -> Result<Self, SourceError> {
         check_size(source, &entries)?;
         check_links(project, &entries)?;
         let digest = digest_of(&entries);
@@ -161,24 +195,25 @@ fn directories(entries: &BTreeMap<String, Entry>) -> BTreeSet<&str> {
     directories
 }
 
-/// Reads all entries on a few threads; of several errors, the first in the order of paths is reported.
-fn read_all(project: &Path, found: &[(String, Found)]) -> Result<BTreeMap<String, Entry>, SourceError> {
+/// Reads all entries on a few threads; of several errors, the first in the order of paths is reported, with its place.
+fn read_all(project: &Path, found: &[(String, Found)]) -> Result<Vec<Entry>, (usize, SourceError)> {
     let share = found.len().div_ceil(READING_THREADS).max(FILES_PER_THREAD);
-    let read_share = |share: &[(String, Found)]| -> Result<Vec<(String, Entry)>, SourceError> {
+    let read_share = |start: usize, share: &[(String, Found)]| -> Result<Vec<Entry>, (usize, SourceError)> {
         let mut buffer = vec![0; READ_BUFFER_BYTES];
-        share
-            .iter()
-            .map(|(path, kind)| Ok((path.clone(), read_entry(project, path, *kind, &mut buffer)?)))
-            .collect()
+        let mut read = |(index, (path, kind)): (usize, &(String, Found))| {
+            read_entry(project, path, *kind, &mut buffer).map_err(|cause| (start + index, cause))
+        };
+        share.iter().enumerate().map(&mut read).collect()
     };
     let shares: Vec<_> = thread::scope(|scope| {
         let threads: Vec<_> = found
             .chunks(share)
-            .map(|share| scope.spawn(move || read_share(share)))
+            .enumerate()
+            .map(|(number, files)| scope.spawn(move || read_share(number * share, files)))
             .collect();
         threads.into_iter().map(|thread| thread.join()).collect()
     });
-    let mut entries = BTreeMap::new();
+    let mut entries = Vec::with_capacity(found.len());
     for share in shares {
         entries.extend(share.unwrap_or_else(|panic| std::panic::resume_unwind(panic))?);
     }

@@ -1,14 +1,18 @@
-//! Which files belong to a unit: its source and inputs, less what the ignore rules exclude.
+//! Which files belong to which unit: its source and inputs, less what the ignore rules exclude. One walk over the project
+//! finds those of all units, so that no directory is opened once for each of them.
 
+use std::collections::BTreeSet;
 use std::ffi::OsStr;
-use std::fs::{self, FileType};
+use std::fs::FileType;
 use std::os::unix::ffi::OsStrExt;
-use std::path::{Component, Path, PathBuf};
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use ignore::WalkBuilder;
 
-use super::rules::RuleBudget;
+use super::roots::{Roots, UnitPaths};
+use super::rules::{RuleBudget, count_rules};
 use super::{EXCLUDED_FROM_PROJECT, EXCLUDED_NAMES, IGNORE_FILE, PATH_LIMIT_BYTES, SOURCE_FILES_LIMIT, SourceError};
 use crate::regular_file;
 
@@ -19,189 +23,207 @@ pub(super) enum Found {
     Link,
 }
 
-/// The files and links of `source` and `inputs`, relative to `project`, sorted by the bytes of their paths.
+/// What a walk found.
+#[derive(Debug, Default)]
+pub(super) struct Walked {
+    /// The files and links of all units, relative to the project, each once, sorted by the bytes of their paths.
+    pub(super) found: Vec<(String, Found)>,
+    /// Which of them are each unit's, in the same order.
+    pub(super) of_units: Vec<Vec<usize>>,
+    /// How many directories were opened for that.
+    #[cfg_attr(not(test), expect(dead_code, reason = "what it takes is held by tests"))]
+    pub(super) opened_directories: usize,
+}
+
+/// What is wrong with a unit's files, and which unit's: by its place in what was asked for.
+#[derive(Debug)]
+pub struct ScanError {
+    /// The unit; the first, when several have the file.
+    pub unit: usize,
+    /// What is wrong.
+    pub cause: SourceError,
+}
+
+/// The files and links of all `units`.
 ///
 /// Rules come from the .gitignore and .lockstepignore files of the project alone: those of its parents, of the user and
 /// of the clone (`.git/info/exclude`) would make the result depend on the machine.
-pub(super) fn walk(project: &Path, source: &str, inputs: &[String]) -> Result<Vec<(String, Found)>, SourceError> {
-    let source_root = Root::new(project, source)?;
-    if !project.join(&source_root.path).is_dir() {
-        return Err(SourceError::NotADirectory {
-            path: source.to_owned(),
-        });
-    }
-    let mut roots = vec![source_root];
-    for input in inputs {
-        roots.push(Root::new(project, input)?);
-    }
-
-    let mut found = Vec::new();
-    let refused = Refused::default();
-    let budget = Arc::new(RuleBudget::default());
-    check_rules(project, project, &budget)?;
-    for entry in builder(project, &roots, &refused, budget).build() {
-        if let Some(error) = refused.take() {
+pub(super) fn walk(project: &Path, units: &[UnitPaths<'_>]) -> Result<Walked, ScanError> {
+    let roots = Arc::new(Roots::new(project, units)?);
+    let look = Look {
+        project: project.to_owned(),
+        roots: Arc::clone(&roots),
+        budgets: Arc::new(units.iter().map(|_| RuleBudget::default()).collect()),
+        refused: Arc::default(),
+        opened_directories: Arc::default(),
+    };
+    look.check_rules(project)?;
+    let mut found: Vec<(String, Found, Vec<usize>)> = Vec::new();
+    let mut counts = vec![0_usize; units.len()];
+    let mut yielding = BTreeSet::new();
+    for entry in look.builder().build() {
+        if let Some(error) = look.take_refused() {
             return Err(error);
         }
-        let entry = entry.map_err(|error| failed_walk(project, &error))?;
-        let relative = relative_name(project, entry.path())?;
+        let entry = entry.map_err(|error| {
+            let path = path_of(&error).unwrap_or(project);
+            roots.failed(relative_to(project, path), failed_walk(project, &error))
+        })?;
+        let relative_path = relative_to(project, entry.path());
+        let failed = |cause| roots.failed(relative_path, cause);
+        let relative = relative_name(relative_path).map_err(failed)?;
         if let Some(error) = entry.error() {
-            return Err(SourceError::IgnoreRule {
+            return Err(failed(SourceError::IgnoreRule {
                 path: relative,
                 cause: error.to_string(),
-            });
+            }));
         }
         let Some(kind) = entry.file_type() else { continue };
         if kind.is_dir() {
             continue;
         }
-        for root in &mut roots {
-            root.yields_something |= Path::new(&relative).starts_with(&root.path);
+        let mut owners: BTreeSet<usize> = BTreeSet::new();
+        for (root, named_by) in roots.above(relative_path) {
+            yielding.insert(root);
+            owners.extend(named_by);
         }
-        if found.len() == SOURCE_FILES_LIMIT {
-            return Err(SourceError::TooMany {
-                path: source.to_owned(),
-                limit: SOURCE_FILES_LIMIT,
-            });
+        for unit in &owners {
+            let (count, paths) = (&mut counts[*unit], &units[*unit]);
+            if *count == SOURCE_FILES_LIMIT {
+                let cause = SourceError::TooMany {
+                    path: paths.source.to_owned(),
+                    limit: SOURCE_FILES_LIMIT,
+                };
+                return Err(ScanError { unit: *unit, cause });
+            }
+            *count += 1;
         }
-        found.push((relative.clone(), kind_of(kind, &relative)?));
+        let kind = kind_of(kind, &relative).map_err(failed)?;
+        found.push((relative, kind, owners.into_iter().collect()));
     }
-    if let Some(error) = refused.take() {
+    if let Some(error) = look.take_refused() {
         return Err(error);
     }
-    if let Some(root) = roots.iter().find(|root| !root.yields_something) {
-        return Err(SourceError::Excluded {
-            path: root.given.clone(),
-        });
-    }
-    found.sort_unstable_by(|(left, _), (right, _)| left.as_bytes().cmp(right.as_bytes()));
-    Ok(found)
-}
-
-/// A file or directory that the project's file names.
-struct Root {
-    given: String,
-    path: PathBuf,
-    yields_something: bool,
-}
-
-impl Root {
-    fn new(project: &Path, given: &str) -> Result<Self, SourceError> {
-        let outside = || SourceError::Outside { path: given.to_owned() };
-        let mut path = PathBuf::new();
-        for component in Path::new(given).components() {
-            match component {
-                Component::CurDir => continue,
-                Component::Normal(name) => path.push(name),
-                Component::ParentDir | Component::RootDir | Component::Prefix(_) => return Err(outside()),
-            }
-            match fs::symlink_metadata(project.join(&path)) {
-                Ok(metadata) if metadata.is_symlink() => {
-                    let link = path.to_string_lossy().into_owned();
-                    return Err(SourceError::ThroughLink {
-                        path: given.to_owned(),
-                        link,
-                    });
-                }
-                Ok(_) => {}
-                Err(error)
-                    if matches!(
-                        error.kind(),
-                        std::io::ErrorKind::NotFound | std::io::ErrorKind::NotADirectory
-                    ) =>
-                {
-                    return Err(SourceError::Missing {
-                        path: given.to_owned(),
-                        project: project.to_owned(),
-                    });
-                }
-                Err(cause) => {
-                    return Err(SourceError::Io {
-                        action: "look at",
-                        path: project.join(&path),
-                        cause,
-                    });
-                }
-            }
+    roots.check_yield(&yielding)?;
+    found.sort_unstable_by(|(left, ..), (right, ..)| left.as_bytes().cmp(right.as_bytes()));
+    let mut walked = Walked {
+        of_units: counts.into_iter().map(Vec::with_capacity).collect(),
+        opened_directories: look.opened_directories.load(Ordering::Relaxed),
+        ..Walked::default()
+    };
+    for (path, kind, owners) in found {
+        for unit in owners {
+            walked.of_units[unit].push(walked.found.len());
         }
-        if given.is_empty() {
-            Err(outside())
-        } else {
-            Ok(Self {
-                given: given.to_owned(),
-                path,
-                yields_something: false,
-            })
-        }
+        walked.found.push((path, kind));
     }
+    Ok(walked)
 }
 
-/// Walks the whole project, so that the rules of every directory above a root apply, but enters only what leads to one.
-fn builder(project: &Path, roots: &[Root], refused: &Refused, budget: Arc<RuleBudget>) -> WalkBuilder {
-    let wanted: Vec<PathBuf> = roots.iter().map(|root| project.join(&root.path)).collect();
-    let (top, refused) = (project.to_owned(), refused.clone());
-    let mut builder = WalkBuilder::new(project);
-    builder
-        .standard_filters(false)
-        .git_ignore(true)
-        .require_git(false)
-        .add_custom_ignore_filename(IGNORE_FILE)
-        .follow_links(false)
-        .filter_entry(move |entry| {
-            let path = entry.path();
-            let is_entered = !is_excluded(&top, path)
-                && wanted
-                    .iter()
-                    .any(|root| path.starts_with(root) || root.starts_with(path));
-            let is_directory = entry.file_type().is_some_and(|kind| kind.is_dir());
-            is_entered && (!is_directory || refused.none(check_directory(&top, path, &budget)))
-        });
-    builder
+/// What decides which directories a walk enters.
+#[derive(Clone)]
+struct Look {
+    project: PathBuf,
+    roots: Arc<Roots>,
+    /// What each unit's rules may still be: one with many must not keep another one from its own.
+    budgets: Arc<Vec<RuleBudget>>,
+    /// The first reason not to enter a directory: a filter of a walk can only say no.
+    refused: Arc<Mutex<Option<ScanError>>>,
+    opened_directories: Arc<AtomicUsize>,
 }
 
-/// The first reason not to enter a directory: a filter of a walk can only say no.
-#[derive(Clone, Default)]
-struct Refused(Arc<Mutex<Option<SourceError>>>);
+impl Look {
+    /// Walks the whole project, so that the rules of every directory above a root apply, but enters only what leads to
+    /// one.
+    fn builder(&self) -> WalkBuilder {
+        let look = self.clone();
+        let mut builder = WalkBuilder::new(&self.project);
+        builder
+            .standard_filters(false)
+            .git_ignore(true)
+            .require_git(false)
+            .add_custom_ignore_filename(IGNORE_FILE)
+            .follow_links(false)
+            .filter_entry(move |entry| {
+                let path = entry.path();
+                let is_directory = entry.file_type().is_some_and(|kind| kind.is_dir());
+                // The walk opens a directory before it asks whether to go on there.
+                look.opened_directories
+                    .fetch_add(usize::from(is_directory), Ordering::Relaxed);
+                let is_entered =
+                    !is_excluded(&look.project, path) && look.roots.touch(relative_to(&look.project, path));
+                is_entered && (!is_directory || look.may_enter(path))
+            });
+        builder
+    }
 
-impl Refused {
-    /// Whether there was no reason; keeps it if there was.
-    fn none(&self, checked: Result<(), SourceError>) -> bool {
-        let Err(error) = checked else { return true };
-        self.0
+    /// Whether there is no reason not to enter a directory; keeps it if there is.
+    fn may_enter(&self, directory: &Path) -> bool {
+        let Err(error) = self.check_directory(directory) else {
+            return true;
+        };
+        self.refused
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
             .get_or_insert(error);
         false
     }
 
-    fn take(&self) -> Option<SourceError> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).take()
+    fn take_refused(&self) -> Option<ScanError> {
+        self.refused.lock().unwrap_or_else(PoisonError::into_inner).take()
+    }
+
+    /// What must be so before a directory is entered, which reads its rules.
+    fn check_directory(&self, directory: &Path) -> Result<(), ScanError> {
+        let relative = relative_to(&self.project, directory);
+        if relative.as_os_str().len() > PATH_LIMIT_BYTES {
+            let cause = SourceError::PathTooLong {
+                path: relative.to_string_lossy().into_owned(),
+                limit: PATH_LIMIT_BYTES,
+            };
+            return Err(self.roots.failed(relative, cause));
+        }
+        self.check_rules(directory)
+    }
+
+    /// The walk itself reads rules to their end, whatever they are.
+    fn check_rules(&self, directory: &Path) -> Result<(), ScanError> {
+        let relative = relative_to(&self.project, directory);
+        for name in [".gitignore", IGNORE_FILE] {
+            let failed = |cause| SourceError::IgnoreFile {
+                path: relative.join(name).to_string_lossy().into_owned(),
+                cause,
+            };
+            let rules =
+                count_rules(&directory.join(name)).map_err(|cause| self.roots.failed(relative, failed(cause)))?;
+            let units = if rules > 0 {
+                self.roots.units_at(relative)
+            } else {
+                BTreeSet::new()
+            };
+            for unit in units {
+                let taken = self.budgets[unit].take(rules);
+                taken.map_err(|cause| ScanError {
+                    unit,
+                    cause: failed(cause),
+                })?;
+            }
+        }
+        Ok(())
     }
 }
 
-/// What must be so before a directory is entered, which reads its rules.
-fn check_directory(project: &Path, directory: &Path, budget: &RuleBudget) -> Result<(), SourceError> {
-    let relative = directory.strip_prefix(project).unwrap_or(directory);
-    if relative.as_os_str().len() > PATH_LIMIT_BYTES {
-        return Err(SourceError::PathTooLong {
-            path: relative.to_string_lossy().into_owned(),
-            limit: PATH_LIMIT_BYTES,
-        });
-    }
-    check_rules(project, directory, budget)
+fn relative_to<'path>(project: &Path, path: &'path Path) -> &'path Path {
+    path.strip_prefix(project).unwrap_or(path)
 }
 
-/// The walk itself reads rules to their end, whatever they are.
-fn check_rules(project: &Path, directory: &Path, budget: &RuleBudget) -> Result<(), SourceError> {
-    let checked = budget.check(directory, &[".gitignore", IGNORE_FILE]);
-    checked.map_err(|(path, cause)| SourceError::IgnoreFile {
-        path: path
-            .strip_prefix(project)
-            .unwrap_or(&path)
-            .to_string_lossy()
-            .into_owned(),
-        cause,
-    })
+/// The path that an error of a walk is about.
+fn path_of(error: &ignore::Error) -> Option<&Path> {
+    match error {
+        ignore::Error::WithPath { path, .. } => Some(path),
+        ignore::Error::WithDepth { err, .. } | ignore::Error::WithLineNumber { err, .. } => path_of(err),
+        _ => None,
+    }
 }
 
 fn is_excluded(project: &Path, path: &Path) -> bool {
@@ -212,8 +234,7 @@ fn is_excluded(project: &Path, path: &Path) -> bool {
     among(EXCLUDED_NAMES) || (path.parent() == Some(project) && among(EXCLUDED_FROM_PROJECT))
 }
 
-fn relative_name(project: &Path, path: &Path) -> Result<String, SourceError> {
-    let relative = path.strip_prefix(project).unwrap_or(path);
+fn relative_name(relative: &Path) -> Result<String, SourceError> {
     let name = relative.to_str().ok_or_else(|| SourceError::Name {
         path: relative.to_string_lossy().into_owned(),
     })?;
