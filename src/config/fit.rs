@@ -55,7 +55,7 @@ fn speaks_abi(spoken: &Spoken<'_>, abi: Abi) -> Decoded<()> {
         return Err(report_abi(spoken, abi));
     }
     if spoken.language == LanguageName::Go && spoken.role == UnitRole::Plugin {
-        let label = "add a `command:` that builds with `-buildmode=c-shared`, or write `loader: go`";
+        let label = "write `build: {system: go, buildmode: c-shared}`, or `loader: go` in the contract";
         return Err(spoken
             .place
             .report("what Go's plugin mode makes cannot be loaded by dlopen", label));

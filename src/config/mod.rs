@@ -2,6 +2,7 @@
 //!
 //! [`parse`] is pure: what it must know of the project's directory comes in as a function. [`load`] asks the disk.
 
+mod build;
 mod contract;
 mod decode;
 mod environment;
@@ -24,6 +25,7 @@ use std::path::Path;
 use crate::problem::Problem;
 use crate::yaml;
 
+pub use build::{Build, BuildSystem};
 pub use contract::CheckContract;
 pub use paths::{Found, find};
 pub use project::{

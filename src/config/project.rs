@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use serde::Serialize;
 
+use super::build::Build;
 use crate::name::{EnvironmentName, ProjectName, UnitName};
 
 /// Stands for the directory that holds the plugins, in commands and variables.
@@ -232,6 +233,9 @@ pub struct Unit {
     pub package: Option<String>,
     /// `artifacts:`: the file names that it yields, at least one.
     pub artifacts: Vec<String>,
+    /// `build:`: a build system in place of the language's compile command.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub build: Option<Build>,
     /// `command:`: a shell script in place of the language's compile command.
     pub command: Option<String>,
     /// `fetch:`: a shell script in place of the language's fetch command.

@@ -241,6 +241,43 @@ fn environments() {
 }
 
 #[test]
+fn builds() {
+    let unit = "language: c,    source: plugins/reverse";
+    let builds = [
+        "cmake",
+        "{system: cmake, options: [-DX=ON, '-DY=a b'], targets: [reverse], install: true}",
+        "{system: cmake, features: [x]}",
+        "{system: cmake, install: maybe}",
+        "{systm: cmake}",
+        "{system: ninja}",
+        "cmaek",
+        "[cmake]",
+        "",
+        "make, command: make",
+        "make, package: ./x",
+        "{system: make, targets: all}",
+        "cargo",
+    ]
+    .map(|build| format!("{unit}, build: {build}"));
+    let alone = [
+        "cargo",
+        "make",
+        "{system: ninja}",
+        "{system: cargo, package: reverse, features: [a, b], default_features: false}",
+        "{system: cargo, features: ['a,b'], package: ../other}",
+        "{system: go, buildmode: c-shared, tags: [netgo], package: ./x}",
+        "go",
+        "{system: go, buildmode: archive}",
+        "{system: apxs, sources: [-x.c]}",
+        "pgxs",
+        "maturin",
+    ]
+    .map(|build| format!("source: plugins/reverse, build: {build}"));
+    let changes: Vec<(&str, &str)> = builds.iter().chain(&alone).map(|to| (unit, to.as_str())).collect();
+    snapshot("builds", &check(GREETER, &changes));
+}
+
+#[test]
 fn units() {
     snapshot(
         "units",

@@ -6,6 +6,7 @@ use crate::name::UnitName;
 use crate::printable::is_plain;
 use crate::yaml::{Decoded, Fields, Reported, Value};
 
+use super::build::{self, Build};
 use super::decode::name;
 use super::project::{LanguageName, Unit, UnitRole};
 use super::reserved;
@@ -19,6 +20,7 @@ pub(super) const KEYS: &[&str] = &[
     "inputs",
     "package",
     "artifacts",
+    "build",
     "command",
     "fetch",
     "env",
@@ -45,9 +47,10 @@ pub(super) fn plugins<'v>(value: Value<'v>, scope: &mut Scope<'v, '_>) -> Decode
 }
 
 pub(super) fn unit<'v>(fields: &Fields<'v, '_>, role: UnitRole, scope: &mut Scope<'v, '_>) -> Decoded<Unit> {
-    let language = language(fields, role, scope);
+    let build = fields.optional("build", |value| build::of_unit(value, fields));
+    let language = language(fields, role, &build, scope);
     let artifacts = fields.required("artifacts", "the files that it yields: `[lib.so]`", |value| {
-        artifacts(value, language.ok().filter(|_| fields.get("command").is_none()), scope)
+        artifacts(value, language.ok().filter(|_| !has_own_way(fields)), scope)
     });
     if role == UnitRole::Host {
         scope.host_files = artifacts.as_ref().ok().cloned();
@@ -63,7 +66,9 @@ pub(super) fn unit<'v>(fields: &Fields<'v, '_>, role: UnitRole, scope: &mut Scop
             claim(&mut taken, "input", &path, item).map(|()| path)
         })
     });
-    let package = fields.optional("package", |value| package(value, language.ok()));
+    let package = fields.optional("package", |value| {
+        package(value, language.ok().filter(|_| fields.get("build").is_none()))
+    });
     let command = fields.optional("command", script);
     let fetch = fields.optional("fetch", script);
     let env = fields.or("env", BTreeMap::new(), |value| variables(value, REFUSED_VARIABLES));
@@ -75,13 +80,42 @@ pub(super) fn unit<'v>(fields: &Fields<'v, '_>, role: UnitRole, scope: &mut Scop
         inputs: inputs?,
         package: package?,
         artifacts: artifacts?,
+        build: build?,
         command: command?,
         fetch: fetch?,
         env: env?,
     })
 }
 
-fn language<'v>(fields: &Fields<'v, '_>, role: UnitRole, scope: &mut Scope<'v, '_>) -> Decoded<LanguageName> {
+/// Whether something else than the language's own command makes the artifacts.
+fn has_own_way(fields: &Fields<'_, '_>) -> bool {
+    fields.get("command").is_some() || fields.get("build").is_some()
+}
+
+/// `language:`; a build system that compiles but one says it as well.
+fn language<'v>(
+    fields: &Fields<'v, '_>,
+    role: UnitRole,
+    build: &Decoded<Option<Build>>,
+    scope: &mut Scope<'v, '_>,
+) -> Decoded<LanguageName> {
+    let build = build.as_ref().map_err(|reported| *reported);
+    let is_go_plugin = matches!(build, Ok(Some(build)) if build.is_go_plugin(role));
+    let mut speak = |place, language| {
+        scope.languages.push(Spoken {
+            place,
+            language,
+            role,
+            has_command: has_own_way(fields) && !is_go_plugin,
+        });
+        Ok(language)
+    };
+    if let (Some(place), None) = (fields.get("build"), fields.get("language")) {
+        // Which language it would be is not known when the build has problems.
+        if let Some(language) = build?.as_ref().and_then(|build| build.system.language()) {
+            return speak(place, language);
+        }
+    }
     fields.required("language", "`rust`, `go`, `c` or `cpp`", |value| {
         let synonym = match value.word()?.to_ascii_lowercase().as_str() {
             "c++" | "cxx" | "cc" => Some("cpp"),
@@ -93,14 +127,10 @@ fn language<'v>(fields: &Fields<'v, '_>, role: UnitRole, scope: &mut Scope<'v, '
             return Err(value.report(message, format!("did you mean `{synonym}`?")));
         }
         let language = value.one_of("language", LANGUAGES)?;
-        let has_command = fields.get("command").is_some();
-        scope.languages.push(Spoken {
-            place: value,
-            language,
-            role,
-            has_command,
-        });
-        Ok(language)
+        if let Ok(Some(build)) = build {
+            build::check_language(value, language, build)?;
+        }
+        speak(value, language)
     })
 }
 

@@ -30,11 +30,11 @@ pub(super) const CPP: Language = Language {
     toolchains: &[("g++", "${CXX:-c++} -dumpfullversion")],
 };
 
-/// Flags of every compile: no path of the container in the output, and nothing that depends on the moment.
-const FLAGS: &str = "-O2 -g -fPIC -ffile-prefix-map=/lockstep=/ -Wdate-time -Wall";
-/// Flags of every link. Everything undefined is an error now rather than at load, addresses are bound at load rather
-/// than at the first call, and the build-id is a hash of the content.
-const LINK_FLAGS: &str = "-Wl,--build-id=sha1 -Wl,-z,defs -Wl,-z,now -Wl,-z,relro -Wl,-z,noexecstack";
+/// Flags of every compile, beside those that every command has (`src/language/flags.rs`).
+const FLAGS: &str = "-fPIC -Wall";
+/// Flags of every link. Everything undefined is an error now rather than at load, and addresses are bound at load rather
+/// than at the first call.
+const LINK_FLAGS: &str = "-Wl,-z,defs -Wl,-z,now -Wl,-z,relro -Wl,-z,noexecstack";
 /// A plugin's own calls go to its own functions even when another plugin, loaded globally, has one of the same name.
 const PLUGIN_FLAGS: &str = "-shared -Wl,-Bsymbolic";
 /// A host's functions can be used by its plugins.

@@ -34,7 +34,9 @@ impl Cache {
     /// What `unit` may do.
     #[must_use]
     pub fn access(&self, unit: &Unit) -> CacheAccess {
-        let is_ours = unit.command.is_none() && unit.env.iter().all(|(name, value)| (self.is_harmless)(name, value));
+        let is_ours = unit.command.is_none()
+            && unit.build.is_none()
+            && unit.env.iter().all(|(name, value)| (self.is_harmless)(name, value));
         if is_ours { CacheAccess::Write } else { CacheAccess::Read }
     }
 

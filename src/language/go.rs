@@ -7,7 +7,7 @@ use crate::config::{LanguageName, Unit, UnitRole};
 
 pub(super) const GO: Language = Language {
     name: LanguageName::Go,
-    dependency_files: &["go.mod", "go.sum", "go.work", "go.work.sum"],
+    dependency_files: &["go.mod", "go.sum", "go.work", "go.work.sum", "modules.txt"],
     fetch,
     compile,
     variables: &[
@@ -34,8 +34,24 @@ pub(super) const GO: Language = Language {
     ],
 };
 
-/// A module without go.sum needs nothing from elsewhere.
-fn fetch(_: &Unit, files: &BTreeMap<String, String>) -> Option<String> {
+/// Flags of every build. They must be the same for host and plugins: the runtime compares what they are compiled into.
+pub(super) const FLAGS: &str = "-trimpath -buildvcs=false -ldflags=-buildid=";
+/// What vendoring leaves beside the module's own file: which modules lie there.
+const VENDORED: &str = "vendor/modules.txt";
+/// Sets `$vendor`. Go does so by itself, but only for modules that say they are of Go 1.14 or later.
+pub(super) const VENDOR: &str = "vendor=
+if [ -f vendor/modules.txt ]; then vendor=-mod=vendor; fi
+";
+
+/// A module without go.sum needs nothing from elsewhere, and one that brings its dependencies along neither.
+fn fetch(unit: &Unit, files: &BTreeMap<String, String>) -> Option<String> {
+    let vendored = match unit.source.as_str() {
+        "." => VENDORED.to_owned(),
+        source => format!("{source}/{VENDORED}"),
+    };
+    if files.contains_key(&vendored) {
+        return None;
+    }
     let has_sums = files
         .iter()
         .any(|(path, text)| path.ends_with(".sum") && !text.trim().is_empty());
@@ -75,8 +91,7 @@ fn compile(unit: &Unit) -> String {
         "{OUT_ROOT}/{}",
         unit.artifacts.first().map_or("", String::as_str)
     ));
-    // -trimpath and -buildvcs must be the same for host and plugins: the runtime compares what they are compiled into.
-    format!("go build -trimpath -buildvcs=false -ldflags=-buildid= -buildmode={mode} -o {artifact} {package}")
+    format!("{VENDOR}go build $vendor {FLAGS} -buildmode={mode} -o {artifact} {package}")
 }
 
 #[cfg(test)]
@@ -96,7 +111,12 @@ mod tests {
         let unit = unit(LanguageName::Go, UnitRole::Plugin, "x.so");
         let files = |path: &str, text: &str| BTreeMap::from([(path.to_owned(), text.to_owned())]);
         assert_eq!(fetch(&unit, &files("go.mod", "module x\n")), None);
-        assert!(fetch(&unit, &files("go.sum", "a v1 h1:x=\n")).is_some());
+        let mut sums = files("plugins/unit/go.sum", "a v1 h1:x=\n");
+        assert!(fetch(&unit, &sums).is_some());
+        sums.extend(files("plugins/unit/tools/vendor/modules.txt", "# a v1\n"));
+        assert!(fetch(&unit, &sums).is_some(), "another module's");
+        sums.extend(files("plugins/unit/vendor/modules.txt", "# a v1\n"));
+        assert_eq!(fetch(&unit, &sums), None);
     }
 
     #[test]

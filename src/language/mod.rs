@@ -1,9 +1,11 @@
 //! The languages: which commands fetch and compile a unit, with the flags that make its output reproducible and matched.
 //!
-//! A language is one file and one line in [`language`]. Everything here is pure: a unit in, scripts out.
+//! A language is one file and one line in [`language`], a build system one below `build`. Everything here is pure: a unit in, scripts out.
 
+mod build;
 mod c_family;
 mod cache;
+mod flags;
 mod go;
 mod rust;
 mod shell;
@@ -75,9 +77,10 @@ pub fn fetch_script(unit: &Unit, dependency_files: &BTreeMap<String, String>) ->
 #[must_use]
 pub fn compile_script(unit: &Unit) -> String {
     let language = language(unit.language);
-    let command = match &unit.command {
-        Some(script) => script.clone(),
-        None => (language.compile)(unit),
+    let command = match (&unit.command, &unit.build) {
+        (Some(script), _) => script.clone(),
+        (None, Some(build)) => build::script(unit, build),
+        (None, None) => (language.compile)(unit),
     };
     match &language.cache {
         Some(cache) => cache.prepare(cache.access(unit)) + &command,
@@ -114,7 +117,7 @@ pub fn variables(unit: &Unit, source_date_epoch: u64) -> BTreeMap<String, String
     if let Some(cache) = &language(unit.language).cache {
         variables.insert(cache.variable.to_owned(), cache.path(cache.access(unit)));
     }
-    variables.extend(unit.env.clone());
+    variables.extend(flags::variables(unit));
     variables
 }
 
@@ -134,6 +137,7 @@ mod tests {
             inputs: vec![],
             package: None,
             artifacts: vec![artifact.to_owned()],
+            build: None,
             command: None,
             fetch: None,
             env: BTreeMap::new(),

@@ -26,7 +26,7 @@ pub(super) const RUST: Language = Language {
 
 /// The flags of every rustc call. On musl, rustc links programs statically unless told otherwise, and then they cannot
 /// load anything; elsewhere the flag states the default.
-const FLAGS: &[&str] = &[
+pub(super) const FLAGS: &[&str] = &[
     "-Ctarget-feature=-crt-static",
     "--remap-path-prefix=/lockstep/src=/src",
     "--remap-path-prefix=/lockstep/deps/cargo/registry/src=/deps",
@@ -41,7 +41,8 @@ fn fetch(_: &Unit, files: &BTreeMap<String, String>) -> Option<String> {
         .then(|| "cargo fetch --locked".to_owned())
 }
 
-fn compile(unit: &Unit) -> String {
+/// The words by which cargo is told its flags.
+pub(super) fn config(unit: &Unit) -> String {
     // RUSTFLAGS would replace the flags that the image's own cargo configuration has, so a unit's RUSTFLAGS join ours.
     let own = unit.env.get("RUSTFLAGS").map(String::as_str).unwrap_or_default();
     let flags: Vec<String> = FLAGS
@@ -50,11 +51,18 @@ fn compile(unit: &Unit) -> String {
         .chain(own.split_whitespace())
         .map(|flag| format!("{flag:?}"))
         .collect();
-    let config = quote(&format!("target.'cfg(all())'.rustflags=[{}]", flags.join(",")));
+    format!(
+        "--config {}",
+        quote(&format!("target.'cfg(all())'.rustflags=[{}]", flags.join(",")))
+    )
+}
+
+fn compile(unit: &Unit) -> String {
+    let config = config(unit);
     let artifacts: Vec<String> = unit.artifacts.iter().map(|artifact| quote(artifact)).collect();
     format!(
         "unset RUSTFLAGS
-cargo build --release --locked --offline --target-dir {TARGET_ROOT} --config {config}
+cargo build --release --locked --offline --target-dir {TARGET_ROOT} {config}
 for artifact in {artifacts}; do
   found=
   for candidate in {TARGET_ROOT}/release/\"$artifact\" {TARGET_ROOT}/*/release/\"$artifact\"; do

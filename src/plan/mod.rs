@@ -156,7 +156,8 @@ pub fn plan(
 }
 
 fn check_artifacts(project: &Project) -> Result<(), PlanError> {
-    let yields_one = |unit: &Unit| unit.command.is_none() && unit.language != LanguageName::Rust;
+    let yields_one =
+        |unit: &Unit| unit.command.is_none() && unit.build.is_none() && unit.language != LanguageName::Rust;
     match project
         .units()
         .find(|unit| yields_one(unit) && unit.artifacts.len() > 1)

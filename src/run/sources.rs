@@ -195,6 +195,7 @@ impl LoaderSources {
             inputs: vec![],
             package: None,
             artifacts: vec![LOADER_NAME.to_owned()],
+            build: None,
             command: None,
             fetch: None,
             env: BTreeMap::new(),
