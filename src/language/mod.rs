@@ -9,6 +9,7 @@ mod flags;
 mod go;
 mod rust;
 mod shell;
+mod toolchain;
 
 use std::collections::BTreeMap;
 
@@ -16,6 +17,7 @@ use crate::config::{LanguageName, Unit};
 
 pub use cache::{Cache, CacheAccess};
 pub use shell::quote;
+pub use toolchain::{RequiredToolchain, required_toolchains};
 
 /// The one directory in every container that lockstep writes to.
 pub const ROOT: &str = "/lockstep";

@@ -2,12 +2,19 @@
 
 use std::collections::BTreeMap;
 
+use super::toolchain::RUST_TOOLCHAIN_FILES;
 use super::{Language, TARGET_ROOT, quote};
 use crate::config::{LanguageName, Unit};
 
 pub(super) const RUST: Language = Language {
     name: LanguageName::Rust,
-    dependency_files: &["Cargo.lock", "Cargo.toml", "config.toml"],
+    dependency_files: &[
+        "Cargo.lock",
+        "Cargo.toml",
+        "config.toml",
+        RUST_TOOLCHAIN_FILES[0],
+        RUST_TOOLCHAIN_FILES[1],
+    ],
     fetch,
     compile,
     variables: &[

@@ -6,7 +6,7 @@ use serde::Serialize;
 
 use crate::config::{Unit, UnitRole};
 use crate::digest::{Digest, Hasher};
-use crate::language::{self, SOURCE_ROOT};
+use crate::language::{self, RequiredToolchain, SOURCE_ROOT};
 use crate::name::UnitName;
 
 /// Part of every key: to be changed when the same inputs are run in another way, so that old results are not used.
@@ -41,6 +41,9 @@ pub struct UnitPlan {
     pub unit: Unit,
     /// The digest of its sources.
     pub source: Digest,
+    /// The compilers that its files ask for.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub required: Vec<RequiredToolchain>,
     /// Brings its dependencies in; none when there are none. The only command with a network.
     pub fetch: Option<Command>,
     /// What decides what is fetched: the digest of the files that name dependencies.
@@ -72,6 +75,7 @@ impl UnitPlan {
             name: unit.name.clone(),
             unit: unit.clone(),
             source: source.digest,
+            required: language::required_toolchains(unit, &source.dependency_files),
             fetch,
             fetch_inputs,
             compile,

@@ -6,7 +6,7 @@ use futures_util::stream::StreamExt as _;
 use serde::Serialize;
 
 use super::compile::Compiled;
-use super::error::OtherBits;
+use super::error::{OtherBits, OtherToolchain};
 use super::images::{ResolvedEnvironment, describe};
 use super::smoke::SmokeReport;
 use super::sources::{LoaderSources, Sources, scan};
@@ -176,6 +176,7 @@ impl Run {
         });
         self.emit_images(&plan.name, &resolved);
         self.check_sources_locked(plan, locked.as_ref(), &resolved)?;
+        check_toolchains(plan, &resolved)?;
         let compiled = self.compile_all(plan, &resolved, work).await?;
         let entry = self
             .lock_entry(plan, &resolved, &compiled, locked.as_ref())
@@ -566,6 +567,26 @@ fn out_of_date(environment: &EnvironmentName, changes: Vec<Change>) -> Result<()
         environment: environment.clone(),
         changes,
     })
+}
+
+/// An error when a unit's files ask for a compiler that is not the image's; told before anything is fetched for it.
+fn check_toolchains(plan: &EnvironmentPlan, resolved: &ResolvedEnvironment) -> Result<(), RunError> {
+    for unit in &plan.units {
+        for required in &unit.required {
+            // What has no compiler says so itself.
+            if let Some(found) = resolved.toolchains.get(&required.tool)
+                && !required.is_met_by(found)
+            {
+                return Err(RunError::Toolchain(Box::new(OtherToolchain {
+                    unit: unit.name.clone(),
+                    environment: plan.name.clone(),
+                    required: required.clone(),
+                    found: found.clone(),
+                })));
+            }
+        }
+    }
+    Ok(())
 }
 
 fn unit_report(name: &UnitName, compiled: &Compiled) -> UnitReport {

@@ -16,7 +16,7 @@ use crate::engine::error::DISK_FULL_HINT;
 use crate::engine::job::{Ending, Outcome, says_disk_is_full};
 use crate::engine::{ContainerExit, EngineError};
 use crate::exit::Exit;
-use crate::language::ROOT;
+use crate::language::{ROOT, RequiredToolchain};
 use crate::lock::{Change, LockError, LockFile, Misformed};
 use crate::name::{EnvironmentName, UnitName};
 use crate::plan::PlanError;
@@ -47,6 +47,8 @@ pub enum StepEnd {
 
 /// The status with which a shell reports a program that wrote a larger file than it may (128 + SIGXFSZ).
 pub(super) const FILE_TOO_LARGE_STATUS: i64 = 153;
+/// The status with which a shell reports a program that is not there.
+const PROGRAM_MISSING_STATUS: i64 = 127;
 /// How many things that are left in the engine are named.
 const LEFT_BEHIND_SHOWN_COUNT: usize = 12;
 /// How a file that is larger than it may be is worded: by shells, by the C library, by Rust.
@@ -93,6 +95,9 @@ impl StepEnd {
             Self::Status(_) if tail.iter().any(|line| says_disk_is_full(line)) => Some(
                 "a disk was full: the engine's, which has room again (`docker system df`), or the container's own /tmp or /dev/shm, which are small and in memory",
             ),
+            Self::Status(PROGRAM_MISSING_STATUS) => {
+                Some("a program is not in the build image: add its package to the recipe, under `packages:`")
+            }
             Self::Status(_) | Self::TooMuchOutput(_) => None,
         }
     }
@@ -161,6 +166,20 @@ pub struct OtherBits {
     pub line: Option<usize>,
 }
 
+/// A compiler that is not the one that a unit asks for.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("`{unit}` asks for {} {}, and the build image of {environment} has {found}", required.tool, required.wanted)]
+pub struct OtherToolchain {
+    /// The unit.
+    pub unit: UnitName,
+    /// The environment.
+    pub environment: EnvironmentName,
+    /// What is asked for, and where.
+    pub required: RequiredToolchain,
+    /// The version that there is.
+    pub found: String,
+}
+
 /// What ends a run.
 #[derive(Debug, thiserror::Error)]
 pub enum RunError {
@@ -187,6 +206,9 @@ pub enum RunError {
     /// A fetch or compile command.
     #[error(transparent)]
     Step(Box<StepFailure>),
+    /// The build image's compiler is not the one that a file of a unit asks for.
+    #[error(transparent)]
+    Toolchain(Box<OtherToolchain>),
     /// An image was asked what it has, and did not come to an end.
     #[error("failed to ask the {role} image of {environment} what it has: {end}")]
     Probe {
@@ -395,6 +417,12 @@ impl RunError {
                     .at(place)
                     .with_notes(failure.tail.iter().cloned())
             }
+            Self::Toolchain(other) => Failure::new(Exit::Build, "toolchain", message)
+                .at(other.required.file.clone())
+                .with_hint(format!(
+                    "put a {} of that version into the recipe of the build image, or ask for another one",
+                    other.required.tool
+                )),
             Self::Collect {
                 cause: CollectError::Write { path, cause },
                 ..

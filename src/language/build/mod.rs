@@ -67,15 +67,18 @@ pub(super) fn script(unit: &Unit, build: &Build) -> String {
     format!("{need}{make}\n{place}", make = (system.make)(unit, build))
 }
 
-/// Ends the script when a program is not there, as a shell would, but with what to do.
+/// Ends the script when a program is not there.
 fn need(system: &str, program: &str, package: &str) -> String {
+    let lacks = lacks(system, program, &format!("the package {package} (of Debian)"));
+    format!("if ! command -v {program} >/dev/null; then\n{lacks}\nfi\n")
+}
+
+/// Ends the script as a shell does when a program is not there, and says what to do.
+fn lacks(system: &str, what: &str, remedy: &str) -> String {
     format!(
-        "if ! command -v {program} >/dev/null; then
-  echo 'lockstep: the build image has no {program}, which `build: {system}` runs' >&2
-  echo 'lockstep: add the package {package} to the recipe of the build image (Debian calls it so)' >&2
-  exit 127
-fi
-"
+        "  echo 'lockstep: the build image has no {what}, which `build: {system}` needs' >&2
+  echo 'lockstep: add {remedy} to the recipe of the build image' >&2
+  exit 127"
     )
 }
 

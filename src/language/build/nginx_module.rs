@@ -1,6 +1,6 @@
 //! nginx's dynamic modules: a directory with a `config`, compiled by the sources of the nginx that loads it.
 
-use super::{BUILD_ROOT, JOBS, System, words};
+use super::{BUILD_ROOT, JOBS, System, lacks, words};
 use crate::config::{Build, Unit};
 
 pub(super) const NGINX_MODULE: System = System {
@@ -16,9 +16,7 @@ const NGINX_ROOT: &str = "/usr/share/nginx/src";
 fn make(_: &Unit, build: &Build) -> String {
     format!(
         r#"if ! [ -f {NGINX_ROOT}/conf_flags ]; then
-  echo 'lockstep: the build image has no sources of nginx, by which `build: nginx-module` compiles' >&2
-  echo 'lockstep: add the package nginx-dev to the recipe of the build image (Debian calls it so)' >&2
-  exit 127
+{lacks}
 fi
 module=$PWD
 cd {NGINX_ROOT}
@@ -26,6 +24,7 @@ bash -eu -c '. ./conf_flags
 exec ./configure --with-cc-opt="$CFLAGS -fPIC" --with-ld-opt="$LDFLAGS" "${{NGX_CONF_FLAGS[@]}}" --builddir={BUILD_ROOT} "$@"' \
   configure --add-dynamic-module="$module"{options}
 make -f {BUILD_ROOT}/Makefile {JOBS} modules"#,
+        lacks = lacks("nginx-module", "sources of nginx", "the package nginx-dev (of Debian)"),
         options = words(&build.options),
     )
 }
