@@ -100,7 +100,7 @@ pub enum EngineError {
         action: String,
     },
     /// What was to be sent to the engine could not be read.
-    #[error("failed to read what was to be sent to the engine: {cause}")]
+    #[error("failed to read what was to go into a container: {cause}")]
     Source {
         /// Why.
         cause: String,

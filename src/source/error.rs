@@ -145,8 +145,8 @@ impl SourceError {
             Self::Link { hint, .. } => hint,
             Self::TooMany { .. } | Self::TooLarge { .. } => "exclude what is not source in .lockstepignore",
             Self::Changed { .. } => {
-                "build again when nothing writes into the sources; if it is the log of this very run, write it elsewhere or \
-                 exclude it in .lockstepignore"
+                "what a program writes while a build reads is no source: put it outside of the project or into \
+                 .lockstepignore, as the log of this very run; else build again when nothing writes there"
             }
             Self::Missing { .. } | Self::IgnoreRule { .. } | Self::Io { .. } => return None,
         };
