@@ -139,6 +139,13 @@ pub enum Event {
         /// What people are told about it, in one line.
         message: String,
     },
+    /// What is not known of how artifacts will load, though it stops nothing: a warning for people, as `check` tells it.
+    Unknown {
+        /// The environment.
+        environment: EnvironmentName,
+        /// The findings, line by line.
+        lines: Vec<String>,
+    },
     /// Something the user should know though it stops nothing.
     Warning {
         /// What, in one line.

@@ -71,6 +71,61 @@ fn a_build_is_loaded_published_and_not_repeated() {
 }
 
 #[test]
+fn what_is_not_known_of_a_plugin_is_shown() {
+    with_sample("unknown", |sample| {
+        let text = sample.read("lockstep.yaml").unwrap();
+        let marked = "source: good, command: 'cc -shared -fPIC -Wl,-z,x86-64-v2 -o $LOCKSTEP_OUT/good.so good.c'";
+        sample.write("lockstep.yaml", &text.replace("source: good", marked));
+        let told = sample.build(0);
+        assert!(told.contains("check: 1 plugin · 1 unknown"), "{told}");
+        let finding = "unknown[processor-level]";
+        assert_eq!(told.matches(finding).count(), 1, "{told}");
+        assert!(
+            told.contains("warning: some of what decides how plugins load in glibc is not known"),
+            "{told}"
+        );
+        // Whoever knows it says so, and is not told again.
+        sample.write("good/good.c", "long plugin_answer(void) { return 42; } // again\n");
+        let output = sample.run(&["build", "--allow", "processor-level"]);
+        assert_eq!(output.status.code(), Some(0), "{}", said(&output));
+        assert!(!said(&output).contains(finding), "{}", said(&output));
+    });
+}
+
+/// The log of the very run, below a unit's source.
+#[test]
+fn a_file_that_grows_while_it_is_read_is_told_as_that() {
+    with_sample("growing", |sample| {
+        let text = sample.read("lockstep.yaml").unwrap();
+        let whole = "source: ., command: 'cc -shared -fPIC -o $LOCKSTEP_OUT/good.so good/good.c'";
+        sample.write("lockstep.yaml", &text.replace("source: good", whole));
+        let (log, errors) = (sample.path().join("build.log"), std::fs::File::create);
+        let status = sample
+            .command(&["build"])
+            .stderr(errors(&log).unwrap())
+            .status()
+            .unwrap();
+        let told = std::fs::read_to_string(&log).unwrap();
+        assert_eq!(status.code(), Some(2), "{told}");
+        assert!(
+            told.contains("error[source]: failed to read") && told.contains("`build.log` changed"),
+            "{told}"
+        );
+        assert!(
+            told.contains("into .lockstepignore") && !told.contains("engine"),
+            "{told}"
+        );
+        sample.write(".lockstepignore", "build.log\n");
+        let status = sample
+            .command(&["build"])
+            .stderr(errors(&log).unwrap())
+            .status()
+            .unwrap();
+        assert_eq!(status.code(), Some(0), "{}", std::fs::read_to_string(&log).unwrap());
+    });
+}
+
+#[test]
 fn a_fresh_clone_is_built_to_the_same_bits() {
     with_sample("clone", |sample| {
         sample.build(0);

@@ -147,12 +147,44 @@ impl From<Finding> for FindingRecord {
 /// The report for people: every finding with its evidence, then a line for what is well.
 #[must_use]
 pub fn render_check(report: &CheckReport) -> String {
+    let mut text = render_findings(report);
+    let is_well = |pair: &&PairRecord| pair.findings.is_empty() && pair.allowed.is_empty();
+    let well = report.pairs.iter().filter(is_well).count();
+    let plugins = |count: usize| {
+        if count == 1 {
+            "1 plugin".to_owned()
+        } else {
+            format!("{count} plugins")
+        }
+    };
+    if well == report.pairs.len() {
+        let _ = writeln!(text, "{}: {} will load", style("ok").green().bold(), plugins(well));
+    } else {
+        let mut words: Vec<String> = vec![];
+        let is_allowed = |pair: &&PairRecord| pair.findings.is_empty() && !pair.allowed.is_empty();
+        for verdict in [Verdict::Refuse, Verdict::Danger, Verdict::Unknown, Verdict::Ok] {
+            let of_verdict = report.pairs.iter().filter(|pair| pair.verdict == verdict);
+            let count = of_verdict.filter(|pair| !is_allowed(pair)).count();
+            if count > 0 {
+                words.push(format!("{count} {}", verdict.word()));
+            }
+        }
+        let allowed = report.pairs.iter().filter(is_allowed).count();
+        if allowed > 0 {
+            words.push(format!("{allowed} allowed"));
+        }
+        let _ = writeln!(text, "{}: {}", plugins(report.pairs.len()), words.join(" · "));
+    }
+    text
+}
+
+/// Every finding with its evidence.
+#[must_use]
+pub fn render_findings(report: &CheckReport) -> String {
     let mut text = String::new();
-    let mut well = 0;
     let mut last: Option<&PairRecord> = None;
     for pair in &report.pairs {
         if pair.findings.is_empty() && pair.allowed.is_empty() {
-            well += 1;
             continue;
         }
         // What is wrong with the host is said once, not of each plugin.
@@ -197,31 +229,6 @@ pub fn render_check(report: &CheckReport) -> String {
             );
         }
         text.push('\n');
-    }
-    let plugins = |count: usize| {
-        if count == 1 {
-            "1 plugin".to_owned()
-        } else {
-            format!("{count} plugins")
-        }
-    };
-    if well == report.pairs.len() {
-        let _ = writeln!(text, "{}: {} will load", style("ok").green().bold(), plugins(well));
-    } else {
-        let mut words: Vec<String> = vec![];
-        let is_allowed = |pair: &&PairRecord| pair.findings.is_empty() && !pair.allowed.is_empty();
-        for verdict in [Verdict::Refuse, Verdict::Danger, Verdict::Unknown, Verdict::Ok] {
-            let of_verdict = report.pairs.iter().filter(|pair| pair.verdict == verdict);
-            let count = of_verdict.filter(|pair| !is_allowed(pair)).count();
-            if count > 0 {
-                words.push(format!("{count} {}", verdict.word()));
-            }
-        }
-        let allowed = report.pairs.iter().filter(is_allowed).count();
-        if allowed > 0 {
-            words.push(format!("{allowed} allowed"));
-        }
-        let _ = writeln!(text, "{}: {}", plugins(report.pairs.len()), words.join(" · "));
     }
     text
 }

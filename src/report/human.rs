@@ -231,6 +231,7 @@ impl Events for Human {
                 }
             }
             Event::Stopping { message } => self.printer.line(&format!(" {message}")),
+            Event::Unknown { environment, lines } => self.printer.unknown(&environment, &lines),
             Event::Warning { message, hint } => self.printer.warning(&message, hint.as_deref()),
         }
     }

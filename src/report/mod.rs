@@ -16,7 +16,7 @@ mod time;
 
 use std::sync::Arc;
 
-pub use check::{CheckReport, FindingRecord, PairRecord, explain_rule, list_rules, render_check};
+pub use check::{CheckReport, FindingRecord, PairRecord, explain_rule, list_rules, render_check, render_findings};
 pub use failure::Failure;
 pub use fit::fit;
 pub use inspect::render_inspection;
@@ -57,6 +57,7 @@ struct Quiet(Arc<Printer>);
 impl Events for Quiet {
     fn emit(&self, event: Event) {
         match event {
+            Event::Unknown { environment, lines } => self.0.unknown(&environment, &lines),
             Event::Warning { message, hint } => self.0.warning(&message, hint.as_deref()),
             Event::Stopping { message } => self.0.line(&message),
             _ => {}

@@ -127,6 +127,7 @@ impl Events for Plain {
                 }
             }
             Event::Stopping { message } => self.line(&message),
+            Event::Unknown { environment, lines } => self.printer.unknown(&environment, &lines),
             Event::Warning { message, hint } => self.printer.warning(&message, hint.as_deref()),
         }
     }

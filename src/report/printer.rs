@@ -8,6 +8,7 @@ use console::style;
 use indicatif::MultiProgress;
 
 use super::Failure;
+use crate::name::EnvironmentName;
 use crate::printable::{guarded, printable};
 use crate::problem::{Part, Problem};
 
@@ -108,6 +109,16 @@ impl Printer {
             let _ = write!(text, "\n  hint: {}", printable(hint));
         }
         self.line(&text);
+    }
+
+    /// What is not known of how artifacts will load: `lines` are [`super::render_check`]'s.
+    pub fn unknown(&self, environment: &EnvironmentName, lines: &[String]) {
+        let message = format!("some of what decides how plugins load in {environment} is not known");
+        self.warning(
+            &message,
+            Some("`lockstep explain CODE` says more; --allow CODE leaves it out"),
+        );
+        lines.iter().for_each(|line| self.line(&format!("  {line}")));
     }
 
     /// Everything that is wrong with a file.

@@ -77,6 +77,7 @@ fn shown(event: Event) -> Event {
             next: next.into_iter().map(text).collect(),
         },
         Event::Stopping { message } => Event::Stopping { message: text(message) },
+        Event::Unknown { environment, lines } => Event::Unknown { environment, lines },
         Event::Warning { message, hint } => Event::Warning {
             message: text(message),
             hint: hint.map(text),

@@ -9,7 +9,7 @@ use proptest::prelude::*;
 use super::human::Human;
 use super::plain::Plain;
 use super::shown::Shown;
-use super::{CheckReport, Failure, Printer, Quiet, render_check};
+use super::{CheckReport, Failure, Printer, Quiet, render_check, render_findings};
 use crate::check::{Finding, PairReport, Phase, Predicted, Verdict};
 use crate::event::{Event, Events, Stage, StepId};
 use crate::exit::Exit;
@@ -85,7 +85,7 @@ fn events(text: &str) -> Vec<Event> {
             note: text(),
         },
         Event::StageSummary {
-            environment,
+            environment: environment.clone(),
             stage: Stage::Compile,
             text: String::new(),
             note: String::new(),
@@ -97,6 +97,13 @@ fn events(text: &str) -> Vec<Event> {
             next: vec![text(), text()],
         },
         Event::Stopping { message: text() },
+        Event::Unknown {
+            environment: environment.clone(),
+            lines: render_findings(&check_report(&text()))
+                .lines()
+                .map(str::to_owned)
+                .collect(),
+        },
         Event::Warning {
             message: text(),
             hint: Some(text()),

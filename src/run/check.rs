@@ -22,7 +22,7 @@ use crate::image::ImageCache;
 use crate::language::ROOT;
 use crate::name::UnitName;
 use crate::plan::EnvironmentPlan;
-use crate::report::{CheckReport, render_check};
+use crate::report::{CheckReport, render_check, render_findings};
 use crate::rootfs::{OverlayRoot, RootFs, open_layers};
 
 /// A host and the files of its plugins: of each the first is the plugin, and the rest is beside it.
@@ -139,6 +139,12 @@ impl Run {
                 environment: plan.name.clone(),
                 what: format!("of {plugins}, {}", words.join(", ")),
                 lines: render_check(&report).lines().map(str::to_owned).collect(),
+            });
+        }
+        if report.verdict == Verdict::Unknown {
+            self.events.emit(Event::Unknown {
+                environment: plan.name.clone(),
+                lines: render_findings(&report).trim_end().lines().map(str::to_owned).collect(),
             });
         }
         let text = if words.is_empty() {
