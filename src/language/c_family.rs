@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use super::{Language, OUT_ROOT, SOURCE_ROOT, quote};
+use super::{EXPORTS_FILE, Language, OUT_ROOT, SOURCE_ROOT, TARGET_ROOT, quote};
 use crate::config::{LanguageName, Unit, UnitRole};
 
 /// Prints the C compiler's version alone.
@@ -32,9 +32,8 @@ pub(super) const CPP: Language = Language {
 
 /// Flags of every compile, beside those that every command has (`src/language/flags.rs`).
 const FLAGS: &str = "-fPIC -Wall";
-/// Flags of every link. Everything undefined is an error now rather than at load, and addresses are bound at load rather
-/// than at the first call.
-const LINK_FLAGS: &str = "-Wl,-z,defs -Wl,-z,now -Wl,-z,relro -Wl,-z,noexecstack";
+/// Flags of every link: addresses are bound at load rather than at the first call.
+const LINK_FLAGS: &str = "-Wl,-z,now -Wl,-z,relro -Wl,-z,noexecstack";
 /// A plugin's own calls go to its own functions even when another plugin, loaded globally, has one of the same name.
 const PLUGIN_FLAGS: &str = "-shared -Wl,-Bsymbolic";
 /// A host's functions can be used by its plugins.
@@ -59,14 +58,44 @@ fn compile(unit: &Unit, compiler: &str, flags_variable: &str, suffixes: &[&str])
         unit.artifacts.first().map_or("", String::as_str)
     ));
     let patterns: Vec<String> = suffixes.iter().map(|suffix| format!("*.{suffix}")).collect();
+    let link = |flags: &str, artifact: &str| {
+        format!(
+            "{compiler} {FLAGS} ${{{flags_variable}-}} {role_flags} -o {artifact} \"$@\" {LINK_FLAGS} {flags} ${{LDFLAGS-}} ${{LDLIBS-}}"
+        )
+    };
+    // Everything undefined is an error now rather than at load, but for what the host of a plugin exports: that is in a
+    // library which only a link that is thrown away sees, or the plugin would need it.
+    let links = match unit.role {
+        UnitRole::Host => link("-Wl,-z,defs", &artifact),
+        UnitRole::Plugin => format!(
+            "if [ -s {EXPORTS_FILE} ]; then
+  {compiler} -shared -nostdlib -o {TARGET_ROOT}/host.so {EXPORTS_FILE}
+  {}
+  {}
+else
+  {}
+fi",
+            link(
+                &format!("-Wl,-z,defs {TARGET_ROOT}/host.so"),
+                &format!("{TARGET_ROOT}/linked.so")
+            ),
+            link("-Wl,-z,undefs", &artifact),
+            link("-Wl,-z,defs", &artifact),
+        ),
+    };
     // The shell sorts what a pattern matches (in the C locale), so the order of the objects is always the same.
     format!(
         "set --
+number=0
 for source in {patterns}; do
-  if [ -f \"$source\" ]; then set -- \"$@\" \"$source\"; fi
+  if [ -f \"$source\" ]; then
+    number=$((number + 1))
+    {compiler} {FLAGS}{includes} ${{{flags_variable}-}} -c -o {TARGET_ROOT}/$number.o \"$source\"
+    set -- \"$@\" {TARGET_ROOT}/$number.o
+  fi
 done
 if [ $# = 0 ]; then echo 'no {suffixes} file in {source}' >&2; exit 1; fi
-{compiler} {FLAGS}{includes} ${{{flags_variable}-}} {role_flags} -o {artifact} \"$@\" {LINK_FLAGS} ${{LDFLAGS-}} ${{LDLIBS-}}",
+{links}",
         patterns = patterns.join(" "),
         suffixes = suffixes.join(", "),
         source = unit.source.replace('\'', "?"),

@@ -13,7 +13,7 @@ mod toolchain;
 
 use std::collections::BTreeMap;
 
-use crate::config::{LanguageName, Unit};
+use crate::config::{LanguageName, Unit, UnitRole};
 
 pub use cache::{Cache, CacheAccess};
 pub use shell::quote;
@@ -29,6 +29,8 @@ pub const DEPENDENCIES_ROOT: &str = "/lockstep/deps";
 pub const OUT_ROOT: &str = "/lockstep/out";
 /// Where a language may keep what makes the next compile faster. Never needed for the result.
 pub const CACHE_ROOT: &str = "/lockstep/cache";
+/// What the host exports, where a unit's link needs it: a source for the assembler.
+pub const EXPORTS_FILE: &str = "/lockstep/host/exports.s";
 /// The home directory, `$HOME`.
 pub const HOME_ROOT: &str = "/lockstep/home";
 /// Where intermediate files go, and `$TMPDIR`.
@@ -88,6 +90,14 @@ pub fn compile_script(unit: &Unit) -> String {
         Some(cache) => cache.prepare(cache.access(unit)) + &command,
         None => command,
     }
+}
+
+/// Whether the link of a unit is told what its host exports: where lockstep links a plugin itself, by a linker that would
+/// else take everything for what the host may have.
+#[must_use]
+pub fn needs_exports(unit: &Unit) -> bool {
+    let is_c = matches!(unit.language, LanguageName::C | LanguageName::Cpp);
+    is_c && unit.role == UnitRole::Plugin && unit.command.is_none() && unit.build.is_none()
 }
 
 /// What a unit's compile may do with what its language keeps.

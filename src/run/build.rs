@@ -7,6 +7,7 @@ use serde::Serialize;
 
 use super::compile::Compiled;
 use super::error::{OtherBits, OtherToolchain};
+use super::exports;
 use super::images::{ResolvedEnvironment, describe};
 use super::smoke::SmokeReport;
 use super::sources::{LoaderSources, Sources, scan};
@@ -414,18 +415,30 @@ impl Run {
             .iter()
             .filter_map(|unit| work.sources.get(&unit.name).map(|(tree, _)| (unit, tree)));
         // The loader first: it takes longest, and nothing else has to wait for it.
+        let (teller, exports) = exports::channel();
+        self.tell_exports(&teller, &resolved.runtime).await?;
         let all: Vec<_> = [(&plan.loader, &work.loader.tree)].into_iter().chain(units).collect();
         let stop = self.cancellation.child_token();
         let mut compiling = futures_util::stream::iter(all)
             .map(|(unit, tree)| {
-                let (image, stop) = (&image, &stop);
-                async move { (&unit.name, self.compile(&plan.name, image, unit, tree, stop).await) }
+                let (image, exports, stop) = (&image, &exports, &stop);
+                async move {
+                    let compiled = self.compile(&plan.name, image, unit, tree, Some(exports), stop).await;
+                    (unit, compiled)
+                }
             })
             .buffer_unordered(self.options.jobs);
         let (mut compiled, mut failure) = (BTreeMap::new(), None);
-        while let Some((name, result)) = compiling.next().await {
+        while let Some((unit, result)) = compiling.next().await {
+            // The host's plugins may wait for it.
+            let result = result.and_then(|done| match unit.unit.artifacts.first() {
+                Some(program) if unit.is_host() && unit.name != plan.loader.name => {
+                    teller.tell_of_file(&done.directory.join(program)).map(|()| done)
+                }
+                _ => Ok(done),
+            });
             match result {
-                Ok(unit) => _ = compiled.insert(name.clone(), unit),
+                Ok(done) => _ = compiled.insert(unit.name.clone(), done),
                 Err(error) => {
                     // The others end themselves: dropped while the engine makes its container, one would leave it.
                     stop.cancel();

@@ -9,6 +9,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::container::{CACHE_DIRECTORY, ContainerPlan, OWNER, file_stream};
 use super::error::{StepEnd, StepFailure};
+use super::exports::{self, Exports};
 use super::sources::LOADER_NAME;
 use super::store::Store;
 use super::{Run, RunError};
@@ -61,6 +62,7 @@ impl Run {
         image: &BuildImage,
         unit: &UnitPlan,
         tree: &SourceTree,
+        exports: Option<&Exports>,
         stop: &CancellationToken,
     ) -> Result<Compiled, RunError> {
         if stop.is_cancelled() {
@@ -92,9 +94,10 @@ impl Run {
             return Ok(compiled(artifacts, true));
         }
         let dependencies = self.fetch(environment, image, unit, tree, stop).await?;
+        let exports = exports::upload(unit, exports, stop).await?;
         self.events.emit(Event::StepStarted { step: step.clone() });
         let result = self
-            .compile_in_container(environment, image, unit, tree, dependencies, stop)
+            .compile_in_container(environment, image, unit, tree, dependencies, exports, stop)
             .await;
         self.emit_end(step, &result, |_| "compiled".to_owned());
         Ok(compiled(result?, false))
@@ -107,6 +110,7 @@ impl Run {
         unit: &UnitPlan,
         tree: &SourceTree,
         dependencies: Option<PathBuf>,
+        exports: Option<Upload>,
         stop: &CancellationToken,
     ) -> Result<Vec<Artifact>, RunError> {
         let mut volumes = vec![];
@@ -140,6 +144,7 @@ impl Run {
             path: ROOT.to_owned(),
             archive: file_stream(path),
         }));
+        uploads.extend(exports);
         let job = Job {
             spec: &spec,
             uploads,

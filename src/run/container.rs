@@ -18,7 +18,7 @@ use crate::stream;
 /// The user and group of everything that runs.
 pub(super) const OWNER: Owner = Owner { uid: 1000, gid: 1000 };
 /// The directories below [`ROOT`].
-const DIRECTORIES: &[&str] = &["src", "deps", "out", "home", "target", CACHE_DIRECTORY, "ca"];
+const DIRECTORIES: &[&str] = &["src", "deps", "host", "out", "home", "target", CACHE_DIRECTORY, "ca"];
 /// The one where an environment's cache may be mounted.
 pub(super) const CACHE_DIRECTORY: &str = "cache";
 /// Runs the script `$2`; when it ends well and what is below `$0` is more than `$1` KiB, the status is that of a file that

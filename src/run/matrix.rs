@@ -204,6 +204,7 @@ impl Run {
                 &resolved.build_image(),
                 &plan.loader,
                 &work.loader.tree,
+                None,
                 &self.cancellation,
             )
             .await?;

@@ -6,6 +6,7 @@ mod check;
 mod compile;
 mod container;
 mod error;
+mod exports;
 mod fetch;
 mod hold;
 mod images;
