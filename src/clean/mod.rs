@@ -4,6 +4,7 @@
 mod directories;
 mod find;
 mod remove;
+mod unused;
 
 use std::path::PathBuf;
 
@@ -14,6 +15,7 @@ use crate::name::{EnvironmentName, ProjectName};
 pub use directories::directories;
 pub use find::{Found, count, find};
 pub use remove::{CleanError, Removed, Remover};
+pub use unused::{UnusedImages, unused_images};
 
 /// Whose things are cleaned up.
 #[derive(Debug, Clone)]

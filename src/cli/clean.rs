@@ -1,5 +1,6 @@
 //! `lockstep clean`: removes what carries the project's label, and shows it.
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use console::style;
@@ -13,6 +14,8 @@ use crate::clean::{self, CleanError, Found, Item, Removed, Remover, Scope};
 use crate::config::Project;
 use crate::engine::docker::Docker;
 use crate::exit::Exit;
+use crate::image::ImageCache;
+use crate::lock;
 use crate::printable::printable;
 use crate::report::of_machine;
 use crate::run::{RunError, cache_leftovers};
@@ -33,6 +36,11 @@ pub(super) struct CleanArguments {
     /// Also remove what other checkouts of this project made and published, even if they are using it
     #[arg(long)]
     all_checkouts: bool,
+    /// Also remove images of environments (lockstep/environment:*) that nothing uses any more: made from this user's cache
+    /// more than a day ago, in no lock of this project, used by no container, and neither named by a built project nor
+    /// below an image of one. A project that was locked but not built has them loaded again from the cache
+    #[arg(long)]
+    images: bool,
     /// Also remove what all projects share: the cache of root filesystems and packages
     #[arg(long)]
     all_cache: bool,
@@ -97,6 +105,11 @@ async fn remove(arguments: &CleanArguments, world: &World, project: &Project) ->
             .chain(cache_leftovers(cache))
             .map(|path| Item::Leftover { path }),
     );
+    if arguments.images {
+        let (images, locked) = (ImageCache::below(cache), locked_images(project));
+        let unused = clean::unused_images(&engine, &images, world.context.started_at_seconds, &locked);
+        items.extend(unused.await.map_err(RunError::from)?.items);
+    }
     if arguments.all_cache && cache.exists() {
         items.push(Item::Directory { path: cache.clone() });
     }
@@ -143,6 +156,13 @@ async fn remove(arguments: &CleanArguments, world: &World, project: &Project) ->
     }
     show(arguments, world, project, outcomes, others);
     Ok(exit)
+}
+
+/// The IDs of the images that a project's lock names; none without a lock that can be read.
+pub(super) fn locked_images(project: &Project) -> BTreeSet<String> {
+    let lock = lock::read(&lock::lock_path(&project.file)).ok().flatten();
+    let environments = lock.into_iter().flat_map(|lock| lock.environments.into_values());
+    environments.flat_map(|one| [one.build.id, one.runtime.id]).collect()
 }
 
 fn show(arguments: &CleanArguments, world: &World, project: &Project, outcomes: Vec<Outcome<'_>>, others: usize) {

@@ -3,6 +3,7 @@
 use console::{Style, style};
 use serde::Serialize;
 
+use super::clean::locked_images;
 use super::schema::Format;
 use super::stop::Stop;
 use super::{World, runtime};
@@ -88,6 +89,7 @@ async fn observe(world: &World) -> doctor::Facts {
         directory: world.file.parent().unwrap_or(&world.context.working_directory),
         project: state,
         lock: project.as_ref().map_or(LockState::Absent, lock_state),
+        locked_images: project.as_ref().map(locked_images).unwrap_or_default(),
         labels: project
             .as_ref()
             .map(|project| Labels::from([(labels::OWNER.to_owned(), owner(project))])),

@@ -100,6 +100,10 @@ pub const CHECKS: &[Check] = &[
         judge: leftovers,
     },
     Check {
+        name: "images",
+        judge: images,
+    },
+    Check {
         name: "runs",
         judge: runs,
     },
@@ -470,6 +474,22 @@ fn leftovers(facts: &Facts) -> Option<Judgement> {
         format!("{counts}: {named}{more}"),
         "the next build removes them; so does: lockstep clean",
     )
+}
+
+/// They cost nothing but room, so that there are some is no warning.
+fn images(facts: &Facts) -> Option<Judgement> {
+    let unused = facts.unused_images.as_ref()?;
+    if unused.count == 0 {
+        return ok("none that nothing uses");
+    }
+    let tenths = unused.size_bytes * 10 / GIBIBYTE;
+    let text = format!(
+        "{} of environments that nothing uses, {}.{} GiB at most",
+        unused.count,
+        tenths / 10,
+        tenths % 10
+    );
+    Some((Ok, text, Some("they go with: lockstep clean --images".to_owned())))
 }
 
 fn runs(facts: &Facts) -> Option<Judgement> {

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
+use crate::clean::UnusedImages;
 use crate::engine::EngineFacts;
 
 /// All that the checks may know.
@@ -30,6 +31,8 @@ pub struct Facts {
     pub lock: LockState,
     /// What runs of this project have left in the engine; none when the engine did not tell.
     pub leftovers: Option<Leftovers>,
+    /// Images of environments that nothing uses any more; none when the engine did not tell.
+    pub unused_images: Option<UnusedImages>,
     /// What another run that goes on says of itself.
     pub running: Option<String>,
     /// docker-compose's version.

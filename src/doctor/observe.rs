@@ -1,6 +1,6 @@
 //! Looking at the machine, once: files, a few commands and connections, each with a limit.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 use std::process::Stdio;
 use std::time::Duration;
@@ -13,8 +13,10 @@ use tokio::time::timeout;
 
 use super::facts::{Bootstrap, EngineState, Facts, Leftovers, LockState, Mirror, ProjectState};
 use super::{apt, machine};
+use crate::clean::unused_images;
 use crate::context::Context;
 use crate::engine::{Engine, EngineError, Labels};
+use crate::image::ImageCache;
 use crate::network::NetworkSettings;
 use crate::run::labels;
 
@@ -41,6 +43,8 @@ pub struct Observed<'a> {
     pub project: ProjectState,
     /// What its lock says.
     pub lock: LockState,
+    /// The IDs of the images that its lock names.
+    pub locked_images: BTreeSet<String>,
     /// The labels of whatever its runs make; none without a project.
     pub labels: Option<Labels>,
 }
@@ -53,11 +57,16 @@ pub async fn observe(observed: Observed<'_>) -> Facts {
         directory,
         project,
         lock,
+        locked_images,
         labels,
     } = observed;
-    let (engine, leftovers) = match engine {
-        Ok(engine) => (engine.facts().await, leftovers(engine, labels).await),
-        Err(error) => (Err(error), None),
+    let cache = ImageCache::below(&context.cache_directory);
+    let (engine, leftovers, unused_images) = match engine {
+        Ok(engine) => {
+            let unused = unused_images(engine, &cache, context.started_at_seconds, &locked_images).await;
+            (engine.facts().await, leftovers(engine, labels).await, unused.ok())
+        }
+        Err(error) => (Err(error), None, None),
     };
     let engine = match engine {
         Ok(facts) => EngineState::Reached(facts),
@@ -95,6 +104,7 @@ pub async fn observe(observed: Observed<'_>) -> Facts {
         project,
         lock,
         leftovers,
+        unused_images,
         // A lock that cannot be looked at will be told by the build that needs it.
         running: crate::state::holder(directory).unwrap_or_default(),
         compose,

@@ -312,6 +312,8 @@ pub struct ContainerFacts {
     pub name: String,
     /// `created`, `running`, `exited`, …
     pub state: String,
+    /// The image it was made from.
+    pub image: ImageId,
     /// Its labels.
     pub labels: Labels,
 }

@@ -1,10 +1,11 @@
 //! Images that were made on this machine, and the packages that they were made of: known by their content, and only
 //! ever added to.
 
+use std::collections::BTreeSet;
 use std::fs;
 use std::io::{self, Read, Write};
 use std::path::{Path, PathBuf};
-use std::time::{Duration, UNIX_EPOCH};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use serde::{Deserialize, Serialize};
 
@@ -22,6 +23,8 @@ const NEW_PREFIX: &str = "new-";
 const SCHEMA_VERSION: u32 = 1;
 /// The largest record; it holds a config and a list of packages.
 const RECORD_LIMIT_BYTES: u64 = 16 * 1024 * 1024;
+/// How many records are looked at for a list of all images.
+const RECORDS_LIMIT_COUNT: usize = 10_000;
 /// How many packages are offered to a bootstrap at most: the newest ones.
 const OFFERED_PACKAGES_LIMIT: usize = 4_000;
 
@@ -138,6 +141,28 @@ impl ImageCache {
             layers: layers?,
             packages: record.packages,
         })
+    }
+
+    /// The IDs of the images that were made before a moment. What cannot be read is left out.
+    #[must_use]
+    pub fn made_before(&self, moment: SystemTime) -> BTreeSet<Digest> {
+        let records = fs::read_dir(self.directory.join("records")).into_iter().flatten();
+        let id = |path: PathBuf| {
+            let file = regular_file::open_itself(&path).ok()?;
+            let made = file.metadata().and_then(|metadata| metadata.modified()).ok()?;
+            let record = regular_file::read_all(file, RECORD_LIMIT_BYTES)
+                .ok()
+                .filter(|_| made < moment)?;
+            let record: Record = serde_json::from_slice(&record).ok()?;
+            Some(Digest::of(record.config.as_bytes()))
+        };
+        records
+            .flatten()
+            .take(RECORDS_LIMIT_COUNT)
+            .map(|entry| entry.path())
+            .filter(|path| path.extension().is_some_and(|extension| extension == "json"))
+            .filter_map(id)
+            .collect()
     }
 
     /// The tars of layers, in the order in which they were asked for; none if one is not here.

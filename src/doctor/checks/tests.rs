@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::super::facts::{Bootstrap, Certificates, Leftovers, UserNamespaces};
 use super::super::{examine, exit};
 use super::*;
+use crate::clean::UnusedImages;
 use crate::exit::Exit;
 
 fn space(gibibytes: u64) -> Option<Space> {
@@ -13,6 +14,20 @@ fn space(gibibytes: u64) -> Option<Space> {
         free_bytes: gibibytes * GIBIBYTE,
         free_files: Some(1_000_000),
     })
+}
+
+#[test]
+fn unused_images_are_counted() {
+    let mut facts = well();
+    facts.unused_images = Some(UnusedImages {
+        count: 3,
+        size_bytes: GIBIBYTE * 5 / 2,
+        ..UnusedImages::default()
+    });
+    let lines = examine(&facts);
+    let line = lines.iter().find(|line| line.check == "images").unwrap();
+    assert_eq!(line.text, "3 of environments that nothing uses, 2.5 GiB at most");
+    assert_eq!(exit(&lines), Exit::Ok);
 }
 
 /// A machine on which all is well.
@@ -62,6 +77,7 @@ fn well() -> Facts {
             changed: vec![],
         },
         leftovers: Some(Leftovers::default()),
+        unused_images: Some(UnusedImages::default()),
         running: None,
         compose: Some("1.29.2".to_owned()),
     }

@@ -23,8 +23,8 @@ use super::{
     UPLOAD_TIMEOUT_SECONDS, check_path_part, label_filter, ordered, seccomp, signed, streams, unordered,
 };
 use crate::engine::{
-    ByteStream, ContainerExit, ContainerFacts, ContainerId, ContainerSpec, EngineError, Executed, Labels, LogStream,
-    Mount, Network, OutputStream, Tie,
+    ByteStream, ContainerExit, ContainerFacts, ContainerId, ContainerSpec, EngineError, Executed, ImageId, Labels,
+    LogStream, Mount, Network, OutputStream, Tie,
 };
 
 /// One processor, as the engine counts.
@@ -426,6 +426,7 @@ impl Docker {
                     .trim_start_matches('/')
                     .to_owned(),
                 state: container.state.map(|state| state.to_string()).unwrap_or_default(),
+                image: ImageId(container.image_id.unwrap_or_default()),
                 labels: ordered(container.labels),
             })
             .collect();

@@ -476,6 +476,7 @@ impl State {
             id: id.clone(),
             name: container.spec.name.clone(),
             state: container.state.to_owned(),
+            image: container.spec.image.clone(),
             labels: container.spec.labels.clone(),
         });
         facts.collect()
