@@ -153,6 +153,10 @@ impl Supervisor {
         let reader = |cause| ChildError::Prepare("start a thread that reads output", cause);
         let stdout = Reader::start(File::from(stdout), output_limit_bytes).map_err(reader)?;
         let stderr = Reader::start(File::from(stderr), output_limit_bytes).map_err(reader)?;
+        // What those that are gone have sent can only now be told from what comes from outside.
+        while let Some(sent) = system::next_signal(Duration::ZERO) {
+            self.heed(sent);
+        }
         self.reaped.clear();
         let started = Instant::now();
         // The command has the other ends of the pipes, which close with it.
@@ -171,15 +175,17 @@ impl Supervisor {
     pub fn tick(&mut self, running: &mut Running, pause: Duration) {
         self.reap(running);
         if running.ending.is_none() || !pause.is_zero() {
-            match system::next_signal(pause) {
-                Some(Sent {
-                    signal: libc::SIGCHLD, ..
-                })
-                | None => {}
-                Some(sent) if self.is_from_outside(sent.sender) => self.interrupt = Some(sent.signal),
-                Some(_) => {}
+            if let Some(sent) = system::next_signal(pause) {
+                self.heed(sent);
             }
             self.reap(running);
+        }
+    }
+
+    /// Takes a signal: that a child has ended is seen elsewhere, and the others ask this process to end.
+    fn heed(&mut self, sent: Sent) {
+        if sent.signal != libc::SIGCHLD && self.is_from_outside(sent.sender) {
+            self.interrupt = Some(sent.signal);
         }
     }
 
