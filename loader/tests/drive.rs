@@ -8,7 +8,7 @@ use std::io::Write;
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
-use support::{compile, events, free_port, parse_lines, run, send_signal, Json, LOADER};
+use support::{compile, events, free_port, loader, parse_lines, run, send_signal, Json};
 
 const EXIT: [&str; 6] = [
     "event",
@@ -404,7 +404,7 @@ fn the_time_limit_holds_for_all_requests_together() {
 fn being_asked_to_end_is_passed_on() {
     let server = compile("server-asked", "servers/server.c", &[]);
     let port = free_port().to_string();
-    let child = Command::new(LOADER)
+    let child = Command::new(loader())
         .args([
             "drive",
             "--ready-tcp",

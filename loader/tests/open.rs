@@ -8,7 +8,7 @@ mod support;
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
-use support::{events, file, parse_all_lines, parse_lines, plugin, run, send_signal, ways, Json, LOADER};
+use support::{events, file, loader, parse_all_lines, parse_lines, plugin, run, send_signal, ways, Json};
 
 const SUMMARY: [&str; 6] = [
     "outcome",
@@ -547,7 +547,7 @@ fn the_loader_ends_when_asked_to() {
         ("INT", 2, &ways()[0]),
         ("TERM", 15, &ways()[1]),
     ] {
-        let child = Command::new(LOADER)
+        let child = Command::new(loader())
             .arg("open")
             .args(way)
             .args([&late, &late])
@@ -615,7 +615,7 @@ fn a_reader_that_goes_away_is_an_error() {
         .write(true)
         .open("/dev/full")
         .expect("there is /dev/full");
-    let output = Command::new(LOADER)
+    let output = Command::new(loader())
         .args(["open", &good])
         .stdout(full)
         .output()

@@ -19,10 +19,13 @@ pub(super) const LOADER_NAME: &str = "lockstep-loader";
 
 /// What makes a host open its plugins itself: preloaded into it, in the container of the loader, which asks it.
 pub(super) const PROBE_NAME: &str = "lockstep-probe.so";
-/// Beside the compiler's name and the output: as every C unit of lockstep's, but without what a debugger needs. It calls
-/// the C library's own functions only, and those of the loader.
-const PROBE_FLAGS: &str = "-O2 -fPIC -shared -fvisibility=hidden -ffile-prefix-map=/lockstep=/ -Wdate-time -Wall \
-                           -Wl,--build-id=sha1 -Wl,-z,defs -Wl,-z,now -Wl,-z,relro -Wl,-z,noexecstack";
+/// Whether there is a cargo that can compile the loader in Rust: an older one does not understand its lock file.
+const HAS_CARGO: &str = r"minor=$(cargo --version 2>/dev/null | sed -n 's/^cargo 1\.\([0-9]*\)\..*/\1/p')
+if [ ${minor:-0} -ge 85 ]; then has_cargo=true; else has_cargo=false; fi";
+/// As of every C unit of lockstep's, but without what a debugger needs.
+const C_FLAGS: &str = "-O2 -std=gnu11 -ffile-prefix-map=/lockstep=/ -Wdate-time -Wall";
+/// The same for linking. What is C here calls the C library's own functions alone.
+const LINK_FLAGS: &str = "-Wl,--build-id=sha1 -Wl,-z,defs -Wl,-z,now -Wl,-z,relro -Wl,-z,noexecstack";
 
 /// Every unit's sources.
 pub type Sources = BTreeMap<UnitName, (SourceTree, UnitSource)>;
@@ -110,11 +113,32 @@ macro_rules! embedded {
     };
 }
 
-/// The loader for `dlopen`: Rust, on libloading; and the probe, C.
-const RUST_LOADER: LoaderFiles = embedded!["":
+/// The loader for `dlopen` in Rust, on libloading, and in C; and the probe, which is C.
+const DLOPEN_LOADER: LoaderFiles = embedded!["":
     "Cargo.lock",
     "Cargo.toml",
+    "c/capture.c",
+    "c/child.c",
+    "c/drive.c",
+    "c/drive_arguments.c",
+    "c/event.c",
+    "c/http.c",
+    "c/loader.h",
+    "c/main.c",
+    "c/open.c",
+    "c/open_arguments.c",
+    "c/plugin.c",
+    "c/scratch.c",
+    "c/signals.c",
+    "c/testimony.c",
+    "c/text.c",
+    "c/url.c",
+    "c/words.c",
+    "c/words.h",
+    "probe/contract.h",
+    "probe/open_one.c",
     "probe/probe.c",
+    "probe/utf8.h",
     "src/arguments/drive.rs",
     "src/arguments/mod.rs",
     "src/arguments/open.rs",
@@ -182,7 +206,7 @@ impl LoaderSources {
     /// When its own name is none, which it is.
     pub fn of(kind: Loader) -> Result<Self, RunError> {
         let (files, language) = match kind {
-            Loader::Dlopen => (RUST_LOADER, LanguageName::Rust),
+            Loader::Dlopen => (DLOPEN_LOADER, LanguageName::Rust),
             Loader::Go => (GO_LOADER, LanguageName::Go),
         };
         let name = UnitName::new(LOADER_NAME)
@@ -201,7 +225,8 @@ impl LoaderSources {
             env: BTreeMap::new(),
         };
         if kind == Loader::Dlopen {
-            unit.command = Some(format!("{}\n{}", compile_script(&unit), probe_script()));
+            unit.fetch = Some(fetch_script());
+            unit.command = Some(dlopen_script(&unit));
             unit.artifacts.push(PROBE_NAME.to_owned());
         }
         let tree = SourceTree::of_texts(files.0);
@@ -218,9 +243,23 @@ impl LoaderSources {
     }
 }
 
-/// Compiles the probe. Before glibc 2.34 what opens plugins is in a library of its own; elsewhere that one is empty.
-fn probe_script() -> String {
-    format!("${{CC:-cc}} {PROBE_FLAGS} -o {OUT_ROOT}/{PROBE_NAME} probe/probe.c -ldl")
+/// Brings the crates of the loader in Rust, where that is what is compiled; the archives are enough.
+fn fetch_script() -> String {
+    format!("{HAS_CARGO}\nif $has_cargo; then cargo fetch --locked && rm -rf \"$CARGO_HOME/registry/src\"; fi")
+}
+
+/// Compiles the loader for `dlopen` with what the image has, and the probe. Before glibc 2.34 what opens plugins is in a
+/// library of its own; elsewhere that one is empty.
+fn dlopen_script(unit: &Unit) -> String {
+    format!(
+        "{HAS_CARGO}
+if $has_cargo; then
+{rust}
+else ${{CC:-cc}} {C_FLAGS} -o {OUT_ROOT}/{LOADER_NAME} c/*.c {LINK_FLAGS} -ldl
+fi
+${{CC:-cc}} {C_FLAGS} -fPIC -shared -fvisibility=hidden -o {OUT_ROOT}/{PROBE_NAME} probe/probe.c {LINK_FLAGS} -ldl",
+        rust = compile_script(unit)
+    )
 }
 
 #[cfg(test)]
@@ -232,7 +271,7 @@ mod tests {
     fn a_loader_in_memory_is_the_same_as_on_the_disk() {
         let loader = LoaderSources::of(Loader::Dlopen).unwrap();
         let directory = tempfile::tempdir().unwrap();
-        for (path, text) in RUST_LOADER.0 {
+        for (path, text) in DLOPEN_LOADER.0 {
             let target = directory.path().join(path);
             std::fs::create_dir_all(target.parent().unwrap()).unwrap();
             std::fs::write(target, text).unwrap();
@@ -253,10 +292,13 @@ mod tests {
     fn every_file_of_a_loader_is_embedded() {
         let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("loader");
         for (directory, suffix, files) in [
-            ("src", ".rs", &RUST_LOADER),
-            ("src/arguments", ".rs", &RUST_LOADER),
-            ("src/http", ".rs", &RUST_LOADER),
-            ("probe", ".c", &RUST_LOADER),
+            ("src", ".rs", &DLOPEN_LOADER),
+            ("src/arguments", ".rs", &DLOPEN_LOADER),
+            ("src/http", ".rs", &DLOPEN_LOADER),
+            ("c", ".c", &DLOPEN_LOADER),
+            ("c", ".h", &DLOPEN_LOADER),
+            ("probe", ".c", &DLOPEN_LOADER),
+            ("probe", ".h", &DLOPEN_LOADER),
         ] {
             for entry in std::fs::read_dir(root.join(directory)).unwrap() {
                 let name = entry.unwrap().file_name().to_string_lossy().into_owned();

@@ -7,7 +7,29 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 use std::sync::OnceLock;
 
-pub const LOADER: &str = env!("CARGO_BIN_EXE_lockstep-loader");
+/// The loader that is tested: the one in C where the tests are called after it.
+pub fn loader() -> &'static str {
+    static LOADER: OnceLock<&'static str> = OnceLock::new();
+    LOADER.get_or_init(|| match env!("CARGO_CRATE_NAME") {
+        "c_loader" => c_loader().leak(),
+        _ => env!("CARGO_BIN_EXE_lockstep-loader"),
+    })
+}
+
+/// Compiles the loader in C. Each of the modules that share these tests makes its own.
+fn c_loader() -> String {
+    let directory = Path::new(env!("CARGO_MANIFEST_DIR")).join("c");
+    let entries = std::fs::read_dir(directory).expect("the sources are there");
+    let mut sources: Vec<String> = entries
+        .map(|entry| entry.expect("it is readable").path().display().to_string())
+        .filter(|path| path.ends_with(".c"))
+        .collect();
+    sources.sort();
+    let first = sources.remove(0);
+    let mut flags = vec!["-O2", "-std=c11", "-Wall", "-Wextra", "-Werror", "-ldl"];
+    flags.extend(sources.iter().map(String::as_str));
+    compile(&module_path!().replace("::", "-"), &first, &flags)
+}
 
 /// Compiles a C file of the tests, and gives the result's path. The name must be the test's own.
 pub fn compile(name: &str, source: &str, flags: &[&str]) -> String {
@@ -61,7 +83,7 @@ pub fn probe(compiler: &str, test: &str) -> String {
         "-Werror",
     ];
     let link_flags = ["-Wl,-z,defs", "-Wl,-z,now", "-ldl"];
-    let name = format!("{test}-{}-probe.so", compiler.replace('/', "-"));
+    let name = format!("{test}-{compiler}-probe.so").replace([':', '/', ' '], "-");
     compile_with(compiler, &name, "../probe/probe.c", &[&flags[..], &link_flags].concat())
 }
 
@@ -102,7 +124,7 @@ pub fn send_signal(name: &str, pid: u32) {
 
 /// Runs the loader to its end.
 pub fn run(arguments: &[&str]) -> Output {
-    Command::new(LOADER)
+    Command::new(loader())
         .args(arguments)
         .output()
         .expect("the loader starts")
@@ -176,9 +198,13 @@ impl Json {
     }
 
     pub fn text(&self, path: &str) -> &str {
-        match self.at(path) {
+        self.at(path).string()
+    }
+
+    pub fn string(&self) -> &str {
+        match self {
             Json::Text(text) => text,
-            other => panic!("`{path}` is {other:?}"),
+            other => panic!("{other:?} is no text"),
         }
     }
 
