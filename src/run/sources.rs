@@ -289,6 +289,28 @@ mod tests {
     }
 
     #[test]
+    fn an_old_cargo_is_none() {
+        for (cargo, expect) in [
+            ("echo 'cargo 1.85.1 (d73d2caf9 2024-12-31)'", "true"),
+            ("echo 'cargo 1.104.0'", "true"),
+            ("echo 'cargo 1.63.0'", "false"),
+            ("echo 'error: no default is configured' >&2; return 1", "false"),
+            ("return 127", "false"),
+        ] {
+            let script = format!("cargo() {{ {cargo}; }}\n{HAS_CARGO}\necho $has_cargo");
+            let output = std::process::Command::new("sh")
+                .args(["-eu", "-c", &script])
+                .output()
+                .unwrap();
+            assert_eq!(
+                String::from_utf8_lossy(&output.stdout),
+                format!("{expect}\n"),
+                "{cargo}"
+            );
+        }
+    }
+
+    #[test]
     fn every_file_of_a_loader_is_embedded() {
         let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("loader");
         for (directory, suffix, files) in [
