@@ -38,7 +38,7 @@ pub(super) fn host<'v>(value: Value<'v>, scope: &mut Scope<'v, '_>) -> Decoded<H
         let program = unit::unit(&fields, UnitRole::Host, scope);
         let install = fields.optional("install", directory);
         Ok(Host {
-            program: Program::Compiled(program?),
+            program: Program::Compiled(Box::new(program?)),
             install: install?,
         })
     })

@@ -107,7 +107,7 @@ pub struct Host {
 #[serde(rename_all = "kebab-case")]
 pub enum Program {
     /// It is compiled with its plugins.
-    Compiled(Unit),
+    Compiled(Box<Unit>),
     /// It is in the runtime image already.
     Runtime(RuntimeProgram),
 }

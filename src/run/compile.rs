@@ -94,10 +94,14 @@ impl Run {
             return Ok(compiled(artifacts, true));
         }
         let dependencies = self.fetch(environment, image, unit, tree, stop).await?;
-        let exports = exports::upload(unit, exports, stop).await?;
+        let mut uploads: Vec<Upload> = exports::upload(unit, exports, stop).await?.into_iter().collect();
+        uploads.extend(dependencies.map(|path| Upload {
+            path: ROOT.to_owned(),
+            archive: file_stream(path),
+        }));
         self.events.emit(Event::StepStarted { step: step.clone() });
         let result = self
-            .compile_in_container(environment, image, unit, tree, dependencies, exports, stop)
+            .compile_in_container(environment, image, unit, tree, uploads, stop)
             .await;
         self.emit_end(step, &result, |_| "compiled".to_owned());
         Ok(compiled(result?, false))
@@ -109,8 +113,7 @@ impl Run {
         image: &BuildImage,
         unit: &UnitPlan,
         tree: &SourceTree,
-        dependencies: Option<PathBuf>,
-        exports: Option<Upload>,
+        others: Vec<Upload>,
         stop: &CancellationToken,
     ) -> Result<Vec<Artifact>, RunError> {
         let mut volumes = vec![];
@@ -140,11 +143,7 @@ impl Run {
         });
         let mounted = (access == CacheAccess::Read).then_some(CACHE_DIRECTORY);
         let mut uploads = vec![self.directories_but(mounted)?, self.sources(tree)];
-        uploads.extend(dependencies.map(|path| Upload {
-            path: ROOT.to_owned(),
-            archive: file_stream(path),
-        }));
-        uploads.extend(exports);
+        uploads.extend(others);
         let job = Job {
             spec: &spec,
             uploads,
