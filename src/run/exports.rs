@@ -143,3 +143,70 @@ fn assembly(elf: &Elf) -> String {
     }
     text
 }
+
+#[cfg(test)]
+mod tests {
+    use std::process::Command;
+
+    use super::*;
+
+    fn cc(directory: &Path, arguments: &[&str]) -> bool {
+        let status = Command::new("cc").current_dir(directory).args(arguments).status();
+        status.unwrap().success()
+    }
+
+    /// The linker says what a plugin may leave to its host, and what not.
+    #[test]
+    fn a_plugin_is_linked_against_what_its_host_exports() {
+        let directory = tempfile::tempdir().unwrap();
+        let directory = directory.path();
+        let write = |name: &str, text: &str| std::fs::write(directory.join(name), text).unwrap();
+        write(
+            "host.c",
+            "int count; __thread int depth = 1; void log_it(void) {} static void own(void) {}\n\
+             __attribute__((visibility(\"hidden\"))) void hidden(void) { own(); }\n\
+             int main(void) { hidden(); return 0; }\n",
+        );
+        assert!(cc(directory, &["-rdynamic", "-o", "host", "host.c"]));
+        let (teller, Exports(known)) = channel();
+        teller.tell_of_file(&directory.join("host")).unwrap();
+        write("exports.s", known.borrow().as_deref().unwrap());
+        assert!(cc(directory, &["-shared", "-nostdlib", "-o", "host.so", "exports.s"]));
+        for (uses, links) in [
+            ("void log_it(void); void use(void) { log_it(); }", true),
+            ("extern int count; int use(void) { return count; }", true),
+            ("extern __thread int depth; int use(void) { return depth; }", true),
+            ("void hidden(void); void use(void) { hidden(); }", false),
+            ("void own(void); void use(void) { own(); }", false),
+            ("void log_its(void); void use(void) { log_its(); }", false),
+        ] {
+            write("plugin.c", uses);
+            let arguments = [
+                "-shared",
+                "-fPIC",
+                "-o",
+                "plugin.so",
+                "plugin.c",
+                "-Wl,-z,defs",
+                "host.so",
+            ];
+            assert_eq!(cc(directory, &arguments), links, "{uses}");
+        }
+    }
+
+    #[tokio::test]
+    async fn whoever_waits_for_exports_is_told_or_sent_away() {
+        let (teller, exports) = channel();
+        let stop = CancellationToken::new();
+        let waiting = tokio::spawn({
+            let (exports, stop) = (exports.clone(), stop.clone());
+            async move { exports.get(&stop).await }
+        });
+        teller.tell("x".to_owned());
+        assert_eq!(waiting.await.unwrap().as_deref(), Some("x"));
+        assert_eq!(exports.get(&stop).await.as_deref(), Some("x"));
+        let (_teller, exports) = channel();
+        stop.cancel();
+        assert_eq!(exports.get(&stop).await, None);
+    }
+}

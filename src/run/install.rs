@@ -121,3 +121,77 @@ impl Run {
         Ok(Some(Installed::in_root(&*root, install, files)?))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+    use std::os::unix::fs::symlink;
+    use std::path::Path;
+
+    use super::*;
+    use crate::rootfs::DirectoryRoot;
+
+    fn root(directory: &Path) -> DirectoryRoot {
+        fs::create_dir_all(directory.join("usr/lib/nginx/modules")).unwrap();
+        fs::write(directory.join("usr/lib/nginx/modules/ngx_echo.so"), "").unwrap();
+        symlink("usr/lib", directory.join("lib")).unwrap();
+        DirectoryRoot::open(directory).unwrap()
+    }
+
+    fn check(install: &str, files: &[&str], expect: &[&str]) {
+        let directory = tempfile::tempdir().unwrap();
+        let files = files.iter().map(|file| (*file).to_owned()).collect();
+        let told = match Installed::in_root(&root(directory.path()), install, files) {
+            Ok(installed) => installed
+                .entries("/opt/web", 1)
+                .iter()
+                .map(|entry| match &entry.kind {
+                    crate::image::EntryKind::Symlink(target) => {
+                        let [path, target] = [&entry.path, target].map(|text| String::from_utf8_lossy(text));
+                        format!("{path} -> {target}")
+                    }
+                    _ => format!("{}/", String::from_utf8_lossy(&entry.path)),
+                })
+                .collect(),
+            Err(error) => vec![error.to_string()],
+        };
+        assert_eq!(told, expect);
+    }
+
+    #[test]
+    fn plugins_are_linked_where_the_host_looks_and_links_of_the_image_stay() {
+        check(
+            "/lib/nginx/modules",
+            &["a.so", "b.so"],
+            &[
+                "usr/lib/nginx/modules/a.so -> /opt/web/a.so",
+                "usr/lib/nginx/modules/b.so -> /opt/web/b.so",
+            ],
+        );
+        // Of what is on the way, only what is not there is made: it would get another owner and other rights.
+        check(
+            "/lib/other/modules",
+            &["a.so"],
+            &[
+                "usr/lib/other/",
+                "usr/lib/other/modules/",
+                "usr/lib/other/modules/a.so -> /opt/web/a.so",
+            ],
+        );
+    }
+
+    #[test]
+    fn what_the_image_has_is_not_replaced() {
+        check(
+            "/usr/lib/nginx/modules",
+            &["ngx_echo.so"],
+            &["the runtime image has `/usr/lib/nginx/modules/ngx_echo.so` already, so the plugin cannot be put there"],
+        );
+        check(
+            "/usr/lib/nginx/modules/ngx_echo.so/more",
+            &["a.so"],
+            &["plugins cannot be put into `/usr/lib/nginx/modules/ngx_echo.so/more`: \
+               `/usr/lib/nginx/modules/ngx_echo.so` in the runtime image is no directory"],
+        );
+    }
+}

@@ -232,3 +232,68 @@ fn interpreter_of_script(bytes: &[u8]) -> Option<String> {
     let line = std::str::from_utf8(&line[..line.len().min(SCRIPT_LINE_LIMIT_BYTES)]).ok()?;
     line.split_whitespace().next().map(str::to_owned)
 }
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+    use std::path::Path;
+    use std::process::Command;
+
+    use super::*;
+    use crate::name::UnitName;
+    use crate::rootfs::DirectoryRoot;
+
+    fn told(root: &Path, path: &str) -> String {
+        let program = RuntimeProgram {
+            name: UnitName::new("host").unwrap(),
+            path: path.to_owned(),
+        };
+        let environment = EnvironmentName::new("web").unwrap();
+        match program_in(&DirectoryRoot::open(root).unwrap(), &environment, &program) {
+            Ok(found) => format!("ok {}", found.path),
+            Err(error) => format!("{error}; {}", error.hint()),
+        }
+    }
+
+    #[test]
+    fn only_a_program_that_an_interpreter_loads_can_be_a_host() {
+        let root = tempfile::tempdir().unwrap();
+        let root = root.path();
+        fs::create_dir_all(root.join("usr/bin")).unwrap();
+        fs::create_dir_all(root.join("usr/sbin")).unwrap();
+        let write = |path: &str, text: &str| fs::write(root.join(path), text).unwrap();
+        write("main.c", "int main(void) { return 0; }\n");
+        let cc = |arguments: &[&str]| {
+            let status = Command::new("cc").current_dir(root).args(arguments).status();
+            assert!(status.unwrap().success());
+        };
+        cc(&["-o", "usr/bin/host", "main.c"]);
+        cc(&["-static", "-o", "usr/bin/static", "main.c"]);
+        cc(&["-shared", "-fPIC", "-o", "usr/bin/shared", "main.c"]);
+        std::os::unix::fs::symlink("host", root.join("usr/bin/link")).unwrap();
+        write("usr/bin/script", "#!/usr/bin/host -x\n");
+        write("usr/bin/text", "hello\n");
+        write("usr/bin/damaged", "\x7fELF\x09\x01\x01 and no more than this");
+        for (path, expect) in [
+            ("/usr/bin/host", "ok /usr/bin/host"),
+            ("/usr/bin/link", "ok /usr/bin/host"),
+            (
+                "/usr/sbin/host",
+                "has no `/usr/sbin/host`; did you mean `/usr/bin/host`? It is there",
+            ),
+            ("/usr/bin/nothing", "add the package that has it"),
+            ("/usr/bin/static", "is linked statically"),
+            ("/usr/bin/shared", "is a shared object without an interpreter"),
+            ("/usr/bin", "is a directory"),
+            (
+                "/usr/bin/script",
+                "is a script; name the program that loads plugins: `/usr/bin/host`",
+            ),
+            ("/usr/bin/text", "is no ELF file"),
+            ("/usr/bin/damaged", "is a damaged ELF file"),
+        ] {
+            let told = told(root, path);
+            assert!(told.contains(expect), "{path}: {told}");
+        }
+    }
+}

@@ -70,3 +70,79 @@ pub(super) fn start(project: &Project, directory: &str) -> Start {
         user: said.user.clone().or(tested.user),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use super::*;
+    use crate::config::{Found, Surroundings, parse};
+
+    const COMPILED: &str = "host: {language: c, source: ., artifacts: [app]}";
+    const PRESENT: &str = "host: {from: runtime, path: /usr/sbin/nginx, install: /usr/lib/nginx/modules}";
+    const SMOKE: &str = "smoke: {command: [app, -d, '{plugins}'], env: {WHERE: 'at {plugins}'}, expect: {}}";
+
+    fn started(rest: &[&str]) -> String {
+        let text = format!(
+            "version: 1\nproject: x\nenvironments: {{one: {{build: {{image: a}}, runtime: {{image: b}}}}}}\n\
+             plugins: [{{name: p, language: c, source: ., artifacts: [p.so]}}]\n\
+             contract: {{loader: dlopen, abi: c}}\n{}\n",
+            rest.join("\n")
+        );
+        let surroundings = Surroundings {
+            file: Path::new("/x/lockstep.yaml"),
+            directory: Path::new("/x"),
+            shown: "lockstep.yaml",
+            builtin: &[],
+            find: &|_| Found::Directory,
+        };
+        let (project, problems) = parse(text.as_bytes(), &surroundings);
+        assert_eq!(problems, []);
+        let Start {
+            entry_point,
+            command,
+            env,
+            user,
+        } = start(&project.unwrap(), "/opt/x");
+        let words = |words: Option<Vec<String>>| words.map_or("-".to_owned(), |words| words.join(" "));
+        let env: Vec<String> = env.iter().map(|(name, value)| format!("{name}={value}")).collect();
+        format!(
+            "{} | {} | {} | {}",
+            words(entry_point),
+            words(command),
+            env.join(" "),
+            user.unwrap_or_default()
+        )
+    }
+
+    #[test]
+    fn an_image_starts_what_was_tested() {
+        assert_eq!(
+            started(&[COMPILED, SMOKE]),
+            "/opt/x/app | -d /opt/x | WHERE=at /opt/x | 1000:1000"
+        );
+        let nginx = "smoke: {command: [nginx, -t], expect: {}}";
+        assert_eq!(started(&[PRESENT, nginx]), "/usr/sbin/nginx | -t |  | 1000:1000");
+        // A program that belongs to nobody is searched for as in the test.
+        let shell = "smoke: {command: [sh, -c, 'ls {plugins}'], expect: {}}";
+        assert_eq!(
+            started(&[PRESENT, shell]),
+            "sh | -c ls /usr/lib/nginx/modules |  | 1000:1000"
+        );
+        assert_eq!(started(&[COMPILED]), "/opt/x/app |  |  | ");
+        assert_eq!(started(&[PRESENT]), "- | - |  | ");
+    }
+
+    #[test]
+    fn a_project_may_say_otherwise() {
+        let image = "image: {entrypoint: [app, --serve], env: {MORE: '1'}, user: www}";
+        assert_eq!(
+            started(&[COMPILED, SMOKE, image]),
+            "/opt/x/app --serve |  | MORE=1 WHERE=at /opt/x | www"
+        );
+        assert_eq!(
+            started(&[COMPILED, SMOKE, "image: {cmd: [--help]}"]),
+            "/opt/x/app | --help | WHERE=at /opt/x | 1000:1000"
+        );
+    }
+}
