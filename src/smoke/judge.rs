@@ -5,6 +5,9 @@ use serde::Serialize;
 use super::observation::{Ended, HostObservation, Outcome, PluginObservation, Response};
 use crate::config::{Expectation, Request, ResponseExpectation, Server, Smoke, SmokeKind};
 
+/// How many lines of output are said beside what was expected elsewhere.
+const LAST_LINES: usize = 5;
+
 /// Something that is not as the project's file says, side by side.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Mismatch {
@@ -57,9 +60,20 @@ fn command_mismatches(expectation: &Expectation, ended: Option<&Ended>) -> Vec<M
             "nothing was seen of its end",
         )];
     };
-    let mut mismatches = status_mismatch(i64::from(expectation.status), ended);
-    mismatches.extend(text_mismatch("stdout", &expectation.stdout, &ended.stdout.shown()));
-    mismatches.extend(text_mismatch("stderr", &expectation.stderr, &ended.stderr.shown()));
+    let mut mismatches: Vec<Mismatch> = status_mismatch(i64::from(expectation.status), ended)
+        .into_iter()
+        .collect();
+    let (stdout, stderr) = (ended.stdout.shown(), ended.stderr.shown());
+    mismatches.extend(text_mismatch("stdout", &expectation.stdout, &stdout));
+    mismatches.extend(text_mismatch("stderr", &expectation.stderr, &stderr));
+    // Why a stream is not as expected mostly stands in the other one.
+    let is_shown = |subject: &str| mismatches.iter().any(|mismatch| mismatch.subject == subject);
+    let others: Vec<Mismatch> = [("stdout", stdout), ("stderr", stderr)]
+        .into_iter()
+        .filter(|(stream, text)| !mismatches.is_empty() && !is_shown(stream) && !text.trim().is_empty())
+        .map(|(stream, text)| Mismatch::new(stream, "(anything)", last_lines(&text)))
+        .collect();
+    mismatches.extend(others);
     mismatches
 }
 
@@ -78,7 +92,13 @@ fn server_mismatches(server: &Server, host: &HostObservation) -> Vec<Mismatch> {
         }
     }
     match &host.ended {
-        Some(ended) => mismatches.extend(status_mismatch(i64::from(server.stop.status), ended)),
+        Some(ended) => {
+            let status = status_mismatch(i64::from(server.stop.status), ended);
+            mismatches.extend(status.map(|mismatch| Mismatch {
+                got: format!("{}{}", mismatch.got, last_words(ended)),
+                ..mismatch
+            }));
+        }
         None => mismatches.push(Mismatch::new(
             "stop",
             format!("ends on {}", server.stop.signal),
@@ -125,20 +145,16 @@ fn response_mismatches(name: &str, expect: &ResponseExpectation, response: &Resp
     mismatches
 }
 
-fn status_mismatch(expected: i64, ended: &Ended) -> Vec<Mismatch> {
+fn status_mismatch(expected: i64, ended: &Ended) -> Option<Mismatch> {
     let expected_text = format!("status {expected}");
     let got = match (&ended.signal_name, ended.status) {
         _ if ended.was_killed() => "no end in time, so it was killed".to_owned(),
         (Some(signal), _) => format!("ended by {signal}"),
-        (None, Some(status)) if status == expected => return vec![],
+        (None, Some(status)) if status == expected => return None,
         (None, Some(status)) => format!("status {status}"),
         (None, None) => "no status".to_owned(),
     };
-    vec![Mismatch::new(
-        "host",
-        expected_text,
-        format!("{got}{}", last_words(ended)),
-    )]
+    Some(Mismatch::new("host", expected_text, got))
 }
 
 /// The first of `texts` that does not appear after the one before it.
@@ -155,15 +171,16 @@ fn text_mismatch(subject: &str, texts: &[String], got: &str) -> Option<Mismatch>
 
 /// The last lines of standard error, which mostly say why.
 fn last_words(ended: &Ended) -> String {
-    const LINES: usize = 5;
-    let text = ended.stderr.shown();
-    let lines: Vec<&str> = text.lines().collect();
-    let tail = &lines[lines.len().saturating_sub(LINES)..];
-    if tail.is_empty() {
-        String::new()
-    } else {
-        format!("\n{}", tail.join("\n"))
+    match last_lines(&ended.stderr.shown()) {
+        tail if tail.is_empty() => tail,
+        tail => format!("\n{tail}"),
     }
+}
+
+/// The last lines of what a program has printed.
+fn last_lines(text: &str) -> String {
+    let lines: Vec<&str> = text.lines().collect();
+    lines[lines.len().saturating_sub(LAST_LINES)..].join("\n")
 }
 
 #[cfg(test)]
@@ -217,7 +234,12 @@ mod tests {
         let smoke = command(0, &["one", "two"]);
         assert_eq!(subjects(&smoke, &ended(0, "zero one two three")), [""; 0]);
         assert_eq!(subjects(&smoke, &ended(0, "two one")), ["stdout"]);
-        assert_eq!(subjects(&smoke, &ended(1, "one two")), ["host"]);
+        // Both streams are shown beside what is not as expected.
+        assert_eq!(subjects(&smoke, &ended(1, "one two")), ["host", "stdout"]);
+        let mut explained = ended(0, "two one");
+        explained.ended.as_mut().unwrap().stderr = "1\n2\n3\n4\n5\nERROR: why".into();
+        let mismatches = host_mismatches(&smoke, &explained);
+        assert_eq!(mismatches[1].got, "2\n3\n4\n5\nERROR: why");
         assert_eq!(subjects(&smoke, &HostObservation::default()), ["host"]);
         let mut crashed = ended(0, "one two");
         crashed.ended.as_mut().unwrap().signal_name = Some("SIGSEGV".to_owned());

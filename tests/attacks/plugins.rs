@@ -126,7 +126,10 @@ fn a_plugin_speaks_for_itself_alone() {
                 .map(|plugin| (plugin.name.as_str(), vec![file(&plugin.name)])),
         );
         let text = project(&sample.name, &plugins, "good", LIMITS);
-        let openers = [("", "opened_by: host"), (" (opened by the loader)", "opened_by: loader")];
+        let openers = [
+            ("", "opened_by: host"),
+            (" (opened by the loader)", "opened_by: loader"),
+        ];
         for (suffix, opener) in openers.into_iter().take(tries(1, 2)) {
             sample.write("lockstep.yaml", &text.replace("abi: c,", &format!("abi: c, {opener},")));
             let output = sample.run(&["smoke"]);
