@@ -7,6 +7,7 @@ use std::time::Duration;
 use super::build::Workload;
 use super::compile::Compiled;
 use super::images::{ResolvedEnvironment, ResolvedImage};
+use super::install::Installed;
 use super::making::MakeError;
 use super::matched::{MatchedImage, assemble_matched, bundle_directory};
 use super::smoke::{SmokeReport, Stage as SmokeStage};
@@ -52,6 +53,8 @@ impl Run {
         predicted: &[Verdict],
     ) -> Result<Sealed, RunError> {
         self.is_cancelled()?;
+        // Before an engine finds in its own words that plugins cannot be put there.
+        let installed = self.installed_plugins(resolved).await?;
         let manifest = self.manifest(plan, resolved, compiled, entry);
         let staging = Staging::create(&self.project.directory, &self.context.run_id, &plan.name)?;
         for unit in &plan.units {
@@ -99,7 +102,7 @@ impl Run {
             .await;
         let tested = match tested {
             Ok(smoke) => self
-                .matched_image(plan, resolved, &staging)
+                .matched_image(plan, resolved, &staging, installed)
                 .await
                 .map(|image| (smoke, image)),
             Err(error) => Err(error),
@@ -227,6 +230,7 @@ impl Run {
         plan: &EnvironmentPlan,
         resolved: &ResolvedEnvironment,
         staging: &Staging,
+        installed: Option<Installed>,
     ) -> Result<ImageId, RunError> {
         let step = Self::step(&plan.name, Stage::Seal, "image");
         self.leash.expect_image(&self.staged_tag(plan));
@@ -241,7 +245,7 @@ impl Run {
             work: self.store.root(),
             project: self.project.name.as_str(),
             start: start(&self.project, &bundle_directory(self.project.name.as_str())),
-            installed: self.installed_plugins(resolved).await?,
+            installed,
             labels: self.lasting_labels(&plan.name, "image"),
             created_seconds: self.project.source_date_epoch,
             staged_tag: &self.staged_tag(plan),
