@@ -105,19 +105,37 @@ fn write_sources<'a>(sample: &Sample, directory: &str, plugins: impl Iterator<It
     }
 }
 
-/// All of them come out of one compile, as companions of a good plugin; each becomes a plugin for the loading alone, which is
-/// done by the host and by the loader.
 #[test]
 fn a_plugin_speaks_for_itself_alone() {
+    attack_loader(
+        "hostile",
+        "builtin: debian/build",
+        &["", "opened by the loader"][..tries(1, 2)],
+    );
+}
+
+/// Where an image has no cargo, the loader is one in C.
+#[test]
+fn a_plugin_speaks_for_itself_alone_before_the_loader_in_c() {
+    let ways = ["loader in C", "opened by the loader in C"];
+    if tries(0, 1) == 1 {
+        attack_loader("hostile-c", "extends: runtime, packages: [gcc, libc6-dev]", &ways);
+    }
+}
+
+/// All of them come out of one compile, as companions of a good plugin; each becomes a plugin for the loading alone, which is
+/// done by the host, and by the loader, as far as there are names for these ways.
+fn attack_loader(name: &str, build_image: &str, ways: &[&str]) {
     let all = hostile(PLUGINS);
-    with_sample("hostile", |sample| {
+    with_sample(name, |sample| {
         write_sources(sample, "good", all.iter());
         let artifacts = ["good"]
             .into_iter()
             .chain(all.iter().map(|plugin| plugin.name.as_str()));
         let artifacts = artifacts.map(file).collect();
+        let in_image = |text: String| text.replace("builtin: debian/build", build_image);
         let text = project(&sample.name, &[("good", artifacts)], "good", LIMITS);
-        sample.write("lockstep.yaml", &text);
+        sample.write("lockstep.yaml", &in_image(text));
         sample.build_unchecked(0);
 
         let mut plugins = vec![("good", vec![file("good")])];
@@ -125,16 +143,18 @@ fn a_plugin_speaks_for_itself_alone() {
             all.iter()
                 .map(|plugin| (plugin.name.as_str(), vec![file(&plugin.name)])),
         );
-        let text = project(&sample.name, &plugins, "good", LIMITS);
-        let openers = [
-            ("", "opened_by: host"),
-            (" (opened by the loader)", "opened_by: loader"),
-        ];
-        for (suffix, opener) in openers.into_iter().take(tries(1, 2)) {
-            sample.write("lockstep.yaml", &text.replace("abi: c,", &format!("abi: c, {opener},")));
+        let text = in_image(project(&sample.name, &plugins, "good", LIMITS));
+        for (way, opener) in ways.iter().zip(["host", "loader"]) {
+            let opened = format!("abi: c, opened_by: {opener},");
+            sample.write("lockstep.yaml", &text.replace("abi: c,", &opened));
             let output = sample.run(&["smoke"]);
             assert_eq!(output.status.code(), Some(5), "{}", said(&output));
-            judge_all(&all, suffix, &said(&output));
+            let way = if way.is_empty() {
+                String::new()
+            } else {
+                format!(" ({way})")
+            };
+            judge_all(&all, &way, &said(&output));
         }
     });
 }
