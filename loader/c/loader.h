@@ -168,6 +168,8 @@ struct returned {
 };
 struct testimony {
   const char *phase, *symbol;
+  /* Where it was refused: the path of a plugin before, or null for the plugin itself. */
+  const char *refused_before;
   char *refusal, *not_closed, *first_missing_words;
   char **missing;
   size_t missing_count;
@@ -193,6 +195,7 @@ char *run_open(const struct open_options *options);
 void run_open_one(struct open_options *options);
 void run_drive(const struct drive_options *options);
 char *scratch_remains(char *const *directories, size_t count);
+char *as_path(char *plugin);
 void scratch_clear(char *const *directories, size_t count);
 
 #endif

@@ -21,7 +21,7 @@ static const char HELP[] =
     "\n"
     "open:   --flags now|lazy  --scope local|global  --keep-open  --scratch DIRECTORY…  --symbol NAME…\n"
     "        --call SYMBOL [--arg-string TEXT | --arg-integer N]… [--returns string|integer|int32|none]…\n"
-    "        --within PROGRAM --probe FILE\n"
+    "        --within PROGRAM --probe FILE  --after PLUGIN…\n"
     "\n"
     "drive:  --ready-http URL | --ready-tcp PORT | --ready-stdout TEXT\n"
     "        --ready-timeout-ms N  --request-timeout-ms N  --stop-signal NAME  --stop-timeout-ms N\n"

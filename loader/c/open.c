@@ -30,7 +30,8 @@ static struct verdict judge(const struct testimony *told, const struct running *
       verdict = (struct verdict){"call-failed", "call", told->calls[index].call->symbol, told->calls[index].problem};
   if (told->missing_count > 0)
     verdict = (struct verdict){"symbol-missing", "symbol", told->missing[0], told->first_missing_words};
-  if (told->refusal) verdict = (struct verdict){"not-loadable", "open", NULL, told->refusal};
+  if (told->refusal)
+    verdict = (struct verdict){"not-loadable", told->refused_before ? "before" : "open", told->refused_before, told->refusal};
   const char *at_work = told->phase ? told->phase : first;
   int status = running->wait_status, has_exited = !is_late && WIFEXITED(status);
   if (has_exited && WEXITSTATUS(status) == 0 && told->is_whole) return verdict;
@@ -98,7 +99,7 @@ static void ask_call(struct text *question, const struct call *call) {
 }
 
 /* The variables that make the host's process ask the probe: what is preloaded besides stays behind it. */
-static char **probe_variables(const struct open_options *options, const char *plugin) {
+static char **probe_variables(const struct open_options *options, char *plugin) {
   const struct contract *contract = &options->contract;
   const char *preloaded = getenv("LD_PRELOAD");
   for (size_t index = 0; index < options->common.environment_count; index++)
@@ -111,7 +112,8 @@ static char **probe_variables(const struct open_options *options, const char *pl
   if (contract->is_lazy) ask(&question, 'l', "");
   if (contract->is_global) ask(&question, 'g', "");
   if (contract->is_kept_open) ask(&question, 'k', "");
-  ask(&question, 'p', strchr(plugin, '/') ? plugin : text_of("./%s", plugin));
+  for (size_t index = 0; index < contract->before_count; index++) ask(&question, 'b', contract->before[index]);
+  ask(&question, 'p', as_path(plugin));
   for (size_t index = 0; index < contract->symbols_count; index++) ask(&question, 's', contract->symbols[index]);
   for (size_t index = 0; index < contract->calls_count; index++) ask_call(&question, &contract->calls[index]);
   int has_others = preloaded && *preloaded;

@@ -4,6 +4,9 @@
 
 #include "words.h"
 
+/* A name without a slash would be searched for in the library path; a plugin is a file. */
+char *as_path(char *plugin) { return strchr(plugin, '/') ? plugin : text_of("./%s", plugin); }
+
 static struct call *last_call(struct contract *contract, const char *flag) {
   if (contract->calls_count == 0) fail_usage(HINT_HELP, "`%s` must follow a `--call`", flag);
   return &contract->calls[contract->calls_count - 1];
@@ -36,6 +39,9 @@ static int take_contract(struct contract *contract, const char *flag, struct wor
   static const char *const kinds[] = {"none", "string", "integer", "int32", NULL};
   if (strcmp(flag, "--keep-open") == 0) {
     contract->is_kept_open = 1;
+  } else if (strcmp(flag, "--after") == 0) {
+    contract->before = grow(contract->before, contract->before_count, sizeof(char *));
+    contract->before[contract->before_count++] = as_path(value_of(words, flag));
   } else if (strcmp(flag, "--symbol") == 0) {
     add_symbol(contract, value_of(words, flag));
   } else if (strcmp(flag, "--call") == 0) {

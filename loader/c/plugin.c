@@ -15,6 +15,6 @@ void run_open_one(struct open_options *options) {
     fail_internal("failed to take the channel to the parent: %s", error_words(errno));
   close(null);
   char *plugin = options->plugins[options->plugins_count - 1];
-  options->contract.plugin = strchr(plugin, '/') ? plugin : text_of("./%s", plugin);
+  options->contract.plugin = as_path(plugin);
   open_one(&options->contract, getpid(), parent);
 }

@@ -121,9 +121,14 @@ struct testimony testimony_hear(const struct capture *channel, const struct cont
   struct records records = {begin, begin + channel->head.length, capture_is_truncated(channel)};
   struct testimony told = {0};
   struct record record = take(&records);
-  if (enter(&told, &record, "open", NULL)) {
+  size_t index = 0;
+  for (; index < contract->before_count && enter(&told, &record, "before", contract->before[index]); index++)
     record = take(&records);
+  int is_refused_before = told.phase && record.kind == 'n';
+  if (is_refused_before || (index == contract->before_count && enter(&told, &record, "open", NULL))) {
+    if (!is_refused_before) record = take(&records);
     if (record.kind == 'n') {
+      told.refused_before = told.symbol;
       told.refusal = field_text(&record, 0);
       record = take(&records);
     } else {

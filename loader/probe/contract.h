@@ -23,6 +23,9 @@ struct call {
 struct contract {
   /* A path with a slash, so that it is not searched for. */
   const char *plugin;
+  /* The paths of plugins that are opened before, in order, and stay. */
+  const char **before;
+  size_t before_count;
   int is_lazy, is_global, is_kept_open;
   /* Each name once, those of calls too. */
   const char **symbols;

@@ -149,14 +149,23 @@ static void make_calls(const struct contract *contract, void *plugin) {
   }
 }
 
-static void open_plugin(const struct contract *contract) {
-  tell_phase("open", NULL);
+/* Opens a file as the contract says; null when that was refused, which is told then. */
+static void *open_file(const struct contract *contract, const char *path) {
   int flags = (contract->is_lazy ? RTLD_LAZY : RTLD_NOW) | (contract->is_global ? RTLD_GLOBAL : RTLD_LOCAL);
-  void *plugin = dlopen(contract->plugin, flags);
-  if (!plugin) {
-    tell_texts('n', words_or("dlopen failed, but system did not report the error"), NULL);
-    return;
+  void *opened = dlopen(path, flags);
+  if (!opened) tell_texts('n', words_or("dlopen failed, but system did not report the error"), NULL);
+  return opened;
+}
+
+static void open_plugin(const struct contract *contract) {
+  for (size_t index = 0; index < contract->before_count; index++) {
+    tell_phase("before", contract->before[index]);
+    /* It stays: what is opened now may use it. */
+    if (!open_file(contract, contract->before[index])) return;
   }
+  tell_phase("open", NULL);
+  void *plugin = open_file(contract, contract->plugin);
+  if (!plugin) return;
   if (look_up(contract, plugin)) make_calls(contract, plugin);
   if (contract->is_kept_open) return;
   tell_phase("close", NULL);

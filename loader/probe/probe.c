@@ -96,18 +96,21 @@ static void take_part(struct call *call, const struct item *item) {
   }
 }
 
-/* The question as a contract. There are no more symbols and calls than items. */
+/* The question as a contract. There are no more plugins, symbols and calls than items. */
 static struct contract asked_contract(void) {
   size_t count = 0;
   struct item item;
   for (char *place = question; next_item(&place, question_end, &item) == 1;) count++;
-  struct contract contract = {.symbols = calloc(count + 1, sizeof(char *)), .calls = calloc(count + 1, sizeof(struct call))};
-  if (!contract.symbols || !contract.calls) fail("keep the contract");
+  struct contract contract = {.before = calloc(count + 1, sizeof(char *)),
+                              .symbols = calloc(count + 1, sizeof(char *)),
+                              .calls = calloc(count + 1, sizeof(struct call))};
+  if (!contract.before || !contract.symbols || !contract.calls) fail("keep the contract");
   for (char *place = question; next_item(&place, question_end, &item) == 1;) {
     switch (item.kind) {
       case 'l': contract.is_lazy = 1; break;
       case 'g': contract.is_global = 1; break;
       case 'k': contract.is_kept_open = 1; break;
+      case 'b': contract.before[contract.before_count++] = item.value; break;
       case 'p': contract.plugin = item.value; break;
       case 's': contract.symbols[contract.symbols_count++] = item.value; break;
       case 'c': contract.calls[contract.calls_count++] = (struct call){.symbol = item.value, .returns = "none"}; break;

@@ -16,6 +16,8 @@ const FIELD_LIMIT_BYTES: usize = 64 * 1024;
 pub enum Phase {
     /// The host comes up; nothing was told yet.
     Start,
+    /// A plugin is opened that the plugin is to find there; the symbol is its path.
+    Before,
     /// The plugin is opened; its constructors run.
     Open,
     /// A symbol is looked up.
@@ -30,12 +32,20 @@ pub enum Phase {
 
 impl Phase {
     /// Those that are told.
-    const TOLD: [Phase; 5] = [Phase::Open, Phase::Symbol, Phase::Call, Phase::Close, Phase::Exit];
+    const TOLD: [Phase; 6] = [
+        Phase::Before,
+        Phase::Open,
+        Phase::Symbol,
+        Phase::Call,
+        Phase::Close,
+        Phase::Exit,
+    ];
 
     /// Its name in events.
     pub fn name(self) -> &'static str {
         match self {
             Phase::Start => "start",
+            Phase::Before => "before",
             Phase::Open => "open",
             Phase::Symbol => "symbol",
             Phase::Call => "call",
@@ -72,7 +82,7 @@ pub enum Value {
 pub enum Record {
     /// This begins, for this symbol.
     Phase(Phase, Option<String>),
-    /// The plugin could not be opened, in the loader's words.
+    /// The plugin, or one before it, could not be opened, in the loader's words.
     NotLoadable(String),
     /// A symbol is not there, in the loader's words.
     Missing(String, String),
@@ -232,6 +242,7 @@ mod tests {
             })
         };
         vec![
+            Record::Phase(Phase::Before, Some("/p/a.so".into())),
             Record::Phase(Phase::Open, None),
             Record::NotLoadable("no\nsuch file".into()),
             Record::Phase(Phase::Symbol, Some("f".into())),

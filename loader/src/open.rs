@@ -185,7 +185,10 @@ fn judge(told: Testimony, ending: Option<Ending>, first: Phase) -> PluginEvent {
         .iter()
         .find_map(|call| call.problem.clone().map(|problem| (call.symbol.clone(), problem)));
     let (outcome, phase, symbol, message) = match (told.refusal, told.missing.first().cloned(), first_problem) {
-        (Some(message), ..) => (Outcome::NotLoadable, Some(Phase::Open), None, Some(message)),
+        (Some(refusal), ..) => {
+            let phase = refusal.before.as_ref().map_or(Phase::Open, |_| Phase::Before);
+            (Outcome::NotLoadable, Some(phase), refusal.before, Some(refusal.message))
+        }
         (_, Some((symbol, message)), _) => (Outcome::SymbolMissing, Some(Phase::Symbol), Some(symbol), Some(message)),
         (.., Some((symbol, message))) => (Outcome::CallFailed, Some(Phase::Call), Some(symbol), Some(message)),
         _ => (Outcome::Loaded, None, None, told.not_closed),
@@ -225,6 +228,7 @@ mod tests {
     use super::*;
     use crate::arguments::Returns;
     use crate::channel::Returned;
+    use crate::testimony::Refusal;
 
     fn check(told: Testimony, ending: Option<Ending>, expect: &str) {
         let event = judge(told, ending, Phase::Open);
@@ -259,6 +263,13 @@ mod tests {
         }
     }
 
+    fn refusal(before: Option<&str>) -> Refusal {
+        Refusal {
+            before: before.map(str::to_owned),
+            message: "no".into(),
+        }
+    }
+
     fn returned(symbol: &str, problem: Option<&str>) -> Returned {
         Returned {
             symbol: symbol.into(),
@@ -274,10 +285,15 @@ mod tests {
     fn a_clean_end_says_what_was_told() {
         check(whole(), CLEAN, "loaded - - - []");
         let refused = Testimony {
-            refusal: Some("no".into()),
+            refusal: Some(refusal(None)),
             ..whole()
         };
         check(refused, CLEAN, "not-loadable open - no []");
+        let before = Testimony {
+            refusal: Some(refusal(Some("/a.so"))),
+            ..whole()
+        };
+        check(before, CLEAN, "not-loadable before /a.so no []");
         let missing = Testimony {
             missing: vec![("f".into(), "no f".into()), ("g".into(), "no g".into())],
             ..whole()
@@ -339,8 +355,10 @@ mod tests {
         check(until(Phase::Open, ""), Some(Ending::Signal(6)), "crashed open - - []");
         check(until(Phase::Call, "f"), Some(Ending::Signal(11)), "crashed call f - []");
         check(until(Phase::Call, "f"), None, "timed-out call f - []");
+        let before = until(Phase::Before, "/a.so");
+        check(before, Some(Ending::Signal(6)), "crashed before /a.so - []");
         let refused = Testimony {
-            refusal: Some("no".into()),
+            refusal: Some(refusal(None)),
             ..whole()
         };
         check(refused, Some(Ending::Signal(8)), "crashed exit - no []");

@@ -39,11 +39,17 @@ struct Session {
 
 impl Session {
     fn run(&mut self, contract: &Contract, plugin: &OsStr) {
+        for earlier in &contract.before {
+            let path = earlier.to_string_lossy().into_owned();
+            self.tell(&Record::Phase(Phase::Before, Some(path)));
+            match open_library(contract, earlier) {
+                // It stays: what is opened now may use it.
+                Ok(library) => std::mem::forget(library),
+                Err(error) => return self.tell(&Record::NotLoadable(error.to_string())),
+            }
+        }
         self.tell(&Record::Phase(Phase::Open, None));
-        let binding = if contract.lazy { RTLD_LAZY } else { RTLD_NOW };
-        let scope = if contract.global { RTLD_GLOBAL } else { RTLD_LOCAL };
-        // SAFETY: the plugin's constructors may do anything; this process exists to find out, and shares nothing.
-        let library = match unsafe { Library::open(Some(as_path(plugin)), binding | scope) } {
+        let library = match open_library(contract, plugin) {
             Ok(library) => library,
             Err(error) => return self.tell(&Record::NotLoadable(error.to_string())),
         };
@@ -101,6 +107,13 @@ impl Session {
             system::end_now(CHANNEL_LOST_STATUS);
         }
     }
+}
+
+fn open_library(contract: &Contract, plugin: &OsStr) -> Result<Library, libloading::Error> {
+    let binding = if contract.lazy { RTLD_LAZY } else { RTLD_NOW };
+    let scope = if contract.global { RTLD_GLOBAL } else { RTLD_LOCAL };
+    // SAFETY: the plugin's constructors may do anything; this process exists to find out, and shares nothing.
+    unsafe { Library::open(Some(as_path(plugin)), binding | scope) }
 }
 
 /// A name without a slash would be searched for in the library path; a plugin is a file.

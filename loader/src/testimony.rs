@@ -16,8 +16,8 @@ pub struct Testimony {
     pub phase: Option<Phase>,
     /// The symbol that was at work then.
     pub symbol: Option<String>,
-    /// The loader's words when it could not open the plugin.
-    pub refusal: Option<String>,
+    /// What could not be opened.
+    pub refusal: Option<Refusal>,
     /// The symbols that are not there, with the loader's words.
     pub missing: Vec<(String, String)>,
     /// What the calls gave that came back.
@@ -30,11 +30,22 @@ pub struct Testimony {
     pub is_broken: bool,
 }
 
+/// That the plugin could not be opened, or one before it.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Refusal {
+    /// The path of the one before it that was refused; none when it was the plugin itself.
+    pub before: Option<String>,
+    /// The loader's words.
+    pub message: String,
+}
+
 /// What may be told next.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Place {
-    /// Nothing was told yet.
-    Start,
+    /// The plugins before this one of those that come first were opened; nothing was told yet when it is the first.
+    Before(usize),
+    /// This one is being opened.
+    OpenedBefore(usize),
     /// The plugin is being opened.
     Opened,
     /// The symbols before this one were looked up.
@@ -63,7 +74,7 @@ impl Testimony {
     pub fn hear(records: Vec<Record>, is_readable: bool, contract: &Contract) -> Testimony {
         let symbols = contract.distinct_symbols();
         let mut testimony = Testimony::default();
-        let mut place = Place::Start;
+        let mut place = Place::Before(0);
         for record in records {
             match testimony.take(place, record, contract, &symbols) {
                 Some(next) => place = next,
@@ -81,9 +92,18 @@ impl Testimony {
     /// Takes a record, and gives the place after it; none when the loader tells no such thing there.
     fn take(&mut self, place: Place, record: Record, contract: &Contract, symbols: &[&OsString]) -> Option<Place> {
         match (self.settle(place, &record, contract, symbols), record) {
-            (Place::Start, Record::Phase(Phase::Open, None)) => self.enter(Phase::Open, None, Place::Opened),
-            (Place::Opened, Record::NotLoadable(message)) => {
-                self.refusal = Some(message);
+            (Place::Before(index), Record::Phase(Phase::Before, Some(path)))
+                if contract.before.get(index).is_some_and(|earlier| is(earlier, &path)) =>
+            {
+                self.enter(Phase::Before, Some(path), Place::OpenedBefore(index))
+            }
+            (Place::Before(index), Record::Phase(Phase::Open, None)) if index == contract.before.len() => {
+                self.enter(Phase::Open, None, Place::Opened)
+            }
+            (Place::OpenedBefore(_) | Place::Opened, Record::NotLoadable(message)) => {
+                // In the first of these places the symbol is the path, in the second there is none.
+                let before = self.symbol.clone();
+                self.refusal = Some(Refusal { before, message });
                 Some(Place::Finishing)
             }
             (Place::Symbol(index), Record::Phase(Phase::Symbol, Some(name))) if is(symbols[index], &name) => {
@@ -118,6 +138,7 @@ impl Testimony {
         let mut place = place;
         loop {
             place = match place {
+                Place::OpenedBefore(index) if !matches!(record, Record::NotLoadable(_)) => Place::Before(index + 1),
                 Place::Opened if !matches!(record, Record::NotLoadable(_)) => Place::Symbol(0),
                 Place::LookedUp(index) if !matches!(record, Record::Missing(..)) => Place::Symbol(index + 1),
                 Place::Symbol(index) if index == symbols.len() && self.missing.is_empty() => Place::Call(0),
@@ -178,6 +199,7 @@ mod tests {
             returns,
         };
         Contract {
+            before: vec!["/d.so".into(), "./e.so".into()],
             symbols: vec!["a".into(), "b".into(), "a".into()],
             calls: vec![call("b", Returns::None), call("c", Returns::Integer)],
             ..Contract::default()
@@ -187,6 +209,8 @@ mod tests {
     /// All that the loader tells of a plugin that keeps the contract.
     fn whole() -> Vec<Record> {
         vec![
+            phase(Phase::Before, "/d.so"),
+            phase(Phase::Before, "./e.so"),
             phase(Phase::Open, ""),
             phase(Phase::Symbol, "a"),
             phase(Phase::Symbol, "b"),
@@ -207,27 +231,39 @@ mod tests {
 
     #[test]
     fn what_the_loader_tells_is_believed() {
-        let refused = [
-            phase(Phase::Open, ""),
-            Record::NotLoadable("no".into()),
-            Record::Done,
-            phase(Phase::Exit, ""),
-        ];
+        let refused = |opened: usize| {
+            let mut records = whole();
+            records.truncate(opened);
+            records.extend([Record::NotLoadable("no".into()), Record::Done, phase(Phase::Exit, "")]);
+            records
+        };
+        for (opened, before) in [(1, Some("/d.so")), (2, Some("./e.so")), (3, None)] {
+            let refusal = hear(&refused(opened)).refusal.map(|refusal| refusal.before);
+            assert_eq!(refusal, Some(before.map(str::to_owned)));
+        }
         let mut missing = whole();
-        missing.splice(4..8, []);
-        missing.insert(2, Record::Missing("a".into(), "no a".into()));
-        missing.insert(5, Record::Missing("c".into(), "no c".into()));
+        missing.splice(6..10, []);
+        missing.insert(4, Record::Missing("a".into(), "no a".into()));
+        missing.insert(7, Record::Missing("c".into(), "no c".into()));
         let mut not_closed = whole();
-        not_closed.insert(9, Record::NotClosed("busy".into()));
+        not_closed.insert(11, Record::NotClosed("busy".into()));
         let mut problem = whole();
-        problem[7] = returned(
+        problem[9] = returned(
             "c",
             Returns::Integer,
             None,
             Some("the symbol is there, but its address is null"),
         );
-        for records in [whole().as_slice(), &refused, &missing, &not_closed, &problem] {
-            let testimony = hear(records);
+        for records in [
+            whole(),
+            refused(1),
+            refused(2),
+            refused(3),
+            missing,
+            not_closed,
+            problem,
+        ] {
+            let testimony = hear(&records);
             assert!(testimony.is_whole && !testimony.is_broken, "{records:?}: {testimony:?}");
         }
         let kept = Contract {
@@ -235,7 +271,7 @@ mod tests {
             ..contract()
         };
         let mut records = whole();
-        records.remove(8);
+        records.remove(10);
         assert!(Testimony::hear(records, true, &kept).is_whole);
     }
 
@@ -281,7 +317,7 @@ mod tests {
             Record::Missing("c".into(), "no".into()),
             Record::NotLoadable("no".into()),
         ] {
-            records[7] = wrong.clone();
+            records[9] = wrong.clone();
             assert!(hear(&records).is_broken, "{wrong:?}");
         }
     }

@@ -63,6 +63,9 @@ impl Within {
                 question.item(letter, OsStr::new(""));
             }
         }
+        for earlier in &contract.before {
+            question.item(b'b', earlier);
+        }
         question.item(b'p', &plugin::as_path(plugin));
         for symbol in contract.distinct_symbols() {
             question.item(b's', symbol);
@@ -117,6 +120,7 @@ mod tests {
         let contract = Contract {
             lazy: true,
             keep_open: true,
+            before: vec!["/d.so".into(), "./e.so".into()],
             symbols: vec!["a".into(), "b".into(), "a".into()],
             calls: vec![Call {
                 symbol: "b".into(),
@@ -128,7 +132,7 @@ mod tests {
         let command = within().command(&contract, OsStr::new("x.so"), &[], None);
         assert_eq!(
             variable(&command, QUESTION_VARIABLE).unwrap(),
-            "w2:/h,l0:,k0:,p6:./x.so,s1:a,s1:b,c1:b,r5:int32,t3:é,,i2:-7,"
+            "w2:/h,l0:,k0:,b5:/d.so,b6:./e.so,p6:./x.so,s1:a,s1:b,c1:b,r5:int32,t3:é,,i2:-7,"
         );
         assert_eq!(variable(&command, PRELOAD_VARIABLE).unwrap(), "/p.so");
     }

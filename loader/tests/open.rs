@@ -178,6 +178,65 @@ fn binding_is_as_asked() {
 }
 
 #[test]
+fn what_a_plugin_needs_of_earlier_ones_is_opened_before() {
+    let first = plugin("before-first", "calls.c", &[]);
+    let second = plugin(
+        "before-second",
+        "hooks.c",
+        &["-DUNDEFINED", "-Dnobody_defines_this=add3"],
+    );
+    let third = plugin(
+        "before-third",
+        "hooks.c",
+        &["-DUNDEFINED", "-Dnobody_defines_this=use", "-Duse=use_more"],
+    );
+    // Nothing is looked up in what comes first: it has no `use`.
+    let asked = ["--scope", "global", "--symbol", "use"];
+    let event = check(&second, &asked, "not-loadable open - 0 - 0");
+    assert!(event.text("message").contains("add3"), "{event:?}");
+    check(
+        &second,
+        &[&asked, ["--after", &first].as_slice()].concat(),
+        "loaded - - 0 - 0",
+    );
+    check(&second, &["--after", &first], "not-loadable open - 0 - 0");
+
+    let asked = ["--scope", "global", "--symbol", "use_more"];
+    let after = |order: [&str; 2], expect: &str| {
+        let order = ["--after", order[0], "--after", order[1]];
+        check(&third, &[asked, order].concat(), expect)
+    };
+    after([&first, &second], "loaded - - 0 - 0");
+    let event = after([&second, &first], &format!("not-loadable before {second} 0 - 0"));
+    assert!(event.text("message").contains("add3"), "{event:?}");
+}
+
+#[test]
+fn what_happens_to_an_earlier_plugin_is_told_with_its_path() {
+    let calls = plugin("before-good", "calls.c", &[]);
+    for (action, expect) in [
+        ("abort()", "crashed before PATH - SIGABRT 0"),
+        ("_exit(0)", "exited before PATH 0 - 0"),
+        ("for(;;)pause()", "timed-out before PATH - - 0"),
+    ] {
+        let name = format!("before-{}", expect.split(' ').next().expect("it has words"));
+        let earlier = plugin(&name, "hooks.c", &[&format!("-DAT_OPEN={action}")]);
+        let opened = |way: &Vec<&'static str>| {
+            let asked = ["open", "--timeout-ms", "500", "--after", &earlier];
+            events(&[&asked, way.as_slice(), &["--", &calls, &calls]].concat())
+        };
+        for event in ways().iter().flat_map(opened) {
+            assert_eq!(event.show(&SUMMARY), expect.replace("PATH", &earlier), "{event:?}");
+        }
+    }
+    // What it does at the end of the process is the end of that.
+    let earlier = plugin("before-end", "hooks.c", &["-DAT_CLOSE=abort()"]);
+    check(&calls, &["--after", &earlier], "crashed exit - - SIGABRT 0");
+    let event = check(&calls, &["--after", "x.so"], "not-loadable before ./x.so 0 - 0");
+    assert!(event.text("message").contains("./x.so"), "{event:?}");
+}
+
+#[test]
 fn every_missing_symbol_is_named() {
     let calls = plugin("missing", "calls.c", &[]);
     let flags = [

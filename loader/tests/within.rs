@@ -254,6 +254,7 @@ fn usage_is_explained() {
             "`--probe` takes an absolute path without spaces and colons, not `/a:b.so`",
         ),
         (&["--within", "/h", "--within", "/h"], "`--within` is given twice"),
+        (&["--after"], "no plugin given"),
     ] {
         let output = run(&[&["open"], arguments, &["x.so"]].concat());
         assert_eq!(output.status.code(), Some(2));

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use super::usage::UsageError;
 use super::words::{lossy, once, CommonFlags, Words};
+use crate::plugin;
 use crate::system::User;
 use crate::within::Within;
 
@@ -42,6 +43,8 @@ pub struct Contract {
     pub global: bool,
     /// `--keep-open`: end without closing the plugin, as hosts that never unload do.
     pub keep_open: bool,
+    /// `--after`: the paths of plugins that are opened before, in order, and stay.
+    pub before: Vec<OsString>,
     /// Names that must be there.
     pub symbols: Vec<OsString>,
     /// Functions to call, in order.
@@ -95,9 +98,10 @@ impl Contract {
         distinct
     }
 
-    /// As many records as the loader tells of a plugin at most: two for each symbol and call, and four or five beside.
+    /// As many records as the loader tells of a plugin at most: one for each plugin before it, two for each symbol and call,
+    /// and four or five beside.
     pub fn records_limit_count(&self) -> usize {
-        2 * (self.distinct_symbols().len() + self.calls.len()) + 6
+        self.before.len() + 2 * (self.distinct_symbols().len() + self.calls.len()) + 6
     }
 }
 
@@ -167,6 +171,7 @@ pub fn parse_open(words: Vec<OsString>) -> Result<(OpenOptions, Contract), Usage
                     words.path("--probe", takes, b" \t\n\x0b\x0c\r:")?,
                 )?;
             }
+            Some("--after") => contract.before.push(plugin::as_path(&words.value("--after")?)),
             Some("--scratch") => scratch.push(words.value("--scratch")?),
             Some("--symbol") => contract.symbols.push(words.value("--symbol")?),
             Some("--call") => contract.calls.push(Call {
@@ -291,11 +296,12 @@ mod tests {
 
     #[test]
     fn a_plugin_process_gets_the_same_flags() {
-        let line = "--symbol a --call b --returns int32 --env A=b=c --timeout-ms 5 --output-limit-bytes 9 --user 7:8 --scratch /a --scratch /b";
+        let line = "--after /a.so --after b.so --symbol a --call b --returns int32 --env A=b=c --timeout-ms 5 --output-limit-bytes 9 --user 7:8 --scratch /a --scratch /b";
         let (options, contract) = open(&format!("{line} x.so y.so"));
         assert_eq!(options.environment, [("A".into(), "b=c".into())]);
         assert_eq!(options.user, Some(User { uid: 7, gid: 8 }));
         assert_eq!(options.scratch, words("/a /b"));
+        assert_eq!(contract.before, words("/a.so ./b.so"));
         assert_eq!(
             (options.timeout, options.output_limit_bytes),
             (Duration::from_millis(5), 9)
