@@ -114,6 +114,7 @@ pub fn forbid_core_files() -> io::Result<()> {
 /// Holds back the signals that [`next_signal`] gives, in this thread and in those that it starts later, and all others
 /// that would end this process: a plugin of the same user can send them. A fault of its own ends it all the same.
 pub fn hold_signals() -> io::Result<()> {
+    dispose_thread_signals(libc::SIG_IGN)?;
     let mut set = MaybeUninit::uninit();
     // SAFETY: `sigfillset` initialises the set before anything else uses it; the signal numbers are valid.
     let set = unsafe {
@@ -128,6 +129,36 @@ pub fn hold_signals() -> io::Result<()> {
         0 => Ok(()),
         error => Err(io::Error::from_raw_os_error(error)),
     }
+}
+
+/// Says what becomes of the signals that musl keeps for its threads: to be ignored or what the kernel does by itself. They
+/// cannot be held back: musl's functions leave them out of every set, and let one of them through in each new thread. Nor do
+/// they tell the kernel this, so it is asked itself. (glibc holds one of its two back, and catches the other.)
+fn dispose_thread_signals(handler: libc::sighandler_t) -> io::Result<()> {
+    if cfg!(not(target_env = "musl")) {
+        return Ok(());
+    }
+    for signal in THREAD_SIGNALS {
+        // The kernel's own structure: the handler, then flags, a restorer and a mask, all of them none.
+        let mut action = [0_usize; KERNEL_ACTION_WORDS];
+        action[0] = handler;
+        let none = std::ptr::null_mut::<libc::c_void>();
+        // SAFETY: the kernel reads a structure that is no longer than `action`, which outlives the call, and writes nothing; the
+        // handler is no function. The call is async-signal-safe.
+        let result = unsafe {
+            libc::syscall(
+                libc::SYS_rt_sigaction,
+                signal,
+                action.as_ptr(),
+                none,
+                KERNEL_SIGNAL_SET_BYTES,
+            )
+        };
+        if result < 0 {
+            return Err(io::Error::last_os_error());
+        }
+    }
+    Ok(())
 }
 
 /// Waits for a child's end or for the wish that this process ends.
@@ -203,10 +234,12 @@ pub fn kill_all_others() {
     }
 }
 
-/// Lets the command's process start as its parent was started: no signal held back. It dies with its parent, is this user
+/// Lets the command's process start as its parent was started: no signal held back or ignored. It dies with its parent, is this user
 /// if one is given, and is what the kernel ends first when memory runs out.
 pub fn prepare(command: &mut Command, user: Option<User>) {
     let adjust = move || {
+        // What is ignored would be so in another program too.
+        dispose_thread_signals(libc::SIG_DFL)?;
         let mut none = MaybeUninit::<libc::sigset_t>::uninit();
         // SAFETY: `sigemptyset` initialises the set before `sigprocmask` reads it. All three are async-signal-safe.
         unsafe {
@@ -297,6 +330,13 @@ pub fn c_library() -> (Option<&'static str>, Option<String>) {
 
 /// What a terminal stops a process with.
 const NEVER_HELD_SIGNALS: [Signal; 3] = [libc::SIGTSTP, libc::SIGTTIN, libc::SIGTTOU];
+
+/// What musl cancels threads with, keeps time with, and changes users with (its `pthread_impl.h`).
+const THREAD_SIGNALS: [Signal; 3] = [32, 33, 34];
+/// No longer is what `rt_sigaction` reads.
+const KERNEL_ACTION_WORDS: usize = 8;
+/// The kernel's own set of 64 signals.
+const KERNEL_SIGNAL_SET_BYTES: usize = 8;
 
 fn awaited_signals() -> libc::sigset_t {
     let mut set = MaybeUninit::uninit();
