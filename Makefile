@@ -9,7 +9,7 @@ SEED = 5
 APART = $(wildcard loader/Cargo.toml host/Cargo.toml plugins/*/Cargo.toml)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup build demo test check fmt fuzz attacks corpus baselines bench clean
+.PHONY: help setup build demo test check fmt fuzz attacks hosts corpus baselines bench clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-9s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -59,6 +59,11 @@ attacks: setup ## every attack that is known, as often as it takes; the table of
 	rm -rf target/tmp/attacks
 	LOCKSTEP_ATTACKS=all $(CARGO) test --locked --no-fail-fast --test attacks; status=$$?; \
 	  scripts/attacks-table.sh target/tmp/attacks && exit $$status
+
+hosts: setup ## every host of tests/hosts: built, opened, asked, changed, broken; the table of what they said
+	rm -rf target/tmp/hosts
+	LOCKSTEP_HOSTS=all $(CARGO) test --locked --no-fail-fast --test hosts; status=$$?; \
+	  scripts/hosts-table.sh target/tmp/hosts && exit $$status
 
 corpus: setup ## check against what the distribution's hosts and modules really do; downloads 700 MB
 	$(CARGO) test --release --locked --test corpus -- --ignored --nocapture all_packages

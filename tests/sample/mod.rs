@@ -67,15 +67,36 @@ impl Drop for Place {
 
 /// Runs `test` with a project that has one good plugin, called `good`.
 pub(crate) fn with_sample(name: &str, test: impl FnOnce(&Sample)) {
+    with_directory(name, |sample| {
+        sample.write("host/main.c", HOST);
+        sample.write("good/good.c", GOOD);
+        sample.configure(&["good"], "");
+        sample.take_loader();
+        test(sample);
+    });
+}
+
+/// Runs `test` with a copy of the project in `directory`, which gets a name of its own. Its environment is called `glibc`.
+pub(crate) fn with_project(directory: &Path, name: &str, test: impl FnOnce(&Sample)) {
+    with_directory(name, |sample| {
+        copy(directory, sample.path());
+        let text = sample.read("lockstep.yaml").unwrap();
+        let is_named = |line: &&str| line.starts_with("project: ");
+        let line = text.lines().find(is_named).unwrap();
+        sample.write(
+            "lockstep.yaml",
+            &text.replace(line, &format!("project: {}", sample.name)),
+        );
+        test(sample);
+    });
+}
+
+fn with_directory(name: &str, test: impl FnOnce(&Sample)) {
     let _place = Place::take();
     let sample = Sample {
         directory: tempfile::tempdir().unwrap(),
         name: format!("{name}-{}", std::process::id()),
     };
-    sample.write("host/main.c", HOST);
-    sample.write("good/good.c", GOOD);
-    sample.configure(&["good"], "");
-    sample.take_loader();
     test(&sample);
     let output = sample.run(&["clean"]);
     assert_eq!(output.status.code(), Some(0), "{}", said(&output));
@@ -245,7 +266,7 @@ smoke:
         if docker(&["volume", "ls", "--quiet", "--filter", &format!("name=^{volume}$")]).is_empty() {
             return String::new();
         }
-        let script = "readlink /bundle/current; ls /bundle/releases; cksum /bundle/current/*";
+        let script = "readlink /bundle/current; ls /bundle/releases; sha256sum /bundle/current/*";
         docker(&[
             "run",
             "--rm",
@@ -337,8 +358,34 @@ pub(crate) fn said(output: &Output) -> String {
     String::from_utf8_lossy(&output.stderr).into_owned()
 }
 
+/// A container that was started beside; it is removed when it is dropped.
+pub(crate) struct Container {
+    pub(crate) id: String,
+}
+
+impl Container {
+    /// `arguments` are those of `docker run --detach`.
+    pub(crate) fn start(arguments: &[&str]) -> Self {
+        let id = docker(arguments).trim().to_owned();
+        Self { id }
+    }
+}
+
+impl Drop for Container {
+    fn drop(&mut self) {
+        docker_says(&["rm", "--force", &self.id]);
+    }
+}
+
 /// The engine's own command, as a second pair of eyes.
 pub(crate) fn docker(arguments: &[&str]) -> String {
+    let output = docker_says(arguments);
+    assert!(output.status.success(), "docker {arguments:?}: {}", said(&output));
+    String::from_utf8_lossy(&output.stdout).into_owned()
+}
+
+/// The same, also when it fails.
+pub(crate) fn docker_says(arguments: &[&str]) -> Output {
     let child = Command::new("docker")
         .args(arguments)
         .stdin(Stdio::null())
@@ -346,7 +393,5 @@ pub(crate) fn docker(arguments: &[&str]) -> String {
         .stderr(Stdio::piped())
         .spawn()
         .unwrap_or_else(|error| panic!("this test needs the docker command: {error}"));
-    let output = wait(child, PATIENCE);
-    assert!(output.status.success(), "docker {arguments:?}: {}", said(&output));
-    String::from_utf8_lossy(&output.stdout).into_owned()
+    wait(child, PATIENCE)
 }

@@ -1,0 +1,3 @@
+#include "host.h"
+
+void greet(void) { host_say("Goodbye"); }
