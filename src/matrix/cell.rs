@@ -51,6 +51,9 @@ pub struct Cell {
     pub plugins: EnvironmentName,
     /// The plugin.
     pub plugin: String,
+    /// The plugins that were there with it, because it does not load without them.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub after: Vec<String>,
     /// What happened.
     #[serde(flatten)]
     pub observed: Observed,
@@ -91,7 +94,7 @@ impl Cell {
 pub struct Seen {
     /// The loader's report.
     pub plugin: PluginObservation,
-    /// The host's own run with this plugin alone; none for projects without a smoke command.
+    /// The host's own run with this plugin and those that it needs; none for projects without a smoke command.
     pub host: Option<HostObservation>,
 }
 
@@ -223,6 +226,7 @@ mod tests {
             symbol: None,
             signal_name: None,
             status: None,
+            after: vec![],
             phase: None,
             missing: vec![],
             calls: vec![Returned {

@@ -53,8 +53,25 @@ pub fn render(matrix: &Matrix) -> String {
             let _ = writeln!(text);
         }
     }
+    needs(matrix, &mut text);
     notes(matrix, &mut text);
     text
+}
+
+/// Which plugins were not alone in their cells.
+fn needs(matrix: &Matrix, text: &mut String) {
+    let at_home = matrix.cells.iter().filter(|cell| cell.host == cell.plugins);
+    let needs: BTreeMap<&str, String> = at_home
+        .filter(|cell| !cell.after.is_empty())
+        .map(|cell| (cell.plugin.as_str(), cell.after.join(", ")))
+        .collect();
+    for (index, (plugin, others)) in needs.iter().enumerate() {
+        let gap = if index == 0 { "\n" } else { "" };
+        let _ = writeln!(
+            text,
+            "{gap} {plugin} is there with {others}, without which it does not load"
+        );
+    }
 }
 
 /// What was predicted, and what happened; the sign between them says whether they agree.

@@ -34,6 +34,14 @@ struct Pair {
     of: usize,
 }
 
+/// Which plugins a host is given, by the place of their environment and of the one that is looked at.
+type Given = BTreeMap<(usize, usize), Vec<usize>>;
+
+/// Those that are given with a plugin, which is the last.
+fn others(given: &[usize]) -> &[usize] {
+    given.split_last().map_or(&[], |(_, others)| others)
+}
+
 /// One environment's side of the matrix: what it has published, and what loads it.
 pub(super) struct Side {
     name: EnvironmentName,
@@ -84,6 +92,7 @@ impl Side {
             },
             host_directory: HOST_DIRECTORY.to_owned(),
             plugins_directory: install.clone().unwrap_or_else(|| PLUGINS_DIRECTORY.to_owned()),
+            plugins_here: plugins.clone(),
             install: install.map(|install| (install, plugins)),
         }
     }
@@ -114,19 +123,22 @@ impl Run {
                 .try_collect()
                 .await?;
         let units = &self.project.plugins;
+        let given = self.given(sides.len(), &opened);
+        let (given, opened) = (&given, &opened);
         let runs: Vec<(Pair, usize)> = pairs
             .iter()
             .flat_map(|pair| (0..units.len()).map(|unit| (*pair, unit)))
             .collect();
         let driven: BTreeMap<(Pair, usize), Option<HostObservation>> = futures_util::stream::iter(runs.clone())
             .map(|(pair, unit)| async move {
-                let host = self.drive_one(&sides[pair.host], &sides[pair.of], &units[unit]).await?;
+                let units: Vec<&Unit> = given[&(pair.of, unit)].iter().map(|unit| &units[*unit]).collect();
+                let host = self.drive_one(&sides[pair.host], &sides[pair.of], &units).await?;
                 Ok::<_, RunError>(((pair, unit), host))
             })
             .buffer_unordered(self.options.jobs)
             .try_collect()
             .await?;
-        let predictions = self.predictions(sides, &runs)?;
+        let predictions = self.predictions(sides, &runs, given)?;
         let seen = |pair: Pair, unit: usize| {
             let plugin = opened.get(&pair)?.get(unit)?.clone();
             Some(Seen {
@@ -146,6 +158,10 @@ impl Run {
                 host: sides[pair.host].name.clone(),
                 plugins: sides[pair.of].name.clone(),
                 plugin: units[*unit].name.to_string(),
+                after: others(&given[&(pair.of, *unit)])
+                    .iter()
+                    .map(|other| units[*other].name.to_string())
+                    .collect(),
                 observed: observe(&seen(*pair, *unit)?, &home),
                 predicted: predictions.get(&(*pair, *unit)).cloned(),
             })
@@ -159,11 +175,30 @@ impl Run {
         })
     }
 
-    /// What is to be expected of each host with each plugin, every one in a process of its own.
+    /// Which plugins a host is given for each of an environment: those without which it does not load at home, and itself,
+    /// which is the last.
+    fn given(&self, sides: usize, opened: &BTreeMap<Pair, Vec<PluginObservation>>) -> Given {
+        let files = plugin_files(&self.project);
+        let given_for = |of: usize, unit: usize| -> Vec<usize> {
+            let home = opened.get(&Pair { host: of, of }).and_then(|seen| seen.get(unit));
+            let after = home.map_or(&[][..], |plugin| &plugin.after);
+            let places = after
+                .iter()
+                .filter_map(|name| files.iter().position(|file| file == name));
+            places.chain([unit]).collect()
+        };
+        (0..sides)
+            .flat_map(|of| (0..self.project.plugins.len()).map(move |unit| (of, unit)))
+            .map(|(of, unit)| ((of, unit), given_for(of, unit)))
+            .collect()
+    }
+
+    /// What is to be expected of each host with each plugin, every one in a process of its own, with those that it needs.
     fn predictions(
         &self,
         sides: &[Side],
         runs: &[(Pair, usize)],
+        given: &Given,
     ) -> Result<BTreeMap<(Pair, usize), Prediction>, RunError> {
         let mut predictions = BTreeMap::new();
         for (pair, unit) in runs {
@@ -173,10 +208,13 @@ impl Run {
                 host: match CheckedHost::of(&self.project.host, |unit| Ok::<_, Infallible>(host.files(unit))) {
                     Ok(host) => host,
                 },
-                plugins: vec![of.files(&self.project.plugins[*unit])],
+                plugins: given[&(pair.of, *unit)]
+                    .iter()
+                    .map(|unit| of.files(&self.project.plugins[*unit]))
+                    .collect(),
             };
             let reports = predict(root, &files, &self.project)?;
-            let prediction = reports.into_iter().next().map(|report| Prediction {
+            let prediction = reports.into_iter().next_back().map(|report| Prediction {
                 verdict: report.verdict,
                 codes: report.findings.iter().map(|finding| finding.code.to_owned()).collect(),
                 outcome: report.predicted,
@@ -246,17 +284,15 @@ impl Run {
         result
     }
 
-    /// What the host of one side does with one plugin of another, and no other plugin.
-    async fn drive_one(&self, host: &Side, of: &Side, unit: &Unit) -> Result<Option<HostObservation>, RunError> {
+    /// What the host of one side does with one plugin of another, the last of these, and with no plugin but those that it needs.
+    async fn drive_one(&self, host: &Side, of: &Side, units: &[&Unit]) -> Result<Option<HostObservation>, RunError> {
         self.is_cancelled()?;
-        let step = Self::step(
-            &host.name,
-            EventStage::Smoke,
-            format!("{} {}, host", of.name, unit.name),
-        );
+        let name = units.last().map(|unit| unit.name.to_string()).unwrap_or_default();
+        let step = Self::step(&host.name, EventStage::Smoke, format!("{} {name}, host", of.name));
         self.events.emit(Event::StepStarted { step: step.clone() });
-        let subject = format!("{}-{}", of.name, unit.name);
-        let stage = host.stage(&subject, host.files_of(&self.project), of.files(unit));
+        let subject = format!("{}-{name}", of.name);
+        let files = units.iter().flat_map(|unit| of.files(unit)).collect();
+        let stage = host.stage(&subject, host.files_of(&self.project), files);
         let result = self.drive_host(&stage).await;
         self.emit_end(step, &result, |_| "seen".to_owned());
         result

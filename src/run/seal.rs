@@ -198,7 +198,7 @@ impl Run {
     ) -> Result<SmokeReport, RunError> {
         let directory = format!("{VOLUME_PATH}/{}", release.path_in_volume());
         let plugins = self.project.plugins.iter().flat_map(|plugin| &plugin.artifacts);
-        let plugins = || plugins.map(|artifact| bundle.join(artifact)).collect();
+        let plugins: Vec<_> = plugins.map(|artifact| bundle.join(artifact)).collect();
         let install = self.project.host.install.clone();
         let program = self
             .project
@@ -220,7 +220,8 @@ impl Run {
             files: vec![],
             host_directory: directory.clone(),
             plugins_directory: install.clone().unwrap_or(directory),
-            install: install.map(|install| (install, plugins())),
+            plugins_here: plugins.clone(),
+            install: install.map(|install| (install, plugins)),
         };
         self.smoke_stage(&plan.name, &stage, predicted).await
     }

@@ -47,6 +47,7 @@ impl Run {
             files: vec![],
             host_directory: directory.clone(),
             plugins_directory: self.project.host.install.clone().unwrap_or(directory),
+            plugins_here: vec![],
             install: None,
         };
         let host = self.drive_host(&stage).await?;

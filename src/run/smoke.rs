@@ -32,6 +32,8 @@ const PROBE_PATH: &str = "/lockstep/loader/lockstep-probe.so";
 static NO_VARIABLES: BTreeMap<String, String> = BTreeMap::new();
 /// How long one plugin may take to load and to answer.
 const PLUGIN_TIMEOUT: Duration = Duration::from_secs(10);
+/// How long a process may take in which several plugins are opened. The loader takes no more than an hour.
+const PROCESS_TIMEOUT_LIMIT: Duration = Duration::from_secs(600);
 /// How long it may take until nothing of a plugin is left.
 const PLUGIN_GRACE: Duration = Duration::from_secs(10);
 /// How long a container may take beyond what the loader itself may, before it is taken for dead.
@@ -86,6 +88,8 @@ pub(super) struct Stage<'a> {
     pub(super) host_directory: String,
     /// The directory that holds the plugins.
     pub(super) plugins_directory: String,
+    /// The plugins' files on this machine, their companions too.
+    pub(super) plugins_here: Vec<PathBuf>,
     /// A directory of the image, and files of this machine that are put beside what it holds.
     pub(super) install: Option<(String, Vec<PathBuf>)>,
 }
@@ -111,7 +115,9 @@ impl Run {
         self.events.emit(Event::StepStarted { step: step.clone() });
         let result = self.smoke(stage).await.and_then(|report| {
             contradiction(environment, &report.plugins, predicted, &stage.opener)?;
-            judge(environment, report)
+            let within_host = matches!(stage.opener, Opener::Host(_));
+            let is_sure = self.project.contract.opened_by.is_some();
+            judge(environment, report, within_host.then_some(is_sure))
         });
         self.emit_end(step, &result, |_| "loaded".to_owned());
         let report = result?;
@@ -125,7 +131,11 @@ impl Run {
             stage: EventStage::Smoke,
             text: match (report.plugins.len(), report.host.is_some()) {
                 (0, true) => "host answered as expected".to_owned(),
-                (count, _) => format!("{count} loaded{host}"),
+                (count, _) => {
+                    let order = smoke::order_in_words(&report.plugins);
+                    let order = order.map_or_else(String::new, |order| format!(" · {order}"));
+                    format!("{count} loaded{order}{host}")
+                }
             },
             note: String::new(),
         });
@@ -208,16 +218,30 @@ impl Run {
             .iter()
             .map(|plugin| format!("{}/{plugin}", stage.plugins_directory))
             .collect();
+        let mut seen = self.open_in_containers(opener, stage, "open", &[], &paths).await?;
+        self.open_after_others(opener, stage, &paths, &mut seen).await?;
+        Ok(seen)
+    }
+
+    /// What the loader says of each of these plugins, opened after those that are `before` them.
+    pub(super) async fn open_in_containers(
+        &self,
+        opener: &Opener,
+        stage: &Stage<'_>,
+        role: &str,
+        before: &[String],
+        paths: &[String],
+    ) -> Result<Vec<PluginObservation>, RunError> {
         let mut seen = Vec::new();
         let mut round = 1;
         while seen.len() < paths.len() {
             let role = if round == 1 {
-                "open".to_owned()
+                role.to_owned()
             } else {
-                format!("open-{round}")
+                format!("{role}-{round}")
             };
             seen.extend(
-                self.open_in_one_container(opener, stage, &role, &paths[seen.len()..])
+                self.open_in_one_container(opener, stage, &role, before, &paths[seen.len()..])
                     .await?,
             );
             round += 1;
@@ -231,6 +255,7 @@ impl Run {
         opener: &Opener,
         stage: &Stage<'_>,
         role: &str,
+        before: &[String],
         paths: &[String],
     ) -> Result<Vec<PluginObservation>, RunError> {
         let within = match opener {
@@ -242,9 +267,12 @@ impl Run {
             }),
             Opener::Loader | Opener::Nobody => None,
         };
-        let arguments = smoke::open(&self.project.contract, within, PLUGIN_TIMEOUT, CONFINEMENT, paths);
-        let count = u32::try_from(paths.len()).unwrap_or(u32::MAX);
-        let limit = (PLUGIN_TIMEOUT + PLUGIN_GRACE).saturating_mul(count);
+        let count = |plugins: &[String]| u32::try_from(plugins.len()).unwrap_or(u32::MAX);
+        let timeout = PLUGIN_TIMEOUT.saturating_mul(count(before).saturating_add(1));
+        let timeout = timeout.min(PROCESS_TIMEOUT_LIMIT);
+        let contract = &self.project.contract;
+        let arguments = smoke::open(contract, within, timeout, CONFINEMENT, before, paths);
+        let limit = (timeout + PLUGIN_GRACE).saturating_mul(count(paths));
         let told = self.run_loader(stage, role, arguments, limit).await?;
         let report =
             smoke::plugin_report(&told.events, paths, !told.ending.is_success()).map_err(SmokeFailure::from)?;
@@ -443,7 +471,12 @@ fn contradiction(
     .into())
 }
 
-fn judge(environment: &EnvironmentName, report: SmokeReport) -> Result<SmokeReport, RunError> {
+/// An error unless all is as expected. Of plugins that the host opens, `is_sure_of_host` says whether the contract says so.
+fn judge(
+    environment: &EnvironmentName,
+    report: SmokeReport,
+    is_sure_of_host: Option<bool>,
+) -> Result<SmokeReport, RunError> {
     if failed_plugins(&report.plugins).next().is_none() && report.mismatches.is_empty() {
         return Ok(report);
     }
@@ -452,6 +485,7 @@ fn judge(environment: &EnvironmentName, report: SmokeReport) -> Result<SmokeRepo
     } = report;
     Err(SmokeFailure::Observed {
         environment: environment.clone(),
+        hint: is_sure_of_host.and_then(|is_sure| smoke::hint_within_host(&plugins, is_sure)),
         plugins,
         mismatches,
     }

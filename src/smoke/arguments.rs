@@ -34,13 +34,15 @@ pub struct Within<'a> {
     pub plugins_directory: &'a str,
 }
 
-/// `open`: loads each of `plugins` in a process of its own, or of the host's, and makes the contract's calls.
+/// `open`: loads each of `plugins` in a process of its own, or of the host's, after those that are `before` all of them, and
+/// makes the contract's calls.
 #[must_use]
 pub fn open(
     contract: &Contract,
     within: Option<Within<'_>>,
     timeout: Duration,
     confinement: Confinement<'_>,
+    before: &[String],
     plugins: &[String],
 ) -> Vec<String> {
     let mut words = vec!["open".to_owned()];
@@ -64,6 +66,9 @@ pub fn open(
         if contract.scope == Some(ScopeFlag::Global) {
             push(&mut words, "--scope", "global");
         }
+    }
+    for plugin in before {
+        push(&mut words, "--after", plugin);
     }
     for symbol in &contract.symbols {
         push(&mut words, "--symbol", symbol);

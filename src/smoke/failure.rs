@@ -2,6 +2,7 @@
 
 use super::judge::{Mismatch, failed_plugins};
 use super::observation::{EventError, Outcome, PluginObservation, START_PHASE};
+use super::order::named;
 use crate::engine::job::Ending;
 use crate::exit::Exit;
 use crate::name::EnvironmentName;
@@ -22,6 +23,8 @@ pub enum SmokeFailure {
         plugins: Vec<PluginObservation>,
         /// What the host did otherwise than expected.
         mismatches: Vec<Mismatch>,
+        /// What to do about it, where that can be told.
+        hint: Option<&'static str>,
     },
     /// Plugins did not load of which the prediction was that they will.
     #[error(
@@ -70,10 +73,17 @@ impl SmokeFailure {
                 .with_notes(plugins.iter().flat_map(plugin_lines))
                 .with_hint(*hint),
             Self::Observed {
-                plugins, mismatches, ..
+                plugins,
+                mismatches,
+                hint,
+                ..
             } => {
                 let plugins = failed_plugins(plugins).flat_map(plugin_lines);
-                failure.with_notes(plugins.chain(mismatches.iter().flat_map(mismatch_lines)))
+                let failure = failure.with_notes(plugins.chain(mismatches.iter().flat_map(mismatch_lines)));
+                match hint {
+                    Some(hint) => failure.with_hint(*hint),
+                    None => failure,
+                }
             }
             Self::Loader { words, .. } => failure.with_notes(words.iter().cloned()).with_hint(
                 "the loader was compiled in the build image: does the runtime image have the same C library?",
@@ -81,6 +91,22 @@ impl SmokeFailure {
             Self::Event(_) => failure,
         }
     }
+}
+
+/// What to do about plugins that failed in the process of their host; `is_sure` if the contract says that the host opens them.
+#[must_use]
+pub fn hint_within_host(plugins: &[PluginObservation], is_sure: bool) -> Option<&'static str> {
+    let is_late = |plugin: &PluginObservation| plugin.is_unopened() && plugin.outcome == Outcome::TimedOut;
+    if failed_plugins(plugins).any(is_late) {
+        return Some(
+            "the host did not come to its main in time: a constructor of it waits, or it takes no preload (static, set-user-ID) \
+             and its main has run instead; `opened_by: loader` in the contract opens plugins without it",
+        );
+    }
+    (!is_sure && failed_plugins(plugins).any(PluginObservation::breaks_when_opened)).then_some(
+        "plugins are opened in the host before its main has run: where they need what that sets up, write `opened_by: loader` or \
+         `opened_by: nobody` in the contract",
+    )
 }
 
 /// How the loader's container ended, for people.
@@ -151,7 +177,7 @@ pub fn outcome_in_words(plugin: &PluginObservation) -> String {
 
 /// What became of a plugin, in one line, and what it printed.
 fn plugin_lines(plugin: &PluginObservation) -> Vec<String> {
-    let (name, what) = (plugin.file_name(), outcome_in_words(plugin));
+    let (name, what) = (named(plugin), outcome_in_words(plugin));
     let mut lines = vec![format!("{name}: {what}")];
     lines.extend(
         plugin
@@ -183,4 +209,36 @@ fn mismatch_lines(mismatch: &Mismatch) -> Vec<String> {
     lines.extend(side("expected", &mismatch.expected));
     lines.extend(side("got", &mismatch.got));
     lines
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_the_hosts_main_may_have_to_do_with_is_hinted_at() {
+        let plugin = |outcome, phase: &str| PluginObservation {
+            outcome,
+            phase: Some(phase.to_owned()),
+            ..PluginObservation::ended_loader("/p/x.so", String::new())
+        };
+        let hint = |outcome, phase: &str, is_sure| hint_within_host(&[plugin(outcome, phase)], is_sure).unwrap_or("-");
+        for outcome in [Outcome::Crashed, Outcome::Exited] {
+            let told = hint(outcome, "open", false);
+            assert!(told.contains("`opened_by: loader` or `opened_by: nobody`"), "{told}");
+            assert_eq!(
+                hint(outcome, "open", true),
+                "-",
+                "the contract says that it is to be so"
+            );
+            assert_eq!(hint(outcome, "call", false), "-");
+            assert_eq!(hint(outcome, "start", true), "-");
+        }
+        assert_eq!(hint(Outcome::NotLoadable, "open", false), "-");
+        for is_sure in [false, true] {
+            let told = hint(Outcome::TimedOut, "start", is_sure);
+            assert!(told.contains("did not come to its main in time"), "{told}");
+        }
+        assert_eq!(hint(Outcome::TimedOut, "open", false), "-");
+    }
 }

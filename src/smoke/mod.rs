@@ -5,11 +5,13 @@ mod arguments;
 mod failure;
 mod judge;
 mod observation;
+mod order;
 
 pub use arguments::{Confinement, OUTPUT_LIMIT_BYTES, Within, drive, open};
-pub use failure::{SmokeFailure, described, outcome_in_words};
+pub use failure::{SmokeFailure, described, hint_within_host, outcome_in_words};
 pub use judge::{Mismatch, failed_plugins, host_mismatches};
 pub use observation::{
-    Ended, EventError, FailedRequest, HostObservation, HostReport, Outcome, Place, PluginObservation, PluginReport,
-    Response, Returned, Text, host_report, plugin_report,
+    BEFORE_PHASE, Ended, EventError, FailedRequest, HostObservation, HostReport, Outcome, Place, PluginObservation,
+    PluginReport, Response, Returned, Text, host_report, plugin_report,
 };
+pub use order::{order_in_words, uses};

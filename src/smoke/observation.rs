@@ -81,6 +81,9 @@ pub struct PluginObservation {
     pub path: String,
     /// How it went.
     pub outcome: Outcome,
+    /// The files of those that were opened before it in the same process, because it does not load alone. No loader says so.
+    #[serde(skip_deserializing)]
+    pub after: Vec<String>,
     /// `open`, `symbol`, `call`, `close`: where it stopped; none when it loaded.
     pub phase: Option<String>,
     /// The symbol that was looked up or called then.
@@ -103,6 +106,10 @@ pub struct PluginObservation {
 
 /// The phase of a host that has not come to its `main`.
 pub(super) const START_PHASE: &str = "start";
+/// The phase of a plugin that is opened before the one that is looked at.
+pub const BEFORE_PHASE: &str = "before";
+/// The phase of a plugin that is opened.
+const OPEN_PHASE: &str = "open";
 
 impl PluginObservation {
     /// The last part of its path.
@@ -117,12 +124,25 @@ impl PluginObservation {
         self.outcome != Outcome::Loaded && self.phase.as_deref() == Some(START_PHASE)
     }
 
+    /// Whether the loader refused the file itself.
+    #[must_use]
+    pub fn is_refused_at_open(&self) -> bool {
+        self.outcome == Outcome::NotLoadable && self.phase.as_deref() == Some(OPEN_PHASE)
+    }
+
+    /// Whether its constructors have ended the process.
+    #[must_use]
+    pub fn breaks_when_opened(&self) -> bool {
+        matches!(self.outcome, Outcome::Crashed | Outcome::Exited) && self.phase.as_deref() == Some(OPEN_PHASE)
+    }
+
     /// What is known of a plugin with which the loader came to its end in some way.
     #[must_use]
     pub fn ended_loader(path: &str, ending: String) -> Self {
         Self {
             path: path.to_owned(),
             outcome: Outcome::EndedLoader,
+            after: vec![],
             phase: None,
             symbol: None,
             message: Some(ending),
