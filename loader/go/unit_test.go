@@ -41,6 +41,7 @@ func TestWhatIsWrongWithACommandLineIsNamed(t *testing.T) {
 		}
 	}
 	for line, expect := range map[string]string{
+		"open --after a.so x.so":  "unknown flag `--after`",
 		"open --flags lazy x.so":  "`--flags` cannot be `lazy`: Go opens plugins with `now` and `global`",
 		"open --scope local x.so": "`--scope` cannot be `local`: Go opens plugins with `now` and `global`",
 	} {
