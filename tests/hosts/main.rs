@@ -29,8 +29,10 @@ macro_rules! hosts {
 hosts! {
     lua "lua" Always;
     nginx "nginx" Hosts;
+    postgresql "postgresql" Hosts;
     php "php" Hosts;
     python "python" Always;
+    sqlite "sqlite" Hosts;
     gcc "gcc" Hosts;
     nss "nss" Always;
     exporting_c "exporting" Always;
