@@ -29,6 +29,7 @@ macro_rules! hosts {
 hosts! {
     lua "lua" Always;
     nginx "nginx" Hosts;
+    apache "apache" Hosts;
     postgresql "postgresql" Hosts;
     php "php" Hosts;
     python "python" Always;
