@@ -4,8 +4,6 @@
 
 mod sample;
 
-use std::path::Path;
-
 use sample::{Sample, with_sample};
 
 /// Answers 42, and says where and when it was compiled.
@@ -224,14 +222,10 @@ fn what_is_outside_of_the_image_or_not_made_is_said_with_what_to_do() {
 #[test]
 fn cmake_and_meson_leave_no_search_path_of_the_build() {
     with_sample("tools", |sample| {
-        let images = Path::new(env!("CARGO_MANIFEST_DIR")).join("images/debian");
-        for name in ["build.yaml", "warm_go.sh"] {
-            let text = std::fs::read_to_string(images.join(name)).unwrap();
-            sample.write(&format!("images/{name}"), &text);
-        }
+        // Without the compilers that none of this needs, it is made in half the time.
         sample.write(
             "images/tools.yaml",
-            "bootstrap:\n  base: build.yaml\n  packages: [cmake, meson]\n",
+            "bootstrap:\n  base: {builtin: debian/runtime}\n  packages: [cmake, gcc, libc6-dev, make, meson]\n",
         );
         for directory in ["cmaked", "mesoned"] {
             sample.write(&format!("{directory}/main.c"), SAYS_WHERE);
