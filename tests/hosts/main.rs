@@ -33,8 +33,10 @@ hosts! {
     postgresql "postgresql" Hosts;
     php "php" Hosts;
     python "python" Always;
+    valkey "valkey" Hosts;
     sqlite "sqlite" Hosts;
     gcc "gcc" Hosts;
+    pam "pam" Hosts;
     nss "nss" Always;
     exporting_c "exporting" Always;
     cmake "cmake" Hosts;
