@@ -19,6 +19,7 @@ pub mod facts;
 pub mod image;
 pub mod init;
 pub mod inspect;
+pub mod known_hosts;
 pub mod language;
 pub mod lock;
 pub mod matrix;

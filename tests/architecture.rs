@@ -188,6 +188,7 @@ const PURE: &[&str] = &[
     "src/check",
     "src/inspect",
     "src/language",
+    "src/known_hosts",
     "src/digest.rs",
     "src/name.rs",
     "src/nearest.rs",

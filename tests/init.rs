@@ -147,3 +147,105 @@ fn names_that_yaml_would_misread_are_quoted() {
     assert_eq!(names, ["my-plugin", "no"]);
     assert_eq!(project.plugins[0].source, "plugins/My Plugin");
 }
+
+fn write(root: &Path, files: &[(&str, &str)]) {
+    for (path, text) in files {
+        let path = root.join(path);
+        std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+        std::fs::write(path, text).unwrap();
+    }
+}
+
+/// The commonest kind of project with plugins: a plugin, and a host that a package brings.
+#[test]
+fn plugins_of_a_packaged_host_get_its_images_and_a_smoke_test() {
+    let directory = tempfile::tempdir().unwrap();
+    let source = "#include <lua.h>\nint luaopen_hello(lua_State *state) {\n  return 0;\n}\n";
+    write(directory.path(), &[("module/hello.c", source)]);
+    let output = init(directory.path(), &[]);
+    let said = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert_eq!(output.status.code(), Some(0), "{said}");
+    let project = written(directory.path());
+    assert!(matches!(&project.host.program, config::Program::Runtime(program) if program.path == "/usr/bin/lua5.4"));
+    assert_eq!(described(&project), ["Plugin C hello [\"hello.so\"]"]);
+    assert_eq!(project.contract.symbols, ["luaopen_hello"]);
+    assert_eq!(project.smoke.unwrap().command, ["lua5.4", "-e", "require('hello')"]);
+    // The recipe is written once, and is not overwritten by whatever is written later.
+    let recipe = directory.path().join("images/lua.yaml");
+    let text = std::fs::read_to_string(&recipe).unwrap();
+    assert_eq!(init(directory.path(), &["--force"]).status.code(), Some(0));
+    assert_eq!(std::fs::read_to_string(&recipe).unwrap(), text);
+    std::fs::write(&recipe, "mine").unwrap();
+    assert_eq!(init(directory.path(), &["--force"]).status.code(), Some(0));
+    assert_eq!(std::fs::read_to_string(&recipe).unwrap(), "mine");
+    assert!(
+        std::fs::read_to_string(directory.path().join("lockstep.yaml"))
+            .unwrap()
+            .contains("images/lua-2.yaml")
+    );
+}
+
+#[test]
+fn a_host_that_is_named_is_taken() {
+    let directory = tempfile::tempdir().unwrap();
+    write(directory.path(), &[("module/x.c", "int run(void) {\n  return 1;\n}\n")]);
+    let output = init(directory.path(), &[]);
+    let said = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert!(
+        said.contains("but no host") && said.contains("lockstep init --host nginx"),
+        "{said}"
+    );
+    let refused = |host: &str, words: &str| {
+        let output = init(directory.path(), &["--host", host]);
+        let said = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert_eq!(output.status.code(), Some(2), "{said}");
+        assert!(said.contains(words), "{said}");
+        assert!(!directory.path().join("lockstep.yaml").exists());
+    };
+    refused("ngnix", "did you mean `--host nginx`?");
+    refused("Team/Host:/opt/host", "is no reference of an image");
+    let output = init(directory.path(), &["--host", "registry.example/team/host:1:/opt/host"]);
+    assert_eq!(
+        output.status.code(),
+        Some(0),
+        "{}",
+        String::from_utf8_lossy(&output.stderr)
+    );
+    let project = written(directory.path());
+    assert!(matches!(&project.host.program, config::Program::Runtime(program) if program.path == "/opt/host"));
+}
+
+#[test]
+fn a_recipe_goes_through_no_link() {
+    let (directory, elsewhere) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    write(
+        directory.path(),
+        &[("x.c", "int luaopen_x(void *state) {\n  return 0;\n}\n")],
+    );
+    std::os::unix::fs::symlink(elsewhere.path(), directory.path().join("images")).unwrap();
+    assert_eq!(init(directory.path(), &[]).status.code(), Some(2));
+    assert!(!directory.path().join("lockstep.yaml").exists());
+    assert_eq!(std::fs::read_dir(elsewhere.path()).unwrap().count(), 0);
+}
+
+#[test]
+fn examples_count_where_there_is_nothing_else() {
+    let directory = tempfile::tempdir().unwrap();
+    let files = [
+        ("examples/host.c", "int main(void) { dlopen(0, 0); }\n"),
+        ("examples/plugins/one.c", "int run(void) {\n  return 1;\n}\n"),
+        ("examples/plugins/two.c", "int run(void) {\n  return 2;\n}\n"),
+        ("README.md", ""),
+    ];
+    write(directory.path(), &files);
+    let output = init(directory.path(), &[]);
+    let said = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert!(said.contains("nothing outside of examples/"), "{said}");
+    // Both define the same, so they are two.
+    let names: Vec<String> = written(directory.path())
+        .plugins
+        .iter()
+        .map(|plugin| plugin.name.to_string())
+        .collect();
+    assert_eq!(names, ["one", "two"]);
+}

@@ -34,6 +34,7 @@ pub use project::{
     Returns, RuntimeProgram, ScopeFlag, Server, Smoke, SmokeKind, Stop, Unit, UnitRole,
 };
 pub use scope::Surroundings;
+pub use unit::is_artifact_name;
 
 /// The code of every problem of `lockstep.yaml`.
 pub const PROBLEM_CODE: &str = "config";

@@ -186,6 +186,13 @@ fn artifacts(value: Value<'_>, language: Option<LanguageName>, scope: &mut Scope
     Ok(artifacts)
 }
 
+/// Whether an artifact can be called so.
+#[must_use]
+pub fn is_artifact_name(text: &str) -> bool {
+    let is_name = !text.is_empty() && !text.contains('/') && !text.starts_with('-') && text.chars().all(is_plain);
+    is_name && text.len() <= FILE_NAME_LIMIT_BYTES && reserved::artifact(text).is_none()
+}
+
 /// The name of a file in a bundle, where all artifacts lie side by side.
 fn artifact(value: Value<'_>) -> Decoded<String> {
     let text = value.filled_text()?;

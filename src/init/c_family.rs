@@ -2,18 +2,69 @@
 
 use std::collections::BTreeSet;
 
-use super::text::identifier;
+use super::text::{common, identifier};
 use super::tree::{self, Tree};
-use super::{Candidate, Kind};
-use crate::config::{LanguageName, Loader};
+use super::{Candidate, Kind, build_files};
+use crate::config::{BuildSystem, LanguageName, Loader};
+use crate::language::{SOURCE_ROOT, quote};
 
 const CPP_EXTENSIONS: &[&str] = &["cc", "cpp", "cxx"];
 const HEADER_EXTENSIONS: &[&str] = &["h", "hh", "hpp"];
 /// What gives C++ functions C's names.
 const C_LINKAGE: &str = "extern \"C\"";
 
+/// The systems whose files tell of libraries that are linked into something else.
+const SYSTEMS: &[BuildSystem] = &[
+    BuildSystem::Meson,
+    BuildSystem::Cmake,
+    BuildSystem::Autotools,
+    BuildSystem::Make,
+];
+
 /// All directories with C or C++ sources that belong to no Cargo package and no Go module.
-pub(super) fn candidates(tree: &Tree) -> Vec<Candidate> {
+pub(super) fn candidates(tree: &Tree, notes: &mut Vec<String>) -> Vec<Candidate> {
+    let mut found = Vec::new();
+    for directory in source_directories(tree) {
+        let programs: Vec<&str> = tree
+            .directly_in(directory)
+            .filter(|(path, text)| is_source(path) && has_main(text))
+            .map(|(path, _)| path)
+            .collect();
+        if programs.len() > 1 {
+            notes.push(format!(
+                "{directory} has {} sources with a main: each is taken for a program of its own",
+                programs.len()
+            ));
+            found.extend(programs.into_iter().map(|path| of_program(tree, directory, path)));
+            continue;
+        }
+        let parts = plugins_of_one_file(tree, directory);
+        if programs.is_empty() && parts.len() > 1 {
+            notes.push(format!(
+                "{directory} has {} sources that export the same: each is taken for a plugin of its own",
+                parts.len()
+            ));
+            found.extend(
+                parts
+                    .into_iter()
+                    .map(|(path, exports)| of_file(tree, directory, path, exports)),
+            );
+            continue;
+        }
+        let build = build_files::of_directory(tree, directory, SYSTEMS);
+        if programs.is_empty() && build.is_some_and(|build| build.makes_static && build.shared.is_empty()) {
+            notes.push(format!(
+                "{directory} is a library that is linked into others, and no plugin"
+            ));
+            continue;
+        }
+        found.push(of_directory(tree, directory));
+    }
+    found
+}
+
+/// The directories with sources that are not part of a package in another language.
+pub(super) fn source_directories(tree: &Tree) -> BTreeSet<&str> {
     let others: BTreeSet<&str> = ["Cargo.toml", "go.mod"]
         .into_iter()
         .flat_map(|name| tree.named(name))
@@ -22,24 +73,115 @@ pub(super) fn candidates(tree: &Tree) -> Vec<Candidate> {
         .filter(|directory| *directory != ".")
         .chain(tree.directories_with(&["go"]))
         .collect();
+    // What a package at the top compiles itself is part of that.
+    let build_script = tree.text("build.rs").unwrap_or_default();
+    let is_package = tree.text("Cargo.toml").is_some_and(|text| text.contains("[package]"));
     let is_other = |directory: &str| {
-        others
-            .iter()
-            .any(|other| *other == directory || (*other != "." && tree::is_within(directory, other)))
+        let is_stub = tree
+            .directly_in(directory)
+            .any(|(path, _)| is_source(path) && build_script.contains(tree::file_name(path)));
+        let is_claimed = is_package && (is_stub || tree::is_within(directory, "src"));
+        let is_within = |other: &&str| *other == directory || (*other != "." && tree::is_within(directory, other));
+        is_claimed || others.iter().any(is_within)
     };
     let mut directories = tree.directories_with(&["c"]);
     directories.extend(tree.directories_with(CPP_EXTENSIONS));
+    directories.retain(|directory| !is_other(directory));
     directories
-        .into_iter()
-        .filter(|directory| !is_other(directory))
-        .map(|directory| of_directory(tree, directory))
-        .collect()
 }
 
-fn of_directory(tree: &Tree, directory: &str) -> Candidate {
+/// Whether a file is compiled, and not included.
+pub(super) fn is_source(path: &str) -> bool {
+    let extension = tree::extension(path);
+    extension == "c" || CPP_EXTENSIONS.contains(&extension)
+}
+
+/// Whether a source is that of a program.
+pub(super) fn has_main(text: &str) -> bool {
+    text.lines().any(is_main)
+}
+
+/// What a source is written in.
+pub(super) fn language_of(path: &str) -> LanguageName {
+    match tree::extension(path) {
+        "c" => LanguageName::C,
+        _ => LanguageName::Cpp,
+    }
+}
+
+/// What the sources of a directory are compiled as.
+pub(super) fn language_in(tree: &Tree, directory: &str) -> LanguageName {
     let is_cpp = tree
         .directly_in(directory)
         .any(|(path, _)| CPP_EXTENSIONS.contains(&tree::extension(path)));
+    if is_cpp { LanguageName::Cpp } else { LanguageName::C }
+}
+
+/// The command that compiles one source to a plugin.
+pub(super) fn plugin_command(language: LanguageName, file: &str, artifact: &str) -> String {
+    command(language, "-fPIC -shared", file, artifact)
+}
+
+fn command(language: LanguageName, flags: &str, file: &str, artifact: &str) -> String {
+    let (compiler, variable) = match language {
+        LanguageName::Cpp => ("${CXX:-c++} -x c++", "CXXFLAGS"),
+        _ => ("${CC:-cc}", "CFLAGS"),
+    };
+    // What follows `-x none` is told by its name again: what is linked is no C++.
+    let end = if language == LanguageName::Cpp { " -x none" } else { "" };
+    let (file, artifact) = (quote(&format!("./{file}")), quote(artifact));
+    format!(
+        "{compiler} ${{{variable}-}} {flags} -o \"$LOCKSTEP_OUT\"/{artifact} {file}{end} ${{LDFLAGS-}} ${{LDLIBS-}}"
+    )
+}
+
+fn of_program(tree: &Tree, directory: &str, path: &str) -> Candidate {
+    let (name, language) = (super::known::stem(path), language_of(path));
+    let loads = tree
+        .text(path)
+        .is_some_and(|text| text.contains("dlopen("))
+        .then_some(Loader::Dlopen);
+    Candidate {
+        command: Some(command(language, "-rdynamic", tree::file_name(path), name)),
+        inputs: inputs(tree, directory),
+        ..Candidate::of(name, language, directory, name, Kind::Host { loads })
+    }
+}
+
+fn of_file(tree: &Tree, directory: &str, path: &str, exports: Vec<String>) -> Candidate {
+    let (name, language) = (super::known::stem(path), language_of(path));
+    let artifact = format!("{name}.so");
+    let includes: String = inputs(tree, directory)
+        .iter()
+        .map(|input| format!(" -I{}", quote(&format!("{SOURCE_ROOT}/{input}"))))
+        .collect();
+    Candidate {
+        command: Some(command(
+            language,
+            &format!("-fPIC -shared{includes}"),
+            tree::file_name(path),
+            &artifact,
+        )),
+        inputs: inputs(tree, directory),
+        exports,
+        ..Candidate::of(name, language, directory, &artifact, Kind::Plugin(Loader::Dlopen))
+    }
+}
+
+/// The sources of a directory that all define the same function for others, which no program or library could.
+fn plugins_of_one_file<'a>(tree: &'a Tree, directory: &'a str) -> Vec<(&'a str, Vec<String>)> {
+    let is_cpp = |path: &str| language_of(path) == LanguageName::Cpp;
+    let exports: Vec<(&str, Vec<String>)> = tree
+        .directly_in(directory)
+        .filter(|(path, _)| is_source(path))
+        .map(|(path, text)| (path, definitions(text, is_cpp(path), &BTreeSet::new())))
+        .collect();
+    let all: Vec<&[String]> = exports.iter().map(|(_, names)| names.as_slice()).collect();
+    if common(&all).is_empty() { vec![] } else { exports }
+}
+
+fn of_directory(tree: &Tree, directory: &str) -> Candidate {
+    let is_cpp = language_in(tree, directory) == LanguageName::Cpp;
     let extensions: &[&str] = if is_cpp { CPP_EXTENSIONS } else { &["c"] };
     let sources: Vec<&str> = tree
         .directly_in(directory)
@@ -64,25 +206,22 @@ fn of_directory(tree: &Tree, directory: &str) -> Candidate {
         directory
     };
     let name = if named == "." { "host" } else { tree::file_name(named) }.to_owned();
-    let is_host = sources.iter().any(|text| text.lines().any(is_main));
+    let is_host = sources.iter().any(|text| has_main(text));
     let loads = sources
         .iter()
         .any(|text| text.contains("dlopen("))
         .then_some(Loader::Dlopen);
+    let kind = if is_host {
+        Kind::Host { loads }
+    } else {
+        Kind::Plugin(Loader::Dlopen)
+    };
+    let artifact = if is_host { name.clone() } else { format!("{name}.so") };
+    let language = if is_cpp { LanguageName::Cpp } else { LanguageName::C };
     Candidate {
-        artifact: if is_host { name.clone() } else { format!("{name}.so") },
-        name,
-        language: if is_cpp { LanguageName::Cpp } else { LanguageName::C },
-        source: directory.to_owned(),
         inputs: inputs(tree, directory),
-        package: None,
-        kind: if is_host {
-            Kind::Host { loads }
-        } else {
-            Kind::Plugin(Loader::Dlopen)
-        },
         exports: if is_host { vec![] } else { defined },
-        advice: None,
+        ..Candidate::of(&name, language, directory, &artifact, kind)
     }
 }
 
@@ -93,7 +232,7 @@ fn is_main(line: &str) -> bool {
 }
 
 /// Directories elsewhere in the project whose headers the sources include.
-fn inputs(tree: &Tree, directory: &str) -> Vec<String> {
+pub(super) fn inputs(tree: &Tree, directory: &str) -> Vec<String> {
     let included = |text: &str| -> Vec<String> {
         let quoted = |line: &str| -> Option<String> {
             let rest = line
@@ -198,7 +337,7 @@ mod tests {
             ("shout/Cargo.toml", ""),
             ("shout/native.c", "int x(void) { return 1; }\n"),
         ]);
-        let found = candidates(&tree);
+        let found = candidates(&tree, &mut vec![]);
         let seen: Vec<(&str, LanguageName, Kind)> = found
             .iter()
             .map(|unit| (unit.artifact.as_str(), unit.language, unit.kind))

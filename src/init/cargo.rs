@@ -1,4 +1,4 @@
-//! Cargo packages: programs are hosts, `cdylib`s are plugins.
+//! Cargo packages: programs are hosts, `cdylib`s and `dylib`s are plugins.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -17,7 +17,7 @@ const PATH_DEPENDENCY_LIMIT_COUNT: usize = 200;
 /// A `Cargo.toml` by the directory it is in.
 type Manifests<'a> = BTreeMap<&'a str, Table>;
 
-/// All binaries and `cdylib`s of all packages. A manifest that does not parse is left to cargo's own words.
+/// All binaries and shared libraries of all packages. A manifest that does not parse is left to cargo's own words.
 pub(super) fn candidates(tree: &Tree) -> Vec<Candidate> {
     let manifests: Manifests<'_> = tree
         .named("Cargo.toml")
@@ -51,15 +51,10 @@ fn of_package(
     let advice = (!tree.contains(&lock))
         .then(|| format!("write {lock}, which pins its dependencies: cargo generate-lockfile{again}"));
     let candidate = |name: &str, artifact: String, kind: Kind, exports: Vec<String>| Candidate {
-        name: name.to_owned(),
-        language: LanguageName::Rust,
-        source: directory.to_owned(),
         inputs: inputs(tree, manifests, directory, workspace),
-        package: None,
-        artifact,
-        kind,
         exports,
         advice: advice.clone(),
+        ..Candidate::of(name, LanguageName::Rust, directory, &artifact, kind)
     };
     let loads = LOADING_CRATES
         .iter()
@@ -69,7 +64,7 @@ fn of_package(
         .into_iter()
         .map(|binary| candidate(&binary, binary.clone(), Kind::Host { loads }, vec![]))
         .collect();
-    if let Some(library) = cdylib(manifest, name) {
+    if let Some(library) = shared_library(manifest, name) {
         let plugin = Kind::Plugin(Loader::Dlopen);
         found.push(candidate(
             name,
@@ -115,14 +110,21 @@ fn binaries(tree: &Tree, directory: &str, manifest: &Table, package: &Table, nam
     binaries
 }
 
-/// The name of the package's `cdylib`, when it has one.
-fn cdylib(manifest: &Table, package: &str) -> Option<String> {
+/// Whether the package in `directory` depends on one of these crates.
+pub(super) fn depends_on(tree: &Tree, directory: &str, crates: &[&str]) -> bool {
+    let manifest = tree::join(directory, "Cargo.toml").and_then(|path| tree.text(&path)?.parse::<Table>().ok());
+    manifest.is_some_and(|manifest| crates.iter().any(|name| has_dependency(&manifest, name)))
+}
+
+/// The name of the package's `cdylib` or `dylib`, when it has one.
+fn shared_library(manifest: &Table, package: &str) -> Option<String> {
     let library = manifest.get("lib")?.as_table()?;
     let types = library
         .get("crate-type")
         .or_else(|| library.get("crate_type"))?
         .as_array()?;
-    types.iter().any(|kind| kind.as_str() == Some("cdylib")).then(|| {
+    let is_shared = |kind: &toml::Value| matches!(kind.as_str(), Some("cdylib" | "dylib"));
+    types.iter().any(is_shared).then(|| {
         let name = library.get("name").and_then(|name| name.as_str()).unwrap_or(package);
         name.replace('-', "_")
     })

@@ -58,8 +58,10 @@ fn of_directory(tree: &Tree, directory: &str) -> Option<Candidate> {
         directory
     })
     .to_owned();
+    // The modules of a workspace see each other only from there.
+    let module = workspace_of(tree, module).unwrap_or(module);
     let package = directory
-        .strip_prefix(module)
+        .strip_prefix(if module == "." { "" } else { module })
         .map(|rest| rest.trim_start_matches('/'))
         .unwrap_or(directory);
     let package = if directory == module {
@@ -67,21 +69,29 @@ fn of_directory(tree: &Tree, directory: &str) -> Option<Candidate> {
     } else {
         format!("./{package}")
     };
+    let artifact = if matches!(kind, Kind::Host { .. }) {
+        name.clone()
+    } else {
+        format!("{name}.so")
+    };
     Some(Candidate {
-        artifact: if matches!(kind, Kind::Host { .. }) {
-            name.clone()
-        } else {
-            format!("{name}.so")
-        },
-        name,
-        language: LanguageName::Go,
-        source: module.to_owned(),
-        inputs: vec![],
         package: Some(package),
-        kind,
         exports: sources.iter().flat_map(|text| exports(text)).collect(),
-        advice: None,
+        ..Candidate::of(&name, LanguageName::Go, module, &artifact, kind)
     })
+}
+
+/// The directory whose `go.work` uses the module.
+fn workspace_of<'a>(tree: &'a Tree, module: &str) -> Option<&'a str> {
+    let uses = |directory: &str, text: &str| {
+        let words = text.split_whitespace().filter(|word| word.starts_with('.'));
+        words
+            .filter_map(|word| tree::join(directory, word))
+            .any(|used| used == module)
+    };
+    tree.named("go.work")
+        .find(|(directory, text)| uses(directory, text))
+        .map(|(directory, _)| directory)
 }
 
 /// Files that `go build` leaves out unless it is asked for them.
@@ -151,6 +161,23 @@ mod tests {
         );
         assert_eq!(seen, [host, plugin("match"), plugin("old")]);
         assert_eq!(candidates(&tree)[1].exports, ["Handler", "Name"]);
+    }
+
+    #[test]
+    fn modules_of_a_workspace_are_compiled_from_it() {
+        let tree = Tree::of(&[
+            ("go.work", "go 1.24\n\nuse (\n\t./host\n\t./plugins/a\n)\n"),
+            ("host/go.mod", "module x/host\n"),
+            ("host/main.go", "package main\n\nimport \"plugin\"\n\nfunc main() {}\n"),
+            ("plugins/a/go.mod", "module x/a\n"),
+            ("plugins/a/a.go", "package main\n\nfunc New() {}\n"),
+        ]);
+        let found = candidates(&tree);
+        let seen: Vec<(&str, Option<&str>)> = found
+            .iter()
+            .map(|unit| (unit.source.as_str(), unit.package.as_deref()))
+            .collect();
+        assert_eq!(seen, [(".", Some("./host")), (".", Some("./plugins/a"))]);
     }
 
     #[test]

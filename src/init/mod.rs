@@ -3,17 +3,25 @@
 //! [`Tree::read`] looks at the files once; all that follows is pure: what is compiled how, which program is the host,
 //! what its plugins have in common, and the text.
 
+mod asked;
+mod build_files;
 mod c_family;
 mod cargo;
 mod go;
+mod known;
 mod proposal;
+mod recipe;
 mod render;
 mod text;
 mod tree;
 
-use crate::config::{LanguageName, Loader};
+use std::collections::BTreeMap;
 
-pub use proposal::{LOOKED_FOR, Proposal, Unrecognised, place, propose};
+use crate::config::{Build, LanguageName, Loader};
+
+pub use asked::{Asked, NotAsked};
+pub use proposal::{LOOKED_FOR, Proposal, ProposedHost, Unrecognised, place, propose};
+pub use recipe::Recipe;
 pub use render::{language, render};
 pub use tree::{Tree, TreeError};
 
@@ -36,6 +44,12 @@ pub struct Candidate {
     pub kind: Kind,
     /// The functions (for Go also the variables) that it exports to whoever loads it.
     pub exports: Vec<String>,
+    /// The build system that makes it; none for the language's own command.
+    pub build: Option<Build>,
+    /// A script in place of the language's command.
+    pub command: Option<String>,
+    /// Variables for its build.
+    pub env: BTreeMap<String, String>,
     /// What should be done first, for example because its own lock file is missing.
     pub advice: Option<String>,
 }
@@ -52,10 +66,30 @@ pub enum Kind {
     Plugin(Loader),
 }
 
-/// Everything in the tree that could be a host or a plugin.
-fn candidates(tree: &Tree) -> Vec<Candidate> {
+impl Candidate {
+    /// A candidate that its language's own command makes, of a directory.
+    fn of(name: &str, language: LanguageName, source: &str, artifact: &str, kind: Kind) -> Self {
+        Self {
+            name: name.to_owned(),
+            language,
+            source: source.to_owned(),
+            inputs: vec![],
+            package: None,
+            artifact: artifact.to_owned(),
+            kind,
+            exports: vec![],
+            build: None,
+            command: None,
+            env: BTreeMap::new(),
+            advice: None,
+        }
+    }
+}
+
+/// Everything in the tree that could be a host or a plugin; `notes` gets a line for what was seen and is neither.
+fn candidates(tree: &Tree, notes: &mut Vec<String>) -> Vec<Candidate> {
     let mut candidates = cargo::candidates(tree);
     candidates.extend(go::candidates(tree));
-    candidates.extend(c_family::candidates(tree));
+    candidates.extend(c_family::candidates(tree, notes));
     candidates
 }

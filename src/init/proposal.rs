@@ -2,28 +2,65 @@
 
 use std::collections::BTreeSet;
 
-use super::text::{common, unit_name};
+use super::asked::Asked;
+use super::build_files::is_file_name;
+use super::known::{self, Found};
+use super::recipe::{self, Recipe};
+use super::text::{common, project_name, unit_name};
 use super::tree::{self, Tree};
 use super::{Candidate, Kind, candidates};
-use crate::config::{Abi, LanguageName, Loader};
+use crate::config::{Abi, BuildSystem, LanguageName, Loader, is_artifact_name};
+use crate::known_hosts::{KnownHost, SmokePlugin, SmokeTest};
+use crate::printable::is_plain;
 
 /// What will stand in `lockstep.yaml`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Proposal {
     /// The project's name.
     pub project: String,
-    /// The host; its name is one that a unit can have.
-    pub host: Candidate,
-    /// The plugins; the same, and no two have one name.
+    /// The host.
+    pub host: ProposedHost,
+    /// The plugins; their names are such that a unit can have, and no two have one name.
     pub plugins: Vec<Candidate>,
     /// How the host loads.
     pub loader: Loader,
     /// What the two exchange.
     pub abi: Abi,
-    /// What every plugin exports.
+    /// What every plugin exports, or for a known host: what it looks up in every one.
     pub symbols: Vec<String>,
+    /// A smoke test, where the host is known.
+    pub smoke: Option<SmokeTest>,
     /// What was recognised and is not part of it.
     pub left_out: Vec<Candidate>,
+    /// What was not understood, or taken to be so, one line each.
+    pub notes: Vec<String>,
+}
+
+/// The host of a proposal.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum ProposedHost {
+    /// It is compiled; its name is one that a unit can have.
+    Compiled(Box<Candidate>),
+    /// It is a package's, in an image that the recipe makes.
+    Known {
+        /// Which.
+        host: &'static KnownHost,
+        /// The runtime image.
+        recipe: Recipe,
+        /// What compiling its plugins needs on top of that.
+        build_packages: Vec<String>,
+    },
+    /// It is in an image.
+    Image {
+        /// The unit's and the environment's name.
+        name: String,
+        /// The image.
+        reference: String,
+        /// The program.
+        path: String,
+        /// Where it looks for plugins, when it is known.
+        install: Option<&'static str>,
+    },
 }
 
 /// Why there is nothing to propose.
@@ -44,21 +81,316 @@ pub enum Unrecognised {
         /// Where they are.
         hosts: Vec<String>,
     },
+    /// Nothing for the host that was asked for.
+    #[error("found nothing here that {host} could load")]
+    NothingFor {
+        /// The host.
+        host: String,
+    },
+}
+
+impl Unrecognised {
+    /// What to do about it.
+    #[must_use]
+    pub fn hint(&self) -> &'static str {
+        match self {
+            Self::NoHost { .. } => {
+                "name the host that loads them: lockstep init --host nginx (or another known one), or --host IMAGE:/path/of/the/program"
+            }
+            Self::NothingFor { .. } | Self::Nothing | Self::NoPlugin { .. } => {
+                "start from one of the samples, greeter or gateway, and describe your units in lockstep.yaml"
+            }
+        }
+    }
 }
 
 /// What is looked for, for those for whom nothing was found.
 pub const LOOKED_FOR: &[&str] = &[
-    "Cargo.toml with a binary (a host), or with crate-type = [\"cdylib\"] (a plugin)",
+    "Cargo.toml with a binary (a host), or with crate-type = [\"cdylib\"] or [\"dylib\"] (a plugin)",
     "go.mod, and in the module `package main` with a func main (a host), or without one or below plugins/ (a plugin)",
     "directories of C or C++ sources with a main (a host), or without one (a plugin)",
+    "plugins of nginx (config), PostgreSQL (PGXS), PHP (config.m4), CPython (setup.py, PyInit_*), Apache httpd, Valkey, Lua,",
+    "SQLite, GCC, PAM, NSS and LV2, by what their sources define (luaopen_*, RedisModule_OnLoad, pam_sm_*, …)",
 ];
 
-/// What `lockstep.yaml` could say about `tree`; `directory` is the project directory's name.
+/// What `lockstep.yaml` could say about `tree`; `directory` is the project directory's name, and `asked` the host that was
+/// asked for.
 ///
 /// # Errors
 /// See [`Unrecognised`].
-pub fn propose(tree: &Tree, directory: &str) -> Result<Proposal, Unrecognised> {
-    let candidates = candidates(tree);
+pub fn propose(tree: &Tree, directory: &str, asked: Option<&Asked>) -> Result<Proposal, Unrecognised> {
+    let mut notes = Vec::new();
+    let mut candidates = candidates(tree, &mut notes);
+    let mut known = known::found(tree, &candidates);
+    let mut refused = Vec::new();
+    candidates.retain(|candidate| is_writable(candidate, &mut refused));
+    for found in &mut known {
+        found.plugins.retain(|candidate| is_writable(candidate, &mut refused));
+    }
+    refused.sort();
+    refused.dedup();
+    known.retain(|found| !found.plugins.is_empty());
+    notes.extend(refused.iter().cloned());
+    match asked {
+        Some(asked) => of_asked(tree, directory, asked, candidates, known, refused),
+        None => {
+            let own = of_tree(directory, &candidates, &notes);
+            // Who loads, and has something to load, is the host, whatever else lies in the tree.
+            let loads = |proposal: &Proposal| matches!(&proposal.host, ProposedHost::Compiled(host) if matches!(host.kind, Kind::Host { loads: Some(_) }));
+            match own {
+                Ok(mut proposal) if known.is_empty() || loads(&proposal) => {
+                    proposal.notes.extend(known.iter().map(also_found));
+                    Ok(proposal)
+                }
+                Err(error) if known.is_empty() => Err(error),
+                _ => of_known(tree, directory, candidates, known, refused),
+            }
+        }
+    }
+}
+
+fn also_found(found: &Found) -> String {
+    let places: BTreeSet<&str> = found.plugins.iter().map(|plugin| plugin.source.as_str()).collect();
+    let places: Vec<&str> = places.into_iter().collect();
+    let host = found.host.name;
+    format!(
+        "plugins of {host} are here as well ({}), and no part of this: lockstep init --host {host}",
+        places.join(", ")
+    )
+}
+
+/// The known host with the most plugins, first in the table among equals.
+fn of_known(
+    tree: &Tree,
+    directory: &str,
+    candidates: Vec<Candidate>,
+    mut known: Vec<Found>,
+    mut notes: Vec<String>,
+) -> Result<Proposal, Unrecognised> {
+    let best = (0..known.len()).max_by_key(|index| (known[*index].plugins.len(), usize::MAX - index));
+    let Some(best) = best else {
+        return Err(Unrecognised::Nothing);
+    };
+    let Found {
+        host,
+        plugins,
+        notes: own,
+    } = known.remove(best);
+    notes.extend(own);
+    notes.extend(known.iter().map(also_found));
+    let left_out = left_out(candidates, &plugins);
+    Ok(with_known(tree, directory, host, plugins, left_out, notes))
+}
+
+/// What is recognised and lies elsewhere than the plugins.
+fn left_out(candidates: Vec<Candidate>, plugins: &[Candidate]) -> Vec<Candidate> {
+    let is_used = |candidate: &Candidate| {
+        plugins.iter().any(|plugin| {
+            plugin.build.is_some() && tree::is_within(&candidate.source, &plugin.source)
+                || plugin.source == candidate.source
+        })
+    };
+    candidates.into_iter().filter(|candidate| !is_used(candidate)).collect()
+}
+
+fn of_asked(
+    tree: &Tree,
+    directory: &str,
+    asked: &Asked,
+    candidates: Vec<Candidate>,
+    known: Vec<Found>,
+    mut notes: Vec<String>,
+) -> Result<Proposal, Unrecognised> {
+    let host = match asked {
+        Asked::Known(host) => Some(*host),
+        Asked::Image { known, .. } => *known,
+    };
+    let found = known.into_iter().find(|found| Some(found.host) == host).map(|found| {
+        notes.extend(found.notes);
+        found.plugins
+    });
+    if found.is_none() {
+        notes.push(
+            "nothing here says that it is for this host: the shared objects that are listed are all that was found"
+                .to_owned(),
+        );
+    }
+    // What is not seen to be this host's may be all the same: the user says so.
+    let is_plugin = |candidate: &&Candidate| candidate.kind == Kind::Plugin(Loader::Dlopen);
+    let plugins = found.unwrap_or_else(|| candidates.iter().filter(is_plugin).cloned().collect());
+    let left_out = left_out(candidates, &plugins);
+    if plugins.is_empty() {
+        let host = match asked {
+            Asked::Known(host) => host.name.to_owned(),
+            Asked::Image { path, .. } => path.clone(),
+        };
+        return Err(Unrecognised::NothingFor { host });
+    }
+    match asked {
+        Asked::Known(host) => Ok(with_known(tree, directory, host, plugins, left_out, notes)),
+        Asked::Image { reference, path, known } => {
+            Ok(with_image(directory, reference, path, *known, plugins, left_out, notes))
+        }
+    }
+}
+
+fn with_known(
+    tree: &Tree,
+    directory: &str,
+    host: &'static KnownHost,
+    plugins: Vec<Candidate>,
+    left_out: Vec<Candidate>,
+    mut notes: Vec<String>,
+) -> Proposal {
+    let mut taken = BTreeSet::from([unit_name(file_name(host.path)), host.name.to_owned()]);
+    let plugins = all_named(plugins, &mut taken, &mut BTreeSet::new(), false, &mut notes);
+    notes.extend(host.note.map(str::to_owned));
+    let has_rust = plugins.iter().any(|plugin| plugin.language == LanguageName::Rust);
+    notes.extend(host.rust_note.filter(|_| has_rust).map(str::to_owned));
+    let smoke = smoke(host, &plugins, &mut notes);
+    Proposal {
+        project: project_name(if directory.is_empty() { host.name } else { directory }),
+        host: ProposedHost::Known {
+            host,
+            recipe: recipe::runtime(tree, host),
+            build_packages: build_packages(host, &plugins, &mut notes),
+        },
+        loader: Loader::Dlopen,
+        abi: Abi::C,
+        symbols: shared_symbols(&plugins),
+        plugins,
+        smoke,
+        left_out,
+        notes,
+    }
+}
+
+fn with_image(
+    directory: &str,
+    reference: &str,
+    path: &str,
+    known: Option<&'static KnownHost>,
+    plugins: Vec<Candidate>,
+    left_out: Vec<Candidate>,
+    mut notes: Vec<String>,
+) -> Proposal {
+    let name = unit_name(file_name(path));
+    let plugins = all_named(
+        plugins,
+        &mut BTreeSet::from([name.clone()]),
+        &mut BTreeSet::new(),
+        false,
+        &mut notes,
+    );
+    notes.push(format!(
+        "what compiles for {reference} is Debian's here: it must go with what runs there, or an image of yours takes its place in `build:`"
+    ));
+    if let Some(host) = known {
+        notes.push(format!(
+            "compiling plugins of {} needs {}",
+            host.name,
+            host.build_packages.join(", ")
+        ));
+    }
+    Proposal {
+        project: project_name(if directory.is_empty() { &name } else { directory }),
+        host: ProposedHost::Image {
+            name,
+            reference: reference.to_owned(),
+            path: path.to_owned(),
+            install: known.and_then(|host| host.install),
+        },
+        loader: Loader::Dlopen,
+        abi: Abi::C,
+        symbols: shared_symbols(&plugins),
+        plugins,
+        smoke: None,
+        left_out,
+        notes,
+    }
+}
+
+fn file_name(path: &str) -> &str {
+    tree::file_name(path)
+}
+
+fn shared_symbols(plugins: &[Candidate]) -> Vec<String> {
+    let exports: Vec<&[String]> = plugins.iter().map(|plugin| plugin.exports.as_slice()).collect();
+    let mut symbols = common(&exports);
+    symbols.sort();
+    symbols.dedup();
+    symbols
+}
+
+/// The host's smoke test for these plugins, whose names must not mean anything to whom they are told.
+fn smoke(host: &KnownHost, plugins: &[Candidate], notes: &mut Vec<String>) -> Option<SmokeTest> {
+    if let Some(plugin) = plugins.iter().find(|plugin| !is_file_name(&plugin.artifact)) {
+        notes.push(format!(
+            "no smoke test is proposed, as `{}` could not stand in a command as it is",
+            plugin.artifact
+        ));
+        return None;
+    }
+    let described: Vec<SmokePlugin<'_>> = plugins
+        .iter()
+        .map(|plugin| SmokePlugin {
+            artifact: &plugin.artifact,
+            entries: &plugin.exports,
+        })
+        .collect();
+    (host.smoke)(&described)
+}
+
+/// What compiling these plugins needs: what the host's need, and what their languages and build systems do.
+fn build_packages(host: &KnownHost, plugins: &[Candidate], notes: &mut Vec<String>) -> Vec<String> {
+    let mut packages: Vec<&str> = host.build_packages.to_vec();
+    for plugin in plugins {
+        packages.extend::<&[&str]>(match plugin.build.as_ref().map(|build| build.system) {
+            Some(BuildSystem::Meson) => &["meson", "ninja-build", "pkg-config"],
+            Some(BuildSystem::Cmake) => &["cmake", "make", "pkg-config"],
+            Some(BuildSystem::Autotools) => &["make", "autoconf", "automake", "libtool", "pkg-config"],
+            _ => &[],
+        });
+        packages.extend::<&[&str]>(match plugin.language {
+            LanguageName::Rust => &["cargo", "gcc", "libc6-dev"],
+            LanguageName::Cpp => &["g++"],
+            LanguageName::Go => &["golang-go", "gcc", "libc6-dev"],
+            LanguageName::C => &[],
+        });
+    }
+    let mut seen = BTreeSet::new();
+    packages.retain(|package| seen.insert(*package));
+    notes.push(format!(
+        "what else the sources need is not looked for: add its -dev packages to `build:` of {}",
+        host.name
+    ));
+    packages.into_iter().map(str::to_owned).collect()
+}
+
+/// Whether a candidate can stand in `lockstep.yaml` as it is; a line says why not.
+fn is_writable(candidate: &Candidate, notes: &mut Vec<String>) -> bool {
+    let is_path = |path: &String| path.chars().all(is_plain);
+    let has_paths = is_path(&candidate.source) && candidate.inputs.iter().all(is_path);
+    let has_package = candidate.package.as_ref().is_none_or(|package| {
+        !package.contains(char::is_whitespace) && !package.contains("...") && package.chars().all(is_plain)
+    });
+    let problem = if !is_artifact_name(&candidate.artifact) {
+        format!(
+            "no file of a bundle can be called `{}`",
+            candidate.artifact.escape_debug()
+        )
+    } else if !has_paths || !has_package {
+        "its path has characters that lockstep.yaml does not take".to_owned()
+    } else {
+        return true;
+    };
+    notes.push(format!("{} is left out: {problem}", place(candidate).escape_debug()));
+    false
+}
+
+/// The project whose host is in the tree as well.
+fn of_tree(directory: &str, candidates: &[Candidate], notes: &[String]) -> Result<Proposal, Unrecognised> {
+    let mut notes = notes.to_vec();
     let is_host = |candidate: &&Candidate| matches!(candidate.kind, Kind::Host { .. });
     let (hosts, plugins): (Vec<&Candidate>, Vec<&Candidate>) = candidates.iter().partition(is_host);
     let places = |of: &[&Candidate]| of.iter().map(|candidate| place(candidate)).collect();
@@ -95,19 +427,29 @@ pub fn propose(tree: &Tree, directory: &str) -> Result<Proposal, Unrecognised> {
     let symbols = common(&exports);
     let mut taken = BTreeSet::new();
     let host = named(&host, &mut taken);
-    let plugins: Vec<Candidate> = plugins.into_iter().map(|plugin| named(plugin, &mut taken)).collect();
+    let mut files = BTreeSet::from([host.artifact.clone()]);
+    let plugins = all_named(
+        plugins.into_iter().cloned().collect(),
+        &mut taken,
+        &mut files,
+        true,
+        &mut notes,
+    );
+    if plugins.is_empty() {
+        return Err(Unrecognised::NoPlugin {
+            hosts: vec![place(&host)],
+        });
+    }
     Ok(Proposal {
-        project: if directory.is_empty() {
-            host.name.clone()
-        } else {
-            unit_name(directory)
-        },
+        project: project_name(if directory.is_empty() { &host.name } else { directory }),
         abi: abi(loader, &host, &plugins),
-        host,
+        host: ProposedHost::Compiled(Box::new(host)),
         plugins,
         loader,
         symbols,
+        smoke: None,
         left_out,
+        notes,
     })
 }
 
@@ -156,6 +498,34 @@ fn abi(loader: Loader, host: &Candidate, plugins: &[Candidate]) -> Abi {
     }
 }
 
+/// All under names that are allowed and still free, without those whose file another one has already.
+fn all_named(
+    candidates: Vec<Candidate>,
+    taken: &mut BTreeSet<String>,
+    files: &mut BTreeSet<String>,
+    renames: bool,
+    notes: &mut Vec<String>,
+) -> Vec<Candidate> {
+    let mut all = Vec::new();
+    for original in candidates {
+        let mut candidate = named(&original, taken);
+        // A host that is there already looks for the names that it looks for.
+        if !renames || !files.contains(&original.artifact) {
+            candidate.artifact = original.artifact;
+        }
+        if files.insert(candidate.artifact.clone()) {
+            all.push(candidate);
+        } else {
+            notes.push(format!(
+                "{} is left out: another unit yields a {}, too",
+                place(&candidate),
+                candidate.artifact
+            ));
+        }
+    }
+    all
+}
+
 /// The candidate under a name that is allowed and still free.
 fn named(candidate: &Candidate, taken: &mut BTreeSet<String>) -> Candidate {
     let mut name = unit_name(&candidate.name);
@@ -182,6 +552,8 @@ fn named(candidate: &Candidate, taken: &mut BTreeSet<String>) -> Candidate {
 /// The artifact after its unit's name, where the language lets lockstep choose; cargo does not.
 fn renamed(candidate: &Candidate, name: &str) -> String {
     match (candidate.language, candidate.kind) {
+        // A command says the name as well.
+        _ if candidate.build.is_some() || candidate.command.is_some() => candidate.artifact.clone(),
         (LanguageName::Rust, _) => candidate.artifact.clone(),
         (_, Kind::Host { .. }) => name.to_owned(),
         (_, Kind::Plugin(_)) => format!("{name}.so"),
@@ -195,12 +567,19 @@ mod tests {
     const HOST: (&str, &str) = ("host/main.c", "int main(void) { dlopen(0, 0); }\n");
     const PLUGIN: (&str, &str) = ("plugins/a/a.c", "int run(void) { return 1; }\n");
 
+    fn compiled(proposal: &Proposal) -> &Candidate {
+        match &proposal.host {
+            ProposedHost::Compiled(host) => host,
+            other => panic!("{other:?} is not compiled"),
+        }
+    }
+
     #[test]
     fn what_loads_is_the_host_and_other_programs_are_left_out() {
         let tree = Tree::of(&[HOST, PLUGIN, ("tool/main.c", "int main(void) { return 0; }\n")]);
-        let proposal = propose(&tree, "My Project").unwrap();
+        let proposal = propose(&tree, "My Project", None).unwrap();
         assert_eq!(
-            (proposal.project.as_str(), proposal.host.name.as_str()),
+            (proposal.project.as_str(), compiled(&proposal).name.as_str()),
             ("my-project", "host")
         );
         assert_eq!((proposal.loader, proposal.abi), (Loader::Dlopen, Abi::C));
@@ -211,17 +590,17 @@ mod tests {
     #[test]
     fn half_a_project_is_none() {
         assert_eq!(
-            propose(&Tree::of(&[("README.md", "")]), "x"),
+            propose(&Tree::of(&[("README.md", "")]), "x", None),
             Err(Unrecognised::Nothing)
         );
-        let lonely = propose(&Tree::of(&[HOST]), "x").unwrap_err();
+        let lonely = propose(&Tree::of(&[HOST]), "x", None).unwrap_err();
         assert_eq!(
             lonely,
             Unrecognised::NoPlugin {
                 hosts: vec!["host".to_owned()]
             }
         );
-        let plugins = propose(&Tree::of(&[PLUGIN]), "x").unwrap_err();
+        let plugins = propose(&Tree::of(&[PLUGIN]), "x", None).unwrap_err();
         assert_eq!(
             plugins,
             Unrecognised::NoHost {
@@ -233,7 +612,7 @@ mod tests {
     #[test]
     fn units_of_one_name_are_told_apart() {
         let tree = Tree::of(&[HOST, PLUGIN, ("more/a/a.c", "int run(void) { return 2; }\n")]);
-        let proposal = propose(&tree, "x").unwrap();
+        let proposal = propose(&tree, "x", None).unwrap();
         let seen: Vec<(&str, &str)> = proposal
             .plugins
             .iter()
@@ -252,7 +631,7 @@ mod tests {
             ("other/plugins/x/x.go", "package main\n\nfunc New() {}\n"),
             ("native/x.c", "int run(void) { return 1; }\n"),
         ]);
-        let proposal = propose(&tree, "gateway").unwrap();
+        let proposal = propose(&tree, "gateway", None).unwrap();
         assert_eq!(
             (proposal.loader, proposal.abi, proposal.plugins.len()),
             (Loader::Go, Abi::Go, 1)

@@ -2,8 +2,11 @@
 
 use std::fmt::Write as _;
 
-use super::{Candidate, Proposal};
-use crate::config::{Abi, LanguageName, Loader};
+use super::text::unit_name;
+use super::tree::file_name;
+use super::{Candidate, Proposal, ProposedHost};
+use crate::config::{Abi, Build, LanguageName, Loader};
+use crate::known_hosts::{KnownHost, SmokeTest};
 
 /// `lockstep.yaml` for a proposal.
 #[must_use]
@@ -23,26 +26,20 @@ version: 1
 ",
     );
     let _ = writeln!(text, "project: {}", scalar(&proposal.project));
-    text.push_str(
-        "
-# An environment is a pair of images: host and plugins are compiled in the one and run in the other. These recipes come
-# with lockstep; a recipe's path in the project, {dockerfile: PATH} or {image: REFERENCE} can stand in their place.
-environments:
-  glibc:
-    build: {builtin: debian/build}
-    runtime: {builtin: debian/runtime}
-  musl:
-    build: {builtin: musl/build}
-    runtime: {builtin: musl/runtime}
-
-# What `lockstep build` builds when no environment is named.
-default: [glibc, musl]
-
-# The program that loads the plugins: the directory it is compiled in, and the files that must come out of it. The
-# language brings the commands; `command:`, `fetch:` and `env:` of a unit replace or complete them.
-",
-    );
-    let _ = writeln!(text, "host:\n{}", unit(&proposal.host, "  "));
+    match &proposal.host {
+        ProposedHost::Compiled(host) => compiled_host(&mut text, host),
+        ProposedHost::Known {
+            host,
+            recipe,
+            build_packages,
+        } => known_host(&mut text, host, &recipe.path, build_packages),
+        ProposedHost::Image {
+            name,
+            reference,
+            path,
+            install,
+        } => image_host(&mut text, name, reference, path, *install),
+    }
     text.push_str(
         "
 # The shared objects that it loads, in this order. `inputs` are files and directories outside of `source` that a unit
@@ -69,6 +66,127 @@ plugins:
     if !symbols.is_empty() {
         let _ = writeln!(text, "  symbols: [{}]", symbols.join(", "));
     }
+    match (&proposal.smoke, &proposal.host) {
+        (Some(test), _) => smoke(&mut text, test),
+        (None, ProposedHost::Compiled(host)) => smoke_to_write(&mut text, &host.artifact),
+        (None, ProposedHost::Known { host, .. }) => smoke_to_write(&mut text, file_name(host.path)),
+        (None, ProposedHost::Image { path, .. }) => smoke_to_write(&mut text, file_name(path)),
+    }
+    text
+}
+
+/// Environments, and a host that is compiled in them.
+fn compiled_host(text: &mut String, host: &Candidate) {
+    text.push_str(
+        "
+# An environment is a pair of images: host and plugins are compiled in the one and run in the other. These recipes come
+# with lockstep; a recipe's path in the project, {dockerfile: PATH} or {image: REFERENCE} can stand in their place.
+environments:
+  glibc:
+    build: {builtin: debian/build}
+    runtime: {builtin: debian/runtime}
+  musl:
+    build: {builtin: musl/build}
+    runtime: {builtin: musl/runtime}
+
+# What `lockstep build` builds when no environment is named.
+default: [glibc, musl]
+
+# The program that loads the plugins: the directory it is compiled in, and the files that must come out of it. The
+# language brings the commands; `command:`, `fetch:` and `env:` of a unit replace or complete them.
+",
+    );
+    let _ = writeln!(text, "host:\n{}", unit(host, "  "));
+}
+
+/// A host that a package brings, and the environment that is made from its packages.
+fn known_host(text: &mut String, host: &KnownHost, recipe: &str, build_packages: &[String]) {
+    let _ = write!(
+        text,
+        "
+# An environment is a pair of images: plugins are compiled in the one and run, with their host, in the other. What compiles
+# is what runs and these packages on top, so that headers and host are of one version.
+environments:
+  {name}:
+    build: {{extends: runtime, packages: [{packages}]}}
+    runtime: {recipe}
+
+# The program that loads the plugins. It is in the runtime image, and the plugins are put where it looks for them.
+host:
+  name: {unit}
+  from: runtime
+  path: {path}
+",
+        name = host.name,
+        packages = build_packages.join(", "),
+        recipe = scalar(recipe),
+        unit = scalar(&unit_name(host.name)),
+        path = scalar(host.path),
+    );
+    if let Some(install) = host.install {
+        let _ = writeln!(text, "  install: {}", scalar(install));
+    }
+}
+
+/// A host of an image that is there.
+fn image_host(text: &mut String, name: &str, reference: &str, path: &str, install: Option<&str>) {
+    let _ = write!(
+        text,
+        "
+# An environment is a pair of images: plugins are compiled in the one and run, with their host, in the other.
+environments:
+  image:
+    build: {{builtin: debian/build}}
+    runtime: {{image: {reference}}}
+
+# The program that loads the plugins. It is in the runtime image. With `install: DIRECTORY`, the plugins are put where it
+# looks for them.
+host:
+  name: {name}
+  from: runtime
+  path: {path}
+",
+        reference = quoted(reference),
+        name = scalar(name),
+        path = quoted(path),
+    );
+    if let Some(install) = install {
+        let _ = writeln!(text, "  install: {}", scalar(install));
+    }
+}
+
+/// A smoke test that can be run as it is.
+fn smoke(text: &mut String, test: &SmokeTest) {
+    let words = |words: &[String]| words.iter().map(|word| quoted(word)).collect::<Vec<_>>().join(", ");
+    let _ = write!(
+        text,
+        "
+# The host itself is started in the runtime image, too, after each plugin has been loaded on its own. `{{plugins}}` stands
+# for the directory that holds them. This shows that the host opens them; what they must then do is yours to add.
+smoke:
+  command: [{}]
+",
+        words(&test.command)
+    );
+    if !test.env.is_empty() {
+        text.push_str("  env:\n");
+        for (name, value) in &test.env {
+            let _ = writeln!(text, "    {name}: {}", quoted(value));
+        }
+    }
+    match test.tcp {
+        Some(port) => {
+            let _ = writeln!(text, "  ready: {{tcp: {port}}}");
+        }
+        None if test.stdout.is_empty() => text.push_str("  expect: {status: 0}\n"),
+        None => {
+            let _ = writeln!(text, "  expect: {{status: 0, stdout: [{}]}}", words(&test.stdout));
+        }
+    }
+}
+
+/// What a smoke test would look like.
+fn smoke_to_write(text: &mut String, host: &str) {
     let _ = write!(
         text,
         "
@@ -79,9 +197,8 @@ plugins:
 #   command: [{host}, \"{{plugins}}\"]
 #   expect: {{status: 0, stdout: [\"what it must print\"]}}
 ",
-        host = scalar(&proposal.host.artifact)
+        host = scalar(host)
     );
-    text
 }
 
 /// A unit's keys, one a line.
@@ -89,21 +206,54 @@ fn unit(unit: &Candidate, indentation: &str) -> String {
     let mut lines = vec![
         format!("name: {}", scalar(&unit.name)),
         format!("language: {}", language(unit.language)),
-        format!("source: {}", scalar(&unit.source)),
+        format!("source: {}", path(&unit.source)),
     ];
     if let Some(package) = &unit.package {
         lines.push(format!("package: {}", scalar(package)));
     }
     if !unit.inputs.is_empty() {
-        let inputs: Vec<String> = unit.inputs.iter().map(|input| scalar(input)).collect();
+        let inputs: Vec<String> = unit.inputs.iter().map(|input| path(input)).collect();
         lines.push(format!("inputs: [{}]", inputs.join(", ")));
     }
     lines.push(format!("artifacts: [{}]", scalar(&unit.artifact)));
+    lines.extend(unit.build.as_ref().map(|system| format!("build: {}", build(system))));
+    lines.extend(
+        unit.command
+            .as_ref()
+            .map(|command| format!("command: {}", quoted(command))),
+    );
+    if !unit.env.is_empty() {
+        let env: Vec<String> = unit
+            .env
+            .iter()
+            .map(|(name, value)| format!("{name}: {}", quoted(value)))
+            .collect();
+        lines.push(format!("env: {{{}}}", env.join(", ")));
+    }
     lines
         .iter()
         .map(|line| format!("{indentation}{line}"))
         .collect::<Vec<_>>()
         .join("\n")
+}
+
+/// A build system, with what it is told.
+fn build(build: &Build) -> String {
+    let name = build.system.name();
+    if build.sources.is_empty() {
+        return name.to_owned();
+    }
+    let sources: Vec<String> = build.sources.iter().map(|source| scalar(source)).collect();
+    format!("{{system: {name}, sources: [{}]}}", sources.join(", "))
+}
+
+/// A path of the project: one that begins with `~` would be taken for one of a home directory.
+fn path(path: &str) -> String {
+    if path.starts_with('~') {
+        scalar(&format!("./{path}"))
+    } else {
+        scalar(path)
+    }
 }
 
 /// A language as `lockstep.yaml` spells it.
@@ -148,9 +298,14 @@ fn scalar(text: &str) -> String {
     }
 }
 
+/// The same, in quotes whatever it is.
+fn quoted(text: &str) -> String {
+    serde_json::Value::from(text).to_string()
+}
+
 #[cfg(test)]
 mod tests {
-    use super::super::{Tree, propose};
+    use super::super::{Asked, Tree, propose};
     use super::*;
 
     #[test]
@@ -171,6 +326,138 @@ mod tests {
             ("plugins/a/a.c", "#include \"api.h\"\nint run(void) { return 1; }\n"),
             ("plugins/1st/b.cpp", "extern \"C\" int run() { return 1; }\n"),
         ]);
-        insta::assert_snapshot!(render(&propose(&tree, "sample").unwrap()));
+        insta::assert_snapshot!(render(&propose(&tree, "sample", None).unwrap()));
+    }
+
+    /// Parts of paths, among them such as no unit may be called, and some that mean something elsewhere.
+    const PARTS: &[&str] = &[
+        "src",
+        "plugins",
+        "a",
+        "My Plugin",
+        "~x",
+        "-dash",
+        "no",
+        "1.0",
+        "lockstep-loader",
+        "manifest.json",
+        "\u{e4}",
+        "a\tb",
+        "..x",
+        "plugin's",
+        "x\"y",
+        "{z}",
+        "#c",
+        "environment",
+    ];
+    /// Files by their names, with texts that tell something.
+    const FILES: &[(&str, &str)] = &[
+        ("main.c", "int main(void) { dlopen(0, 0); }\n"),
+        ("other.c", "int main(void) {\n}\n"),
+        ("a.c", "int run(void) {\n}\n"),
+        ("b c.c", "int run(void) {\n}\n"),
+        ("x.cpp", "#include \"api.h\"\nextern \"C\" int run() {\n}\n"),
+        ("api.h", ""),
+        ("l.c", "#include <lua.h>\nint luaopen_l(void *l) {\n}\n"),
+        ("m.c", "int luaopen_m_core(void *l) {\n}\n"),
+        (
+            "r.c",
+            "#include \"redismodule.h\"\nint RedisModule_OnLoad(int x) {\n}\n",
+        ),
+        ("p.c", "int pam_sm_setcred(int h)\n{\n}\n"),
+        ("mod_h.c", "AP_DECLARE_MODULE(h) = {"),
+        ("g.cc", "#include <gcc-plugin.h>\nint plugin_init(int x) {\n}\n"),
+        ("config", "ngx_module_name=ngx_http_x_module\n"),
+        ("config.m4", "PHP_NEW_EXTENSION(ext, a.c)\n"),
+        ("setup.py", "Extension('pkg._x', [])\nExtension(\"a b\")\n"),
+        (
+            "Makefile",
+            "MODULE_big = $(X)\nX = vec\nMODULES=../up q\nPGXS=1\nall: made.so $(X).so\n",
+        ),
+        (
+            "meson.build",
+            "project('x')\nshared_module('l', 'l.c', name_prefix: '')\nshared_library('../evil')\n",
+        ),
+        (
+            "CMakeLists.txt",
+            "project(x)\nadd_library(r MODULE r.c)\nadd_library(s STATIC)\n",
+        ),
+        ("configure.ac", "AC_INIT\n"),
+        ("Makefile.am", "x_LTLIBRARIES = pam_p.la \\\n libq.la\n"),
+        (
+            "Cargo.toml",
+            "[package]\nname = \"../x y\"\n[lib]\ncrate-type = [\"dylib\"]\n[dependencies]\nredis-module = \"1\"\n",
+        ),
+        ("Cargo.lock", ""),
+        ("go.mod", "module \"a/b c\"\n"),
+        ("go.work", "use ./a\nuse .\n"),
+        ("main.go", "package main\nimport \"plugin\"\nfunc main() {}\n"),
+        ("new.go", "package main\nfunc New() {}\n"),
+        ("build.rs", "cc::Build::new().file(\"a.c\")"),
+        ("lua.yaml", "no recipe"),
+    ];
+
+    fn find(files: &std::collections::BTreeSet<String>, path: &str) -> crate::config::Found {
+        if files.contains(path) {
+            crate::config::Found::File
+        } else if path == "." || files.iter().any(|file| file.starts_with(&format!("{path}/"))) {
+            crate::config::Found::Directory
+        } else {
+            crate::config::Found::Nothing { similar: None }
+        }
+    }
+
+    proptest::proptest! {
+        /// Whatever a tree has, what is written for it is a project, with the recipe that it names.
+        #[test]
+        fn what_is_written_is_accepted(
+            places in proptest::collection::vec((proptest::collection::vec(0..PARTS.len(), 0..6), 0..FILES.len()), 0..14),
+            directory in 0..PARTS.len(),
+            host in 0..crate::known_hosts::KNOWN_HOSTS.len() * 2 + 1,
+        ) {
+            let files: Vec<(String, &str)> = places
+                .iter()
+                .map(|(parts, file)| {
+                    let mut path: Vec<&str> = parts.iter().map(|part| PARTS[*part]).collect();
+                    path.push(FILES[*file].0);
+                    (path.join("/"), FILES[*file].1)
+                })
+                .collect();
+            let borrowed: Vec<(&str, &str)> = files.iter().map(|(path, text)| (path.as_str(), *text)).collect();
+            let tree = Tree::of(&borrowed);
+            let known = crate::known_hosts::KNOWN_HOSTS.get(host).copied();
+            let asked = match (known, host % 2) {
+                (Some(known), _) => Some(Asked::Known(known)),
+                (None, 0) => Some(Asked::parse("r.example:5000/x/nginx:1:/opt/x y/nginx").unwrap()),
+                (None, _) => None,
+            };
+            if let Ok(proposal) = propose(&tree, PARTS[directory], asked.as_ref()) {
+                let text = render(&proposal);
+                let mut there: std::collections::BTreeSet<String> = files.iter().map(|(path, _)| path.clone()).collect();
+                if let ProposedHost::Known { recipe, .. } = &proposal.host {
+                    proptest::prop_assert!(recipe.is_there || there.insert(recipe.path.clone()), "{} is overwritten", recipe.path);
+                }
+                let surroundings = crate::config::Surroundings {
+                    file: std::path::Path::new("/p/lockstep.yaml"),
+                    directory: std::path::Path::new("/p"),
+                    shown: "lockstep.yaml",
+                    builtin: &["debian/build", "debian/runtime", "musl/build", "musl/runtime"],
+                    find: &|path| find(&there, path),
+                };
+                let (project, problems) = crate::config::parse(text.as_bytes(), &surroundings);
+                proptest::prop_assert!(project.is_some(), "{problems:?}\n{text}");
+            }
+        }
+    }
+
+    #[test]
+    fn the_file_of_a_known_host_says_what_was_found() {
+        let tree = Tree::of(&[("hello.c", "#include <lua.h>\nint luaopen_hello(lua_State *l) {\n}\n")]);
+        let proposal = propose(&tree, "hello", None).unwrap();
+        insta::assert_snapshot!(render(&proposal));
+        match proposal.host {
+            ProposedHost::Known { recipe, .. } => insta::assert_snapshot!(recipe.text),
+            other => panic!("{other:?} is not known"),
+        }
     }
 }

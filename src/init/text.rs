@@ -35,10 +35,20 @@ pub(super) fn unit_name(text: &str) -> String {
         }
     }
     let name = name.trim_end_matches(['-', '_', '.']);
-    if name.is_empty() {
-        "unit".to_owned()
-    } else {
-        name.to_owned()
+    match name {
+        "" => "unit".to_owned(),
+        // The smoke loader's own.
+        "lockstep-loader" => "loader".to_owned(),
+        name => name.to_owned(),
+    }
+}
+
+/// The same for a project, whose name is part of those of images that other things have, too.
+pub(super) fn project_name(text: &str) -> String {
+    let name = unit_name(text).replace(".staged-", "-staged-");
+    match name.as_str() {
+        "environment" | "recipe" => format!("{name}-project"),
+        _ => name,
     }
 }
 

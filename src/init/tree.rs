@@ -32,8 +32,22 @@ const SKIPPED: &[&str] = &[
 ];
 /// The files whose rules hide others from the walk.
 const IGNORE_FILES: &[&str] = &[".gitignore", ".ignore"];
-/// The endings of files whose content tells something.
-const READ: &[&str] = &["c", "cc", "cpp", "cxx", "go", "h", "hh", "hpp", "mod", "rs", "toml"];
+/// The endings of files whose content tells something; `yaml` for recipes, which are not written twice.
+const READ: &[&str] = &[
+    "ac", "am", "c", "cc", "cpp", "cxx", "go", "h", "hh", "hpp", "m4", "mod", "py", "rs", "toml", "work", "yaml",
+];
+/// The same, of files whose name says all.
+const READ_NAMES: &[&str] = &[
+    "CMakeLists.txt",
+    "GNUmakefile",
+    "Makefile",
+    "Makefile.in",
+    "config",
+    "makefile",
+    "meson.build",
+];
+/// The directory of [`SKIPPED`] that is looked into when there is nothing elsewhere.
+const EXAMPLES: &str = "examples";
 
 /// The files below a directory by path, `/`-separated, with the content of those that are sources.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -67,6 +81,18 @@ impl Tree {
     /// # Errors
     /// See [`TreeError`].
     pub fn read(directory: &Path) -> Result<Self, TreeError> {
+        Self::read_with(directory, false)
+    }
+
+    /// The same, with `examples/`, which is no part of a project that has something else.
+    ///
+    /// # Errors
+    /// See [`TreeError`].
+    pub fn read_with_examples(directory: &Path) -> Result<Self, TreeError> {
+        Self::read_with(directory, true)
+    }
+
+    fn read_with(directory: &Path, with_examples: bool) -> Result<Self, TreeError> {
         let failed = |path: &Path, cause: String| TreeError::Read {
             path: path.to_owned(),
             cause,
@@ -95,7 +121,8 @@ impl Tree {
                 if entry.depth() == 0 || !is_directory {
                     return true;
                 }
-                if SKIPPED.contains(&name.as_ref()) || is_other_project() {
+                let is_skipped = SKIPPED.contains(&name.as_ref()) && !(with_examples && name == EXAMPLES);
+                if is_skipped || is_other_project() {
                     return false;
                 }
                 let Err(error) = check_rules(entry.path()) else {
@@ -127,7 +154,8 @@ impl Tree {
                 .metadata()
                 .map_err(|error| failed(entry.path(), error.to_string()))?
                 .len();
-            let is_read = READ.contains(&extension(path)) && size <= SOURCE_SIZE_LIMIT_BYTES;
+            let is_told = READ.contains(&extension(path)) || READ_NAMES.contains(&file_name(path));
+            let is_read = is_told && size <= SOURCE_SIZE_LIMIT_BYTES;
             let content = if is_read {
                 let bytes = regular_file::read(entry.path(), SOURCE_SIZE_LIMIT_BYTES)
                     .map_err(|error| failed(entry.path(), error.to_string()))?;
@@ -169,6 +197,12 @@ impl Tree {
     #[must_use]
     pub fn contains(&self, path: &str) -> bool {
         self.files.contains_key(path)
+    }
+
+    /// The content of a file, when there is one; empty when it was not read.
+    #[must_use]
+    pub fn text(&self, path: &str) -> Option<&str> {
+        self.files.get(path).map(String::as_str)
     }
 
     /// The files named `name`: the directories they are in, with their content.

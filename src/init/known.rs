@@ -1,0 +1,411 @@
+//! Plugins of known hosts: by a build of the host's own, by what their sources define, or by the crate they stand on.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::build_files::{self, BuildFile, is_file_name};
+use super::text::common;
+use super::tree::{self, Tree};
+use super::{Candidate, Kind, c_family, cargo};
+use crate::config::{Build, LanguageName, Loader};
+use crate::known_hosts::{KNOWN_HOSTS, KnownHost};
+
+/// A host whose plugins are in the tree.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Found {
+    /// Which.
+    pub(super) host: &'static KnownHost,
+    /// They; at least one.
+    pub(super) plugins: Vec<Candidate>,
+    /// What was not understood of them, one line each.
+    pub(super) notes: Vec<String>,
+}
+
+/// All known hosts with plugins here. `candidates` are what is recognised without knowing hosts.
+pub(super) fn found(tree: &Tree, candidates: &[Candidate]) -> Vec<Found> {
+    let of_host = |host: &&'static KnownHost| {
+        let mut notes = Vec::new();
+        let mut plugins = by_own_build(tree, host);
+        let own: BTreeSet<String> = plugins.iter().map(|plugin| plugin.source.clone()).collect();
+        let is_own = |directory: &str| own.iter().any(|source| tree::is_within(directory, source));
+        for directory in c_family::source_directories(tree) {
+            if !is_own(directory) {
+                plugins.extend(by_entries(tree, host, directory, &mut notes));
+            }
+        }
+        plugins.extend(by_crate(tree, host, candidates));
+        (!plugins.is_empty()).then_some(Found { host, plugins, notes })
+    };
+    KNOWN_HOSTS.iter().filter_map(of_host).collect()
+}
+
+/// A plugin with what its host brings to it.
+fn plugin(host: &KnownHost, name: &str, language: LanguageName, source: &str, artifact: &str) -> Candidate {
+    let env = host
+        .env
+        .iter()
+        .map(|(name, value)| ((*name).to_owned(), (*value).to_owned()));
+    Candidate {
+        exports: host.symbols.iter().map(|symbol| (*symbol).to_owned()).collect(),
+        env: env.collect(),
+        ..Candidate::of(name, language, source, artifact, Kind::Plugin(Loader::Dlopen))
+    }
+}
+
+fn by_own_build(tree: &Tree, host: &KnownHost) -> Vec<Candidate> {
+    let Some(own) = &host.own_build else {
+        return vec![];
+    };
+    let mut seen = BTreeSet::new();
+    let mut plugins = Vec::new();
+    for (path, text) in tree.files() {
+        for made in (own.made)(tree::file_name(path), text) {
+            if !is_file_name(&made.artifact) || !seen.insert(made.artifact.clone()) {
+                continue;
+            }
+            let entries = sources_below(tree, tree::parent(path)).flat_map(|text| (host.entries)(text));
+            let mut plugin = plugin(host, &made.name, host.language, tree::parent(path), &made.artifact);
+            // Of several modules' entries, those of this one have its name.
+            plugin
+                .exports
+                .extend(entries.filter(|entry| entry.ends_with(&made.name)));
+            plugin.exports.sort();
+            plugin.exports.dedup();
+            plugin.env = BTreeMap::new();
+            plugin.build = Some(Build::of(own.system));
+            plugins.push(plugin);
+        }
+    }
+    plugins
+}
+
+fn sources_below<'a>(tree: &'a Tree, directory: &'a str) -> impl Iterator<Item = &'a str> {
+    let is_source = |path: &str| c_family::is_source(path);
+    tree.files()
+        .filter(move |(path, _)| is_source(path) && tree::is_within(path, directory))
+        .map(|(_, text)| text)
+}
+
+/// A source with what it defines of what the host looks up.
+struct Entry<'a> {
+    path: &'a str,
+    symbols: Vec<String>,
+}
+
+fn by_entries(tree: &Tree, host: &KnownHost, directory: &str, notes: &mut Vec<String>) -> Vec<Candidate> {
+    let has_word = |text: &str| host.words.iter().any(|word| text.contains(word));
+    if host.needs_words && !tree.directly_in(directory).any(|(_, text)| has_word(text)) {
+        return vec![];
+    }
+    let mut entries: Vec<Entry<'_>> = Vec::new();
+    for (path, text) in tree
+        .directly_in(directory)
+        .filter(|(path, _)| c_family::is_source(path))
+    {
+        let symbols = (host.entries)(text);
+        if !symbols.is_empty() {
+            entries.push(Entry { path, symbols });
+        }
+    }
+    if entries.is_empty() {
+        return vec![];
+    }
+    let build = build_files::of_directory(tree, directory, host.systems);
+    if let Some(build) = build.as_ref().filter(|build| !build.shared.is_empty()) {
+        return by_build(tree, host, directory, build, &entries, notes);
+    }
+    if let Some(build) = build
+        .as_ref()
+        .filter(|build| host.own_build.as_ref().is_some_and(|own| own.system == build.system))
+    {
+        let made = BuildFile {
+            shared: entries
+                .iter()
+                .map(|entry| format!("{}.so", stem(entry.path)))
+                .filter(|name| is_file_name(name))
+                .collect(),
+            ..build.clone()
+        };
+        return by_build(tree, host, directory, &made, &entries, notes);
+    }
+    if let Some(build) = &build {
+        notes.push(format!(
+            "{directory} is built by {}, but its files do not say how the shared object is called: its sources are compiled directly; write `build: {}` if that is not enough",
+            build.system.name(),
+            build.system.name()
+        ));
+    }
+    match entries.as_slice() {
+        [entry] => vec![of_directory(tree, host, directory, entry)],
+        several => {
+            notes.push(format!(
+                "each of the {} sources in {directory} that {} could open is taken for a plugin of its own: remove those that are not meant",
+                several.len(),
+                host.name
+            ));
+            several.iter().map(|entry| of_file(host, directory, entry)).collect()
+        }
+    }
+}
+
+/// The plugins among the shared objects that a build makes.
+fn by_build(
+    tree: &Tree,
+    host: &KnownHost,
+    directory: &str,
+    build: &BuildFile,
+    entries: &[Entry<'_>],
+    notes: &mut Vec<String>,
+) -> Vec<Candidate> {
+    let looked_up: Vec<String> = entries
+        .iter()
+        .flat_map(|entry| &entry.symbols)
+        .filter_map(|symbol| (host.artifact)(symbol))
+        .collect();
+    let stems: Vec<&str> = entries
+        .iter()
+        .map(|entry| stem(entry.path))
+        .chain([tree::file_name(directory)])
+        .collect();
+    let is_meant =
+        |name: &&String| stems.contains(&stem(name)) || stems.contains(&stem(name).trim_start_matches("lib"));
+    let mut artifacts: Vec<String> = looked_up
+        .iter()
+        .filter(|name| build.shared.iter().any(|made| stem(made) == stem(name)))
+        .cloned()
+        .collect();
+    artifacts.sort();
+    artifacts.dedup();
+    if artifacts.is_empty() {
+        artifacts = match build.shared.as_slice() {
+            [one] => vec![one.clone()],
+            several => several.iter().filter(is_meant).cloned().collect(),
+        };
+    }
+    if artifacts.is_empty() {
+        artifacts.clone_from(&build.shared);
+        notes.push(format!(
+            "which of the shared objects of {} are plugins of {} cannot be seen: all of them are listed",
+            build.source, host.name
+        ));
+    }
+    let all: Vec<&[String]> = entries.iter().map(|entry| entry.symbols.as_slice()).collect();
+    let symbols: Vec<String> = match artifacts.as_slice() {
+        [_] => entries.iter().flat_map(|entry| entry.symbols.clone()).collect(),
+        _ => common(&all),
+    };
+    let of_artifact = |artifact: &String| {
+        let mut candidate = plugin(
+            host,
+            stem(artifact),
+            language(tree, directory, host),
+            &build.source,
+            artifact,
+        );
+        let looks_there = |symbol: &&String| (host.artifact)(symbol).is_some_and(|name| stem(&name) == stem(artifact));
+        let own: Vec<String> = entries
+            .iter()
+            .flat_map(|entry| &entry.symbols)
+            .filter(looks_there)
+            .cloned()
+            .collect();
+        candidate.exports.extend(if own.is_empty() || artifacts.len() == 1 {
+            symbols.clone()
+        } else {
+            own
+        });
+        candidate.exports.sort();
+        candidate.exports.dedup();
+        if host.own_build.as_ref().is_some_and(|own| own.system == build.system) {
+            candidate.env = BTreeMap::new();
+        }
+        candidate.build = Some(Build::of(build.system));
+        candidate
+    };
+    artifacts.iter().map(of_artifact).collect()
+}
+
+/// A directory whose sources are one plugin.
+fn of_directory(tree: &Tree, host: &KnownHost, directory: &str, entry: &Entry<'_>) -> Candidate {
+    let artifact = artifact(host, entry);
+    let name = stem(&artifact).to_owned();
+    let mut candidate = plugin(host, &name, language(tree, directory, host), directory, &artifact);
+    candidate.inputs = c_family::inputs(tree, directory);
+    candidate.exports.extend(entry.symbols.clone());
+    let has_program = tree
+        .directly_in(directory)
+        .any(|(path, text)| c_family::is_source(path) && c_family::has_main(text));
+    match host.fallback {
+        Some(system) => {
+            let mut build = Build::of(system);
+            if has_program {
+                build.sources = vec![tree::file_name(entry.path).to_owned()];
+            }
+            candidate.build = Some(build);
+        }
+        None if has_program || candidate.language != c_family::language_of(entry.path) => {
+            candidate.command = Some(c_family::plugin_command(
+                candidate.language,
+                tree::file_name(entry.path),
+                &artifact,
+            ));
+        }
+        None => {}
+    }
+    candidate
+}
+
+/// A source that is a plugin alone.
+fn of_file(host: &KnownHost, directory: &str, entry: &Entry<'_>) -> Candidate {
+    let artifact = artifact(host, entry);
+    let language = match host.language {
+        LanguageName::Cpp => LanguageName::Cpp,
+        _ => c_family::language_of(entry.path),
+    };
+    let file = tree::file_name(entry.path);
+    let mut candidate = plugin(host, stem(&artifact), language, directory, &artifact);
+    candidate.exports.extend(entry.symbols.clone());
+    match host.fallback {
+        Some(system) => {
+            let mut build = Build::of(system);
+            build.sources = vec![file.to_owned()];
+            candidate.build = Some(build);
+        }
+        None => candidate.command = Some(c_family::plugin_command(language, file, &artifact)),
+    }
+    candidate
+}
+
+/// The file that the host looks for, else one called as the source is: `a` of `a`, `a_b` and `a_c`.
+fn artifact(host: &KnownHost, entry: &Entry<'_>) -> String {
+    let looked_up = entry
+        .symbols
+        .iter()
+        .filter_map(|symbol| (host.artifact)(symbol))
+        .min_by_key(String::len);
+    let own = || format!("{}.so", super::text::unit_name(stem(entry.path)).replace('.', "-"));
+    looked_up.filter(|name| is_file_name(name)).unwrap_or_else(own)
+}
+
+fn language(tree: &Tree, directory: &str, host: &KnownHost) -> LanguageName {
+    match host.language {
+        LanguageName::Cpp => LanguageName::Cpp,
+        _ => c_family::language_in(tree, directory),
+    }
+}
+
+/// Libraries in Rust that stand on a crate of the host's.
+fn by_crate(tree: &Tree, host: &KnownHost, candidates: &[Candidate]) -> Vec<Candidate> {
+    let is_its = |candidate: &&Candidate| {
+        candidate.language == LanguageName::Rust
+            && candidate.kind == Kind::Plugin(Loader::Dlopen)
+            && cargo::depends_on(tree, &candidate.source, host.crates)
+    };
+    candidates.iter().filter(is_its).cloned().collect()
+}
+
+/// A file's name up to its first dot.
+pub(super) fn stem(path: &str) -> &str {
+    tree::file_name(path).split('.').next().unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn seen(files: &[(&str, &str)]) -> Vec<String> {
+        let tree = Tree::of(files);
+        let mut notes = vec![];
+        let candidates = super::super::candidates(&tree, &mut notes);
+        let describe = |plugin: &Candidate| {
+            let build = match (&plugin.build, &plugin.command) {
+                (Some(build), _) => build.system.name().to_owned(),
+                (None, Some(_)) => "command".to_owned(),
+                (None, None) => format!("{:?}", plugin.language),
+            };
+            format!(
+                "{} {} {build} {}",
+                plugin.source,
+                plugin.artifact,
+                plugin.exports.join(",")
+            )
+        };
+        let found = found(&tree, &candidates);
+        found
+            .iter()
+            .flat_map(|found| {
+                found
+                    .plugins
+                    .iter()
+                    .map(|plugin| format!("{}: {}", found.host.name, describe(plugin)))
+                    .collect::<Vec<_>>()
+            })
+            .collect()
+    }
+
+    const LUA: &str = "#include <lua.h>\nint luaopen_a(lua_State *l) {\n}\nint luaopen_a_safe(lua_State *l) {\n}\n";
+    const REDIS: &str = "#include \"redismodule.h\"\nint RedisModule_OnLoad(int x) {\n}\n";
+
+    #[test]
+    fn plugins_of_known_hosts_are_seen_by_their_builds_and_sources() {
+        for (files, expected) in [
+            (
+                &[("a.c", LUA), ("b.c", "int x;")][..],
+                &["lua: . a.so C luaopen_a,luaopen_a_safe"][..],
+            ),
+            (
+                &[("a.c", LUA), ("t.c", "int main(void) {\n}\n")],
+                &["lua: . a.so command luaopen_a,luaopen_a_safe"],
+            ),
+            (
+                &[("src/a.c", LUA), ("src/Makefile", "T = a.so\n")],
+                &["lua: src a.so make luaopen_a,luaopen_a_safe"],
+            ),
+            (
+                &[("one.c", REDIS), ("two.c", REDIS)],
+                &[
+                    "valkey: . one.so command RedisModule_OnLoad",
+                    "valkey: . two.so command RedisModule_OnLoad",
+                ],
+            ),
+            (
+                &[
+                    ("configure.ac", "AC_INIT"),
+                    ("s/Makefile.am", "x_LTLIBRARIES = pam_x.la"),
+                    (
+                        "s/x.c",
+                        "#include <security/pam_modules.h>\nint pam_sm_setcred(int h)\n{",
+                    ),
+                ],
+                &["pam: . pam_x.so autotools pam_sm_setcred"],
+            ),
+            (
+                &[("m/mod_x.c", "#include \"httpd.h\"\nAP_DECLARE_MODULE(x) = {")],
+                &["httpd: m mod_x.so apxs x_module"],
+            ),
+            (
+                &[
+                    ("Makefile", "MODULES = x\nPGXS=y\n"),
+                    ("x.c", "#include \"postgres.h\""),
+                ],
+                &["postgres: . x.so pgxs Pg_magic_func"],
+            ),
+            (
+                &[(
+                    "Cargo.toml",
+                    "[package]\nname = \"x\"\n[lib]\ncrate-type = [\"cdylib\"]\n[dependencies]\nredis-module = \"2\"\n",
+                )],
+                &["valkey: . libx.so Rust "],
+            ),
+            // What only mentions a host, or is the host, has no plugins of it.
+            (
+                &[
+                    ("a.c", "#include <lua.h>\nint luaopen_base(lua_State *l) {\n}\n"),
+                    ("b.c", "int RedisModule_OnLoad(int x);"),
+                ],
+                &[],
+            ),
+        ] {
+            assert_eq!(seen(files), expected);
+        }
+    }
+}

@@ -1,0 +1,44 @@
+//! GCC: plugins of its compiler proper, cc1.
+
+use super::source_text::defined;
+use super::{KnownHost, SmokePlugin, SmokeTest, any_artifact};
+use crate::config::{BuildSystem, LanguageName};
+
+pub(super) const GCC: KnownHost = KnownHost {
+    name: "gcc",
+    other_names: &["gcc-14", "cc1"],
+    path: "/usr/libexec/gcc/x86_64-linux-gnu/14/cc1",
+    install: None,
+    runtime_packages: &["cpp-14"],
+    build_packages: &["g++", "gcc-14-plugin-dev", "libc6-dev", "make"],
+    program_directory: None,
+    links: &[],
+    files: &[],
+    words: &["gcc-plugin.h"],
+    needs_words: true,
+    crates: &[],
+    own_build: None,
+    systems: &[
+        BuildSystem::Make,
+        BuildSystem::Cmake,
+        BuildSystem::Meson,
+        BuildSystem::Autotools,
+    ],
+    fallback: None,
+    symbols: &["plugin_is_GPL_compatible"],
+    entries: |text| defined(text, |name| name == "plugin_init"),
+    artifact: any_artifact,
+    language: LanguageName::Cpp,
+    env: &[("CPLUS_INCLUDE_PATH", "/usr/lib/gcc/x86_64-linux-gnu/14/plugin/include")],
+    smoke,
+    rust_note: None,
+    note: None,
+};
+
+fn smoke(plugins: &[SmokePlugin<'_>]) -> Option<SmokeTest> {
+    let load = plugins
+        .iter()
+        .map(|plugin| format!("-fplugin={{plugins}}/{}", plugin.artifact));
+    let words = ["cc1", "-quiet", "-fsyntax-only"].map(str::to_owned).into_iter();
+    Some(SmokeTest::of(words.chain(load).chain(["/dev/null".to_owned()])))
+}
