@@ -40,6 +40,7 @@ hosts! {
     nss "nss" Always;
     exporting_c "exporting" Always;
     cmake "cmake" Hosts;
+    meson "meson" Hosts;
     rust_workspace "workspace" Hosts;
 }
 

@@ -1,0 +1,4 @@
+#include "host.h"
+#include "words.h"
+
+void greet(void) { host_say(words(1)); }

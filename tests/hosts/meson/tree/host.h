@@ -1,0 +1,2 @@
+/* What plugins say, they say with this. */
+void host_say(const char *greeting);

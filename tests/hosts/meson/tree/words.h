@@ -1,0 +1,2 @@
+/* What a greeting begins with. */
+const char *words(int is_first);
