@@ -252,19 +252,13 @@ impl Run {
             true => Some(self.runtime_root(&resolved.runtime).await?),
             false => None,
         };
-        let program = self
-            .project
-            .host
-            .artifacts()
-            .first()
-            .map(|artifact| bundle.join(artifact));
         Ok(Side {
             name: name.clone(),
             runtime: resolved.runtime.id,
             root,
-            bundle,
             loader: loader.directory,
-            opener: self.opener(program.as_deref(), HOST_DIRECTORY)?,
+            opener: self.opener(&bundle, HOST_DIRECTORY)?,
+            bundle,
             install: self.project.host.install.clone(),
         })
     }
@@ -280,6 +274,7 @@ impl Run {
             of.files_of_plugins(&self.project),
         );
         let result = self.open_plugins(&stage, &plugin_files(&self.project)).await;
+        let result = result.map(|opened| opened.plugins);
         self.emit_end(step, &result, |_| "seen".to_owned());
         result
     }

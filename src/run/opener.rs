@@ -37,9 +37,8 @@ impl OpenerError {
 }
 
 impl Run {
-    /// Who opens plugins of a host whose program is `file` on this machine, if it is compiled, and is in `directory` in
-    /// the container.
-    pub(super) fn opener(&self, file: Option<&Path>, directory: &str) -> Result<Opener, RunError> {
+    /// Who opens plugins of the host, whose files are in `bundle` on this machine and in `directory` in the container.
+    pub(super) fn opener(&self, bundle: &Path, directory: &str) -> Result<Opener, RunError> {
         let contract = &self.project.contract;
         let host = &self.project.host;
         match (contract.opened_by, contract.loader) {
@@ -48,8 +47,11 @@ impl Run {
             (Some(OpenedBy::Host) | None, Loader::Dlopen) => {}
         }
         // A host of the runtime image was looked at when the image was.
-        let what = match (&host.program, file) {
-            (Program::Compiled(_), Some(file)) => what_else(file).map_err(RunError::file_at("look at", file))?,
+        let what = match (&host.program, host.artifacts().first()) {
+            (Program::Compiled(_), Some(program)) => {
+                let file = bundle.join(program);
+                what_else(&file).map_err(RunError::file_at("look at", &file))?
+            }
             _ => None,
         };
         match (what, contract.opened_by) {

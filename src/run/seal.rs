@@ -200,18 +200,12 @@ impl Run {
         let plugins = self.project.plugins.iter().flat_map(|plugin| &plugin.artifacts);
         let plugins: Vec<_> = plugins.map(|artifact| bundle.join(artifact)).collect();
         let install = self.project.host.install.clone();
-        let program = self
-            .project
-            .host
-            .artifacts()
-            .first()
-            .map(|artifact| bundle.join(artifact));
         let stage = SmokeStage {
             environment: &plan.name,
             subject: "bundle",
             image: &resolved.runtime.id,
             loader,
-            opener: self.opener(program.as_deref(), &directory)?,
+            opener: self.opener(bundle, &directory)?,
             volumes: vec![Mount::Volume {
                 name: plan.publication.volume.clone(),
                 path: VOLUME_PATH.to_owned(),

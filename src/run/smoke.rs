@@ -94,6 +94,12 @@ pub(super) struct Stage<'a> {
     pub(super) install: Option<(String, Vec<PathBuf>)>,
 }
 
+/// What became of plugins, and in whose process that was.
+pub(super) struct Opened {
+    pub(super) plugins: Vec<PluginObservation>,
+    pub(super) opener: Opener,
+}
+
 /// The file that the host loads of each plugin: its first artifact; others are its companions.
 pub(super) fn plugin_files(project: &Project) -> Vec<String> {
     project
@@ -113,9 +119,9 @@ impl Run {
     ) -> Result<SmokeReport, RunError> {
         let step = Self::step(environment, EventStage::Smoke, "loading");
         self.events.emit(Event::StepStarted { step: step.clone() });
-        let result = self.smoke(stage).await.and_then(|report| {
-            contradiction(environment, &report.plugins, predicted, &stage.opener)?;
-            let within_host = matches!(stage.opener, Opener::Host(_));
+        let result = self.smoke(stage).await.and_then(|(report, opener)| {
+            contradiction(environment, &report.plugins, predicted, &opener)?;
+            let within_host = matches!(opener, Opener::Host(_));
             let is_sure = self.project.contract.opened_by.is_some();
             judge(environment, report, within_host.then_some(is_sure))
         });
@@ -142,19 +148,20 @@ impl Run {
         Ok(report)
     }
 
-    /// Loads every plugin, then runs the host with all of them.
-    async fn smoke(&self, stage: &Stage<'_>) -> Result<SmokeReport, RunError> {
-        let plugins = self.open_plugins(stage, &plugin_files(&self.project)).await?;
+    /// Loads every plugin, then runs the host with all of them. Says also who opened them.
+    async fn smoke(&self, stage: &Stage<'_>) -> Result<(SmokeReport, Opener), RunError> {
+        let Opened { plugins, opener } = self.open_plugins(stage, &plugin_files(&self.project)).await?;
         let host = self.drive_host(stage).await?;
         let mismatches = match (&self.project.smoke, &host) {
             (Some(smoke), Some(host)) => smoke::host_mismatches(smoke, host),
             _ => vec![],
         };
-        Ok(SmokeReport {
+        let report = SmokeReport {
             plugins,
             host,
             mismatches,
-        })
+        };
+        Ok((report, opener))
     }
 
     /// The smoke test of bundles that are there already, from their files.
@@ -181,14 +188,10 @@ impl Run {
 
     /// What the loader says of each of `plugins`. None of them can take that of another one with it: where the loader ends
     /// early, the others are left to a new container, and each decides about one at least.
-    pub(super) async fn open_plugins(
-        &self,
-        stage: &Stage<'_>,
-        plugins: &[String],
-    ) -> Result<Vec<PluginObservation>, RunError> {
-        let opened = self.open_plugins_by(&stage.opener, stage, plugins).await?;
+    pub(super) async fn open_plugins(&self, stage: &Stage<'_>, plugins: &[String]) -> Result<Opened, RunError> {
+        let opened = self.open_plugins_by(stage.opener.clone(), stage, plugins).await?;
         let is_sure = self.project.contract.opened_by.is_some();
-        match opened.iter().find(|plugin| plugin.is_unopened()) {
+        match opened.plugins.iter().find(|plugin| plugin.is_unopened()) {
             Some(plugin) if !is_sure => {
                 let message = format!(
                     "{} does not come to its main when it is started alone, so the smoke loader opens the plugins: {}",
@@ -199,28 +202,24 @@ impl Run {
                     message,
                     hint: Some("`opened_by: loader` in the contract says that it is to be so".to_owned()),
                 });
-                self.open_plugins_by(&Opener::Loader, stage, plugins).await
+                self.open_plugins_by(Opener::Loader, stage, plugins).await
             }
             _ => Ok(opened),
         }
     }
 
-    async fn open_plugins_by(
-        &self,
-        opener: &Opener,
-        stage: &Stage<'_>,
-        plugins: &[String],
-    ) -> Result<Vec<PluginObservation>, RunError> {
-        if *opener == Opener::Nobody {
-            return Ok(vec![]);
+    async fn open_plugins_by(&self, opener: Opener, stage: &Stage<'_>, plugins: &[String]) -> Result<Opened, RunError> {
+        if opener == Opener::Nobody {
+            let plugins = vec![];
+            return Ok(Opened { plugins, opener });
         }
         let paths: Vec<String> = plugins
             .iter()
             .map(|plugin| format!("{}/{plugin}", stage.plugins_directory))
             .collect();
-        let mut seen = self.open_in_containers(opener, stage, "open", &[], &paths).await?;
-        self.open_after_others(opener, stage, &paths, &mut seen).await?;
-        Ok(seen)
+        let mut plugins = self.open_in_containers(&opener, stage, "open", &[], &paths).await?;
+        self.open_after_others(&opener, stage, &paths, &mut plugins).await?;
+        Ok(Opened { plugins, opener })
     }
 
     /// What the loader says of each of these plugins, opened after those that are `before` them.
