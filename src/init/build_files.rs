@@ -39,12 +39,20 @@ fn by_system(tree: &Tree, directory: &str, system: BuildSystem) -> Option<BuildF
     };
     let is_start = |text: &str| match system {
         BuildSystem::Meson | BuildSystem::Cmake => text.to_ascii_lowercase().contains("project"),
+        BuildSystem::Pgxs => text.contains("PGXS"),
         _ => true,
     };
-    let source = levels
-        .iter()
-        .rev()
-        .find(|level| text_of(level, starts).is_some_and(is_start))?;
+    let has_start = |level: &&&str| text_of(level, starts).is_some_and(is_start);
+    let names_one = |level: &&&str| text_of(level, files).is_some_and(|text| !made_by_makefile(text).is_empty());
+    let source = match system {
+        // A makefile of another directory makes what is in this one only if it says so.
+        BuildSystem::Make => levels
+            .iter()
+            .find(names_one)
+            .or_else(|| levels.first().filter(has_start))?,
+        BuildSystem::Pgxs => levels.iter().find(has_start)?,
+        _ => levels.iter().rev().find(has_start)?,
+    };
     let within = levels.iter().filter(|level| tree::is_within(level, source));
     let mut makes_static = false;
     let mut shared = Vec::new();
@@ -101,8 +109,11 @@ fn shared_of(system: BuildSystem, text: &str) -> Vec<String> {
                 let kind = argument.split_whitespace().nth(1);
                 matches!(kind, Some("SHARED" | "MODULE"))
             };
-            let made = arguments(text, "add_library(").filter(is_shared);
-            made.filter_map(|argument| argument.split_whitespace().next())
+            // Names of commands may be written in either case.
+            let calls = ["add_library(", "ADD_LIBRARY("];
+            let made = calls.iter().flat_map(|call| arguments(text, call));
+            made.filter(is_shared)
+                .filter_map(|argument| argument.split_whitespace().next())
                 .filter(|name| !name.contains('$'))
                 .map(|name| format!("{prefix}{name}.so"))
                 .collect()
@@ -224,5 +235,18 @@ mod tests {
             (".", "pam_x.so", true)
         );
         assert_eq!(of_directory(&tree, "src", &[BuildSystem::Make]), None);
+        let makefiles = Tree::of(&[
+            ("Makefile", "all: top.so\n"),
+            ("modules/Makefile", "all: one.so\n\trm -f old.so\n"),
+            ("modules/a.c", ""),
+            ("other/Makefile", "all:\n"),
+        ]);
+        let source_of = |directory: &str| {
+            let found = of_directory(&makefiles, directory, &[BuildSystem::Make]).unwrap();
+            (found.source, found.shared.join(" "))
+        };
+        let pair = |source: &str, shared: &str| (source.to_owned(), shared.to_owned());
+        assert_eq!(source_of("modules"), pair("modules", "one.so"));
+        assert_eq!(source_of("other"), pair(".", "top.so"));
     }
 }

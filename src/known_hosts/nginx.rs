@@ -50,20 +50,14 @@ fn made(file: &str, text: &str) -> Vec<Made> {
         .collect()
 }
 
+/// A configuration of its own, as `-g` takes no blocks.
 fn smoke(plugins: &[SmokePlugin<'_>]) -> Option<SmokeTest> {
     let load: String = plugins
         .iter()
         .map(|plugin| format!("load_module {{plugins}}/{}; ", plugin.artifact))
         .collect();
-    let directives = format!("{load}pid /tmp/nginx.pid; events {{}}");
-    Some(SmokeTest::of([
-        "nginx",
-        "-t",
-        "-e",
-        "stderr",
-        "-c",
-        "/dev/null",
-        "-g",
-        &directives,
-    ]))
+    let script = format!(
+        "echo '{load}pid /tmp/nginx.pid; events {{}}' >/tmp/nginx.conf && nginx -t -e stderr -c /tmp/nginx.conf"
+    );
+    Some(SmokeTest::of(["sh", "-c", &script]))
 }
