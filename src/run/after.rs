@@ -18,7 +18,7 @@ use crate::smoke::{BEFORE_PHASE, Outcome, PluginObservation, uses};
 
 impl Run {
     /// Opens those of the plugins at `paths` again that were `seen` to be not loadable alone. What is seen then counts, unless
-    /// it is an earlier plugin that does not load there.
+    /// it is an earlier plugin that does not load there, or what was said before.
     pub(super) async fn open_after_others(
         &self,
         opener: &Opener,
@@ -44,7 +44,8 @@ impl Run {
                 role_number += 1;
                 let observed = self.open_in_containers(opener, stage, &role, &after, &opened).await?;
                 for (place, observation) in places.into_iter().zip(observed) {
-                    if observation.phase.as_deref() != Some(BEFORE_PHASE) {
+                    let is_same = observation.is_refused_at_open() && observation.message == seen[place].message;
+                    if observation.phase.as_deref() != Some(BEFORE_PHASE) && !is_same {
                         seen[place] = PluginObservation {
                             after: before.iter().map(|place| seen[*place].file_name().to_owned()).collect(),
                             ..observation
