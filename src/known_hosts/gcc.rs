@@ -1,8 +1,8 @@
 //! GCC: plugins of its compiler proper, cc1.
 
 use super::source_text::defined;
-use super::{KnownHost, SmokePlugin, SmokeTest, any_artifact};
-use crate::config::{BuildSystem, LanguageName};
+use super::{KnownHost, MAKEFILE_FIRST, SmokePlugin, SmokeTest, any_artifact};
+use crate::config::LanguageName;
 
 pub(super) const GCC: KnownHost = KnownHost {
     name: "gcc",
@@ -18,12 +18,7 @@ pub(super) const GCC: KnownHost = KnownHost {
     needs_words: true,
     crates: &[],
     own_build: None,
-    systems: &[
-        BuildSystem::Make,
-        BuildSystem::Cmake,
-        BuildSystem::Meson,
-        BuildSystem::Autotools,
-    ],
+    systems: MAKEFILE_FIRST,
     fallback: None,
     symbols: &["plugin_is_GPL_compatible"],
     entries: |text| defined(text, |name| name == "plugin_init"),

@@ -1,8 +1,8 @@
 //! LV2: audio plugins, opened by lilv in lv2apply.
 
 use super::source_text::defined;
-use super::{KnownHost, any_artifact};
-use crate::config::{BuildSystem, LanguageName};
+use super::{GENERATED_FIRST, KnownHost, any_artifact};
+use crate::config::LanguageName;
 
 pub(super) const LV2: KnownHost = KnownHost {
     name: "lv2",
@@ -18,12 +18,7 @@ pub(super) const LV2: KnownHost = KnownHost {
     needs_words: false,
     crates: &["lv2"],
     own_build: None,
-    systems: &[
-        BuildSystem::Meson,
-        BuildSystem::Cmake,
-        BuildSystem::Autotools,
-        BuildSystem::Make,
-    ],
+    systems: GENERATED_FIRST,
     fallback: None,
     symbols: &[],
     entries: |text| defined(text, |name| name == "lv2_descriptor"),

@@ -40,6 +40,21 @@ pub const KNOWN_HOSTS: &[&KnownHost] = &[
     &lv2::LV2,
 ];
 
+/// [`KnownHost::systems`] where a makefile is mostly what another system has made.
+const GENERATED_FIRST: &[BuildSystem] = &[
+    BuildSystem::Meson,
+    BuildSystem::Cmake,
+    BuildSystem::Autotools,
+    BuildSystem::Make,
+];
+/// [`KnownHost::systems`] where a makefile is mostly the plugin's own.
+const MAKEFILE_FIRST: &[BuildSystem] = &[
+    BuildSystem::Make,
+    BuildSystem::Cmake,
+    BuildSystem::Meson,
+    BuildSystem::Autotools,
+];
+
 /// A host of the distribution.
 pub struct KnownHost {
     /// What it is called here, as an environment and a recipe, too.

@@ -1,8 +1,8 @@
 //! The name service switch: modules of the C library, opened by getent.
 
-use super::KnownHost;
 use super::source_text::defined;
-use crate::config::{BuildSystem, LanguageName};
+use super::{GENERATED_FIRST, KnownHost};
+use crate::config::LanguageName;
 
 pub(super) const NSS: KnownHost = KnownHost {
     name: "nss",
@@ -18,12 +18,7 @@ pub(super) const NSS: KnownHost = KnownHost {
     needs_words: false,
     crates: &["libnss"],
     own_build: None,
-    systems: &[
-        BuildSystem::Meson,
-        BuildSystem::Cmake,
-        BuildSystem::Autotools,
-        BuildSystem::Make,
-    ],
+    systems: GENERATED_FIRST,
     fallback: None,
     symbols: &[],
     entries: |text| defined(text, |name| service(name).is_some()),

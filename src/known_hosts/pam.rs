@@ -1,8 +1,8 @@
 //! PAM: authentication modules, opened by libpam in pamtester.
 
 use super::source_text::defined;
-use super::{KnownHost, any_artifact};
-use crate::config::{BuildSystem, LanguageName};
+use super::{GENERATED_FIRST, KnownHost, any_artifact};
+use crate::config::LanguageName;
 
 /// The functions of the four kinds of services (pam(3)).
 const SERVICES: &[&str] = &[
@@ -36,12 +36,7 @@ pub(super) const PAM: KnownHost = KnownHost {
     needs_words: false,
     crates: &["pam-bindings", "pamsm"],
     own_build: None,
-    systems: &[
-        BuildSystem::Meson,
-        BuildSystem::Cmake,
-        BuildSystem::Autotools,
-        BuildSystem::Make,
-    ],
+    systems: GENERATED_FIRST,
     fallback: None,
     symbols: &[],
     entries: |text| defined(text, |name| SERVICES.contains(&name)),

@@ -1,8 +1,8 @@
 //! SQLite: loadable extensions, opened by its shell.
 
 use super::source_text::defined;
-use super::{KnownHost, SmokePlugin, SmokeTest, any_artifact};
-use crate::config::{BuildSystem, LanguageName};
+use super::{KnownHost, MAKEFILE_FIRST, SmokePlugin, SmokeTest, any_artifact};
+use crate::config::LanguageName;
 
 pub(super) const SQLITE: KnownHost = KnownHost {
     name: "sqlite",
@@ -18,12 +18,7 @@ pub(super) const SQLITE: KnownHost = KnownHost {
     needs_words: true,
     crates: &["sqlite-loadable"],
     own_build: None,
-    systems: &[
-        BuildSystem::Make,
-        BuildSystem::Cmake,
-        BuildSystem::Meson,
-        BuildSystem::Autotools,
-    ],
+    systems: MAKEFILE_FIRST,
     fallback: None,
     symbols: &[],
     entries: |text| {
