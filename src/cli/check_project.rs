@@ -95,7 +95,7 @@ fn files(project: &Project, environment: &EnvironmentName, world: &World) -> Res
         paths.collect()
     };
     Ok(CheckedFiles {
-        host: CheckedHost::of(&project.host, of)?,
+        host: CheckedHost::of(&project.host, project.host.unit().map_or(Ok(vec![]), of)?),
         plugins: project.plugins.iter().map(of).collect::<Result<_, _>>()?,
     })
 }

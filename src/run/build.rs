@@ -17,6 +17,7 @@ use crate::bundle::{Expected, INSTANCE_LABEL, VolumeError, look_at, verify};
 use crate::digest::{Digest, Hasher};
 use crate::engine::{EngineError, ImageId};
 use crate::event::{Event, Stage};
+use crate::language::needs_exports;
 use crate::lock::{self, Change, LockFile, unit_changes};
 use crate::name::{EnvironmentName, ProjectName, UnitName};
 use crate::plan::{EnvironmentPlan, UnitPlan, plan};
@@ -416,7 +417,10 @@ impl Run {
             .filter_map(|unit| work.sources.get(&unit.name).map(|(tree, _)| (unit, tree)));
         // The loader first: it takes longest, and nothing else has to wait for it.
         let (teller, exports) = exports::channel();
-        self.tell_exports(&teller, &resolved.runtime).await?;
+        let is_asked = plan.units.iter().any(|unit| needs_exports(&unit.unit));
+        if is_asked {
+            self.tell_exports(&teller, &resolved.runtime).await?;
+        }
         let all: Vec<_> = [(&plan.loader, &work.loader.tree)].into_iter().chain(units).collect();
         let stop = self.cancellation.child_token();
         let mut compiling = futures_util::stream::iter(all)
@@ -432,7 +436,7 @@ impl Run {
         while let Some((unit, result)) = compiling.next().await {
             // The host's plugins may wait for it.
             let result = result.and_then(|done| match unit.unit.artifacts.first() {
-                Some(program) if unit.is_host() && unit.name != plan.loader.name => {
+                Some(program) if is_asked && unit.is_host() && unit.name != plan.loader.name => {
                     teller.tell_of_file(&done.directory.join(program)).map(|()| done)
                 }
                 _ => Ok(done),

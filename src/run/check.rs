@@ -1,11 +1,10 @@
 //! What loading the artifacts will come to, predicted from the files before anything is loaded.
 
 use std::collections::BTreeMap;
-use std::convert::Infallible;
 use std::future::Future;
 use std::io;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, PoisonError};
 
 use super::compile::Compiled;
 use super::container::OWNER;
@@ -44,14 +43,12 @@ pub enum CheckedHost {
 }
 
 impl CheckedHost {
-    /// The host of a project, whose files are found by their names with `locate`.
-    ///
-    /// # Errors
-    /// That of `locate`.
-    pub fn of<E>(host: &Host, locate: impl Fn(&Unit) -> Result<Vec<PathBuf>, E>) -> Result<Self, E> {
+    /// The host of a project; `files` are its own, of which one that is not compiled has none.
+    #[must_use]
+    pub fn of(host: &Host, files: Vec<PathBuf>) -> Self {
         match &host.program {
-            Program::Compiled(unit) => locate(unit).map(Self::Files),
-            Program::Runtime(program) => Ok(Self::InRoot(program.path.clone())),
+            Program::Compiled(_) => Self::Files(files),
+            Program::Runtime(program) => Self::InRoot(program.path.clone()),
         }
     }
 }
@@ -116,9 +113,10 @@ impl Run {
             paths.collect()
         };
         let files = CheckedFiles {
-            host: match CheckedHost::of(&self.project.host, |unit| Ok::<_, Infallible>(located(unit))) {
-                Ok(host) => host,
-            },
+            host: CheckedHost::of(
+                &self.project.host,
+                self.project.host.unit().map_or_else(Vec::new, located),
+            ),
             plugins: self.project.plugins.iter().map(located).collect(),
         };
         let pairs = predict(&root, &files, &self.project)?;
@@ -161,13 +159,19 @@ impl Run {
         Ok(predicted)
     }
 
-    /// The root file system of a runtime image: from its layers in the user's cache, or from the engine.
+    /// The root file system of a runtime image: from its layers in the user's cache, or from the engine, once in a run.
     pub(super) async fn runtime_root(&self, image: &ResolvedImage) -> Result<Arc<dyn RootFs>, RunError> {
-        let (id, layers) = (&image.id.0, &image.locked.layers);
-        if let Some(root) = cached_root(&self.context.cache_directory, id, layers)? {
-            return Ok(root);
+        let roots = || self.roots.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(root) = roots().get(&image.id) {
+            return Ok(Arc::clone(root));
         }
-        Ok(Arc::new(stream_image(self.engine.as_ref(), id).await?))
+        let (id, layers) = (&image.id.0, &image.locked.layers);
+        let root = match cached_root(&self.context.cache_directory, id, layers)? {
+            Some(root) => root,
+            None => Arc::new(stream_image(self.engine.as_ref(), id).await?),
+        };
+        roots().insert(image.id.clone(), Arc::clone(&root));
+        Ok(root)
     }
 }
 

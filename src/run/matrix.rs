@@ -1,7 +1,6 @@
 //! `matrix`: every host with every plugin of every environment, each for real in the host's runtime image.
 
 use std::collections::BTreeMap;
-use std::convert::Infallible;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -205,9 +204,7 @@ impl Run {
             let (host, of) = (&sides[pair.host], &sides[pair.of]);
             let Some(root) = &host.root else { continue };
             let files = CheckedFiles {
-                host: match CheckedHost::of(&self.project.host, |unit| Ok::<_, Infallible>(host.files(unit))) {
-                    Ok(host) => host,
-                },
+                host: CheckedHost::of(&self.project.host, host.files_of(&self.project)),
                 plugins: given[&(pair.of, *unit)]
                     .iter()
                     .map(|unit| of.files(&self.project.plugins[*unit]))

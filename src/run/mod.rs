@@ -46,11 +46,12 @@ use crate::context::Context;
 use crate::digest::Digest;
 use crate::engine::leash::Leash;
 use crate::engine::sweep::{label_values, sweep};
-use crate::engine::{Engine, EngineError, EngineFacts, Labels};
+use crate::engine::{Engine, EngineError, EngineFacts, ImageId, Labels};
 use crate::event::{Event, Events, Stage, StepId};
 use crate::image::ImageCache;
 use crate::name::EnvironmentName;
 use crate::network::NetworkSettings;
+use crate::rootfs::RootFs;
 use crate::temporary::{self, COLLECT_PREFIX};
 
 use hold::Hold;
@@ -136,6 +137,8 @@ pub struct Run {
     network: NetworkSettings,
     /// Volumes that did not exist before this run and are of no use if it fails.
     new_volumes: Mutex<Vec<String>>,
+    /// The roots of runtime images that were looked at, by the images' IDs.
+    roots: Mutex<BTreeMap<ImageId, Arc<dyn RootFs>>>,
     /// How far environments were published.
     published: Mutex<BTreeMap<EnvironmentName, Published>>,
     /// After a run that was killed: ends when the engine is done with what that one had asked for.
@@ -167,6 +170,7 @@ impl Run {
             observed: Observed::below(&context.cache_directory),
             network: NetworkSettings::of(Path::new("/"), &context.variables),
             new_volumes: Mutex::default(),
+            roots: Mutex::default(),
             published: Mutex::default(),
             settled: Mutex::default(),
             leash,
