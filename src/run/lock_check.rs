@@ -155,28 +155,22 @@ impl Run {
             }
             changes.extend(contradictions);
         }
-        if let Program::Runtime(program) = &self.project.host.program {
-            match images.get("runtime") {
-                Some(id) => {
-                    let runtime = ResolvedImage {
-                        id: id.clone(),
-                        locked: truth.runtime.clone(),
-                        origin: Origin::Lock,
-                    };
-                    let host = self.present_host(&plan.name, &runtime).await?;
-                    changes.extend(environment_changes(entry, &lock::Environment { host, ..entry.clone() }));
-                }
-                None => unchecked.push(format!("the host {}: the engine does not have its image", program.path)),
+        let host = match (&self.project.host.program, images.get("runtime")) {
+            (Program::Compiled(_), _) => None,
+            (Program::Runtime(_), Some(id)) => {
+                let runtime = ResolvedImage {
+                    id: id.clone(),
+                    locked: truth.runtime.clone(),
+                    origin: Origin::Lock,
+                };
+                self.present_host(&plan.name, &runtime).await?
             }
-        } else {
-            changes.extend(environment_changes(
-                entry,
-                &lock::Environment {
-                    host: None,
-                    ..entry.clone()
-                },
-            ));
-        }
+            (Program::Runtime(program), None) => {
+                unchecked.push(format!("the host {}: the engine does not have its image", program.path));
+                entry.host.clone()
+            }
+        };
+        changes.extend(environment_changes(entry, &lock::Environment { host, ..entry.clone() }));
         let toolchains = match (images.get("build"), images.get("runtime")) {
             (Some(build), Some(runtime)) => Some(self.probe_toolchains(&plan.name, build, runtime).await?),
             _ => self.known_toolchains(&ImageId(entry.build.id.clone()), &ImageId(entry.runtime.id.clone())),
