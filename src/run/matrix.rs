@@ -260,10 +260,10 @@ impl Run {
         })
     }
 
-    /// What the loader of one side says of all plugins of another.
+    /// What opening all plugins of one side in a process of the other comes to.
     async fn open_all(&self, host: &Side, of: &Side) -> Result<Vec<PluginObservation>, RunError> {
         self.is_cancelled()?;
-        let step = Self::step(&host.name, EventStage::Smoke, format!("{} plugins, loader", of.name));
+        let step = Self::step(&host.name, EventStage::Smoke, format!("{} plugins, opened", of.name));
         self.events.emit(Event::StepStarted { step: step.clone() });
         let stage = host.stage(
             of.name.as_str(),
