@@ -89,6 +89,10 @@ name! {
     EnvironmentName
 }
 name! {
+    /// A contract's name, as plugins give it.
+    ContractName
+}
+name! {
     /// A unit's name: the host's or a plugin's.
     UnitName
 }

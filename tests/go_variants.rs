@@ -16,7 +16,9 @@ use bytes::Bytes;
 use common::batch::{Batch, Failure, builtin_image, run};
 use common::{Ground, TestResult, archive, on_engine};
 use lockstep::check::rules::{GoProcess, GoSide};
-use lockstep::check::{Environment, Finding, PairReport, Phase, Predicted, Request, Subject, Verdict, check, predict};
+use lockstep::check::{
+    Environment, Finding, PairReport, Phase, Plugin, Predicted, Request, Subject, Verdict, check, predict,
+};
 use lockstep::config::{CheckContract, Loader};
 use lockstep::digest::Digest;
 use lockstep::facts::{Elf, Go};
@@ -302,16 +304,19 @@ fn predictions(files: &BTreeMap<String, Bytes>, observed: &Observed, root: &Path
         path: format!("{DIRECTORY}/{name}"),
     };
     let predict = |host: &String, plugins: &Vec<String>| -> Vec<Prediction> {
+        let contract = CheckContract {
+            loader: Some(Loader::Go),
+            symbols: WANTED.map(ToOwned::to_owned).to_vec(),
+            ..CheckContract::default()
+        };
+        let plugins = plugins.iter().map(subject);
         let request = Request {
             root: &root,
             host: subject(host),
-            plugins: plugins.iter().map(subject).collect(),
+            beside_host: vec![],
+            plugins: plugins.map(|plugin| Plugin::alone(plugin, &contract)).collect(),
             environment: &environment,
-            contract: CheckContract {
-                loader: Some(Loader::Go),
-                symbols: WANTED.map(ToOwned::to_owned).to_vec(),
-                ..CheckContract::default()
-            },
+            with_companions: false,
             is_root_known: true,
         };
         check(&request).into_iter().map(Prediction::from).collect()

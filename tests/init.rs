@@ -72,7 +72,10 @@ fn greeter_is_recognised_as_it_was_written_by_hand() {
             "Plugin Rust shout [\"libshout.so\"]",
         ]
     );
-    assert_eq!(project.contract.symbols, ["plugin_name", "plugin_greet", "plugin_free"]);
+    assert_eq!(
+        project.contracts.named(None).unwrap().symbols,
+        ["plugin_name", "plugin_greet", "plugin_free"]
+    );
     let said = String::from_utf8_lossy(&output.stderr).into_owned();
     assert!(
         said.contains("every plugin exports plugin_name") && said.contains("next: "),
@@ -93,10 +96,19 @@ fn gateway_is_recognised_as_it_was_written_by_hand() {
     );
     let (own, written) = (own.unwrap(), written(directory.path()));
     assert_eq!(described(&written), described(&own));
-    assert_eq!(written.contract.symbols, own.contract.symbols);
     assert_eq!(
-        (written.contract.loader, written.contract.abi),
-        (own.contract.loader, own.contract.abi)
+        written.contracts.named(None).unwrap().symbols,
+        own.contracts.named(None).unwrap().symbols
+    );
+    assert_eq!(
+        (
+            written.contracts.named(None).unwrap().loader,
+            written.contracts.named(None).unwrap().abi
+        ),
+        (
+            own.contracts.named(None).unwrap().loader,
+            own.contracts.named(None).unwrap().abi
+        )
     );
 }
 
@@ -168,7 +180,7 @@ fn plugins_of_a_packaged_host_get_its_images_and_a_smoke_test() {
     let project = written(directory.path());
     assert!(matches!(&project.host.program, config::Program::Runtime(program) if program.path == "/usr/bin/lua5.4"));
     assert_eq!(described(&project), ["Plugin C hello [\"hello.so\"]"]);
-    assert_eq!(project.contract.symbols, ["luaopen_hello"]);
+    assert_eq!(project.contracts.named(None).unwrap().symbols, ["luaopen_hello"]);
     assert_eq!(project.smoke.unwrap().command, ["lua5.4", "-e", "require('hello')"]);
     // The recipe is written once, and is not overwritten by whatever is written later.
     let recipe = directory.path().join("images/lua.yaml");

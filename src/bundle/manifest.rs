@@ -1,7 +1,7 @@
 //! `manifest.json`: what a bundle is made of, and out of what. There is no time, machine or user in it: the same inputs
 //! give the same bytes.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 
 use serde::{Deserialize, Serialize};
@@ -14,6 +14,7 @@ use crate::config::{
 use crate::digest::Digest;
 use crate::lock;
 use crate::name::{EnvironmentName, ProjectName, UnitName};
+use crate::place::{Place, directories_of};
 
 /// The manifest's name in the bundle.
 pub const MANIFEST_FILE: &str = "manifest.json";
@@ -45,8 +46,12 @@ pub struct Manifest {
     /// The host, where it is a program of the runtime image; else it is one of the units.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub host: Option<HostRecord>,
-    /// What the host expects of its plugins.
-    pub contract: ContractRecord,
+    /// What the host expects of its plugins; none where each of them names a contract.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub contract: Option<ContractRecord>,
+    /// What it expects of those that name one, by its name.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub contracts: BTreeMap<String, ContractRecord>,
     /// The host first, then the plugins in the order in which they are loaded.
     pub units: Vec<UnitRecord>,
     /// What the artifacts had to pass before the bundle was published; none when the project asks for nothing.
@@ -100,8 +105,14 @@ pub struct UnitRecord {
     pub source: Digest,
     /// The digest of what its fetch brought; none when it fetches nothing.
     pub dependencies: Option<Digest>,
+    /// The contract that it is held to, if it names one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub contract: Option<String>,
     /// What it yielded, by name.
     pub artifacts: Vec<ArtifactRecord>,
+    /// What else of the project is shipped with it.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub files: Vec<ArtifactRecord>,
 }
 
 /// One file of the bundle.
@@ -169,6 +180,9 @@ pub struct ContractRecord {
     /// `host`, `loader` or `nobody`, if the contract says it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub opened_by: Option<String>,
+    /// The directory of the bundle in which such plugins lie, if the contract says it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub into: Option<String>,
 }
 
 /// One call on a plugin.
@@ -199,7 +213,7 @@ pub enum ArgumentRecord {
 pub struct SmokeRecord {
     /// How many plugins were loaded.
     pub plugins: usize,
-    /// How many calls were made on each.
+    /// How many calls were made on each, or on those of the contract that has the most.
     pub calls: usize,
     /// What the host did: `command` or `server`; none when it was not started.
     pub host: Option<String>,
@@ -259,17 +273,18 @@ impl Manifest {
             return Err(ManifestError::Version { found: schema_version });
         }
         let manifest: Self = serde_json::from_slice(json).map_err(format)?;
-        let mut seen = std::collections::BTreeSet::from([MANIFEST_FILE]);
-        for artifact in manifest.artifacts() {
-            let name = artifact.name.as_str();
+        let names: Vec<&str> = manifest.artifacts().map(|artifact| artifact.name.as_str()).collect();
+        let mut seen = BTreeSet::from([MANIFEST_FILE]);
+        seen.extend(directories_of(names.iter().copied()));
+        for name in names {
             let refuse = |why| {
                 Err(ManifestError::Name {
                     name: name.escape_debug().to_string(),
                     why,
                 })
             };
-            if name.is_empty() || name == "." || name == ".." || name.contains(['/', '\0']) {
-                return refuse("is not a plain file name");
+            if let Err(invalid) = Place::new(name) {
+                return refuse(invalid.why);
             }
             if !seen.insert(name) {
                 return refuse("is there twice");
@@ -288,7 +303,13 @@ impl Manifest {
 
     /// All files of the bundle except for the manifest.
     pub fn artifacts(&self) -> impl Iterator<Item = &ArtifactRecord> {
-        self.units.iter().flat_map(|unit| &unit.artifacts)
+        self.units.iter().flat_map(UnitRecord::shipped)
+    }
+
+    /// The directories in the bundle, each before those in it.
+    #[must_use]
+    pub fn directories(&self) -> BTreeSet<&str> {
+        directories_of(self.artifacts().map(|artifact| artifact.name.as_str()))
     }
 }
 
@@ -375,6 +396,7 @@ impl From<&Contract> for ContractRecord {
                 }
                 .to_owned()
             }),
+            into: contract.into.as_ref().map(ToString::to_string),
         }
     }
 }
@@ -394,15 +416,21 @@ impl From<&Project> for SmokeRecord {
             SmokeKind::Command(_) => "command".to_owned(),
             SmokeKind::Server(_) => "server".to_owned(),
         });
+        let calls = project.contracts.iter().map(|named| named.contract.calls.len());
         Self {
             plugins: project.plugins.len(),
-            calls: project.contract.calls.len(),
+            calls: calls.max().unwrap_or(0),
             host,
         }
     }
 }
 
 impl UnitRecord {
+    /// What it yielded, and what else is shipped with it.
+    pub fn shipped(&self) -> impl Iterator<Item = &ArtifactRecord> {
+        self.artifacts.iter().chain(&self.files)
+    }
+
     /// `role` and `language` as the manifest spells them.
     #[must_use]
     pub fn words(role: UnitRole, language: LanguageName) -> (String, String) {
@@ -439,7 +467,9 @@ pub(super) mod tests {
             action: Digest::of(b"action"),
             source: Digest::of(b"source"),
             dependencies: None,
+            contract: None,
             artifacts: vec![artifact.into()],
+            files: vec![],
         };
         Manifest {
             schema_version: MANIFEST_SCHEMA_VERSION,
@@ -450,7 +480,7 @@ pub(super) mod tests {
             runtime_image: image.clone(),
             toolchains: BTreeMap::from([("gcc".to_owned(), "14.2.0".to_owned())]),
             host: None,
-            contract: ContractRecord {
+            contract: Some(ContractRecord {
                 loader: "dlopen".to_owned(),
                 abi: "c".to_owned(),
                 symbols: vec!["plugin_name".to_owned()],
@@ -462,7 +492,9 @@ pub(super) mod tests {
                 flags: None,
                 scope: None,
                 opened_by: None,
-            },
+                into: None,
+            }),
+            contracts: BTreeMap::new(),
             units: artifacts.iter().enumerate().map(unit).collect(),
             smoke: Some(SmokeRecord {
                 plugins: 1,
@@ -502,8 +534,9 @@ pub(super) mod tests {
             ("\"lockstep\"", "\"locksteq\"", "unknown field `locksteq`"),
             ("\"size_bytes\": 4", "\"size_bytes\": \"4\"", "invalid type"),
             ("sha256:", "md5:", "is not a digest"),
-            ("\"reverse.so\"", "\"../reverse.so\"", "is not a plain file name"),
-            ("\"reverse.so\"", "\"\"", "is not a plain file name"),
+            ("\"reverse.so\"", "\"../reverse.so\"", "leads upwards"),
+            ("\"reverse.so\"", "\"\"", "is empty"),
+            ("\"reverse.so\"", "\"greeter/reverse.so\"", "is there twice"),
             ("\"reverse.so\"", "\"greeter\"", "is there twice"),
             ("\"reverse.so\"", "\"manifest.json\"", "is there twice"),
             ("}\n", "}{}", "trailing characters"),

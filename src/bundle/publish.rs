@@ -1,5 +1,6 @@
 //! Publication to `dist/<environment>/`: all of a bundle or nothing, at every moment and after a loss of power.
 
+use std::collections::BTreeSet;
 use std::fmt;
 use std::fs::{self, File};
 use std::io::{self, Write};
@@ -12,6 +13,7 @@ use rustix::io::Errno;
 use super::manifest::MANIFEST_LIMIT_BYTES;
 use super::{ArtifactRecord, BUNDLE_DIRECTORY, MANIFEST_FILE, Manifest, ManifestError};
 use crate::name::EnvironmentName;
+use crate::place::directories_above;
 use crate::regular_file;
 use crate::state::{STAGING_PREFIX, StateError, state_directory};
 
@@ -121,6 +123,20 @@ impl Staging {
         &self.directory
     }
 
+    /// Makes the directories of a bundle.
+    ///
+    /// # Errors
+    /// When one cannot be made.
+    pub fn make_directories(&self, manifest: &Manifest) -> Result<(), PublishError> {
+        for directory in manifest.directories() {
+            let directory = self.directory.join(directory);
+            fs::create_dir(&directory).map_err(failed("make the directory", &directory))?;
+            let mode = fs::Permissions::from_mode(0o755);
+            fs::set_permissions(&directory, mode).map_err(failed("set the mode of", &directory))?;
+        }
+        Ok(())
+    }
+
     /// Adds the manifest, which completes the bundle.
     ///
     /// # Errors
@@ -182,13 +198,7 @@ impl Staging {
 
     /// Brings all files to the disk before they get the name under which they are used.
     fn synchronise(&self) -> Result<(), PublishError> {
-        for entry in fs::read_dir(&self.directory).map_err(failed("list", &self.directory))? {
-            let path = entry.map_err(failed("list", &self.directory))?.path();
-            regular_file::open_itself(&path)
-                .and_then(|file| file.sync_all())
-                .map_err(failed("bring to the disk", &path))?;
-        }
-        synchronise(&self.directory)
+        synchronise_all(&self.directory)
     }
 }
 
@@ -244,6 +254,22 @@ fn swap_by_renames(left: &Path, right: &Path) -> Result<(), Errno> {
         return Err(errno);
     }
     rename(&aside, left)
+}
+
+/// Brings a directory to the disk, and all that lies in it. No deeper than places are.
+fn synchronise_all(directory: &Path) -> Result<(), PublishError> {
+    for entry in fs::read_dir(directory).map_err(failed("list", directory))? {
+        let entry = entry.map_err(failed("list", directory))?;
+        let path = entry.path();
+        if entry.file_type().map_err(failed("look at", &path))?.is_dir() {
+            synchronise_all(&path)?;
+        } else {
+            regular_file::open_itself(&path)
+                .and_then(|file| file.sync_all())
+                .map_err(failed("bring to the disk", &path))?;
+        }
+    }
+    synchronise(directory)
 }
 
 /// Brings the names in a directory to the disk.
@@ -306,6 +332,16 @@ pub enum Difference {
     },
 }
 
+impl Difference {
+    /// Which file it is about, by its path in the bundle.
+    #[must_use]
+    pub fn name(&self) -> &str {
+        match self {
+            Self::Missing { name } | Self::Changed { name, .. } | Self::Unknown { name } => name,
+        }
+    }
+}
+
 impl fmt::Display for Difference {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
@@ -331,28 +367,63 @@ pub fn verify(bundle: &Path) -> Result<(Manifest, Vec<Difference>), PublishError
         read => read.map_err(failed("read", &path))?,
     };
     let manifest = Manifest::from_json(&json).map_err(|cause| PublishError::Manifest { path, cause })?;
+    let mut listing = Listing {
+        files: manifest.artifacts().map(|artifact| artifact.name.as_str()).collect(),
+        directories: manifest.directories(),
+        entries_left: DIRECTORY_LIMIT_ENTRIES,
+        differences: vec![],
+    };
+    listing.files.insert(MANIFEST_FILE);
+    listing.look_into(bundle, "")?;
+    let mut unlisted = listing.differences;
+    unlisted.sort_by(|left, right| left.name().cmp(right.name()));
+    let is_behind_another_kind =
+        |name: &str| directories_above(name).any(|above| unlisted.iter().any(|other| other.name() == above));
     let mut differences = Vec::new();
     for artifact in manifest.artifacts() {
-        differences.extend(compare(bundle, artifact)?);
-    }
-    let known = |name: &str| name == MANIFEST_FILE || manifest.artifacts().any(|artifact| artifact.name == name);
-    let mut unknown = Vec::new();
-    for entry in fs::read_dir(bundle)
-        .map_err(failed("list", bundle))?
-        .take(DIRECTORY_LIMIT_ENTRIES)
-    {
-        let name = entry
-            .map_err(failed("list", bundle))?
-            .file_name()
-            .to_string_lossy()
-            .into_owned();
-        if !known(&name) {
-            unknown.push(name);
+        // What a link in place of a directory leads to is nobody's business.
+        if is_behind_another_kind(&artifact.name) {
+            let name = artifact.name.clone();
+            differences.push(Difference::Missing { name });
+        } else {
+            differences.extend(compare(bundle, artifact)?);
         }
     }
-    unknown.sort();
-    differences.extend(unknown.into_iter().map(|name| Difference::Unknown { name }));
+    differences.extend(unlisted);
     Ok((manifest, differences))
+}
+
+/// What lies in a bundle, beside what its manifest says.
+struct Listing<'a> {
+    files: BTreeSet<&'a str>,
+    directories: BTreeSet<&'a str>,
+    entries_left: usize,
+    differences: Vec<Difference>,
+}
+
+impl Listing<'_> {
+    /// Looks at all that lies in a directory, which is called `prefix` in the bundle, with a slash at its end.
+    fn look_into(&mut self, directory: &Path, prefix: &str) -> Result<(), PublishError> {
+        for entry in fs::read_dir(directory).map_err(failed("list", directory))? {
+            let Some(left) = self.entries_left.checked_sub(1) else {
+                break;
+            };
+            self.entries_left = left;
+            let entry = entry.map_err(failed("list", directory))?;
+            let name = format!("{prefix}{}", entry.file_name().to_string_lossy());
+            let is_directory = entry.file_type().is_ok_and(|kind| kind.is_dir());
+            if self.directories.contains(name.as_str()) {
+                if is_directory {
+                    self.look_into(&entry.path(), &format!("{name}/"))?;
+                } else {
+                    self.differences.push(Difference::Changed { name, what: "kind" });
+                }
+            } else if !self.files.contains(name.as_str()) {
+                self.differences.push(Difference::Unknown { name });
+            }
+        }
+        Ok(())
+    }
 }
 
 fn compare(bundle: &Path, artifact: &ArtifactRecord) -> Result<Option<Difference>, PublishError> {

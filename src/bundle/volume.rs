@@ -33,6 +33,7 @@ use crate::engine::{
     ByteStream, ContainerSpec, Engine, EngineError, ImageId, Labels, Mount, ResourceLimits, VolumeFacts,
 };
 use crate::owner::Owner;
+use crate::place::directories_of;
 use crate::regular_file;
 use crate::source::DeterministicTar;
 use crate::stream;
@@ -621,16 +622,19 @@ fn archive(bundle: PathBuf, files: Vec<ArtifactRecord>, json: Vec<u8>, mtime_sec
     stream::written_by(move |writer| {
         let mut archive = DeterministicTar::new(writer, Owner { uid: 0, gid: 0 }, mtime_seconds);
         archive.directory("incoming")?;
+        for directory in directories_of(files.iter().map(|file| file.name.as_str())) {
+            archive.directory(&format!("incoming/{directory}"))?;
+        }
         for ArtifactRecord {
             name,
             digest,
             size_bytes,
             executable,
-        } in files
+        } in &files
         {
-            let content = regular_file::open_itself(&bundle.join(&name))?;
+            let content = regular_file::open_itself(&bundle.join(name))?;
             let in_volume = format!("incoming/{name}");
-            if !archive.checked_file(&in_volume, size_bytes, executable, digest, content)? {
+            if !archive.checked_file(&in_volume, *size_bytes, *executable, *digest, content)? {
                 return Err(io::Error::other(format!("`{name}` is not what the manifest says")));
             }
         }

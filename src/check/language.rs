@@ -18,11 +18,11 @@ pub(super) struct HostLanguage {
 }
 
 impl HostLanguage {
-    pub(super) fn read(process: &Process<'_>, abi: Option<Abi>) -> Self {
+    pub(super) fn read(process: &Process<'_>, is_asked: impl Fn(Abi) -> bool) -> Self {
         let elf = &process.object(0).elf;
         Self {
-            rust: (abi == Some(Abi::Rust)).then(|| rust::read(elf)).flatten(),
-            cxx: (abi == Some(Abi::Cxx)).then(|| cxx::read(elf)).flatten(),
+            rust: is_asked(Abi::Rust).then(|| rust::read(elf)).flatten(),
+            cxx: is_asked(Abi::Cxx).then(|| cxx::read(elf)).flatten(),
         }
     }
 }

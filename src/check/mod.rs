@@ -5,6 +5,7 @@
 //! first, whatever the loader would have stopped at.
 
 mod binding;
+mod companion;
 mod environment;
 mod fault;
 mod finding;
@@ -34,7 +35,7 @@ pub use environment::{BindingTime, Environment, OpenMode, ScopeFlag};
 pub use finding::{Cause, Finding};
 pub(crate) use machine::name as machine_name;
 pub(crate) use packaged::package_of;
-pub use pair::{PairReport, Request, check, predict};
+pub use pair::{PairReport, Plugin, Request, check, predict};
 pub(crate) use paths::SystemPaths;
 pub use platform::Family;
 pub use rule::Rule;

@@ -12,7 +12,7 @@ use super::process::{ObjectId, Process};
 use super::rules::{GoProcess, GoSide};
 use super::simulation::{Linkage, Simulation, Subject, open};
 use super::verdict::{Phase, Predicted, Verdict};
-use super::{libc_names, rules};
+use super::{companion, libc_names, rules};
 use crate::config::{CheckContract, Loader};
 use crate::facts::elf::Elf;
 use crate::facts::go::Go;
@@ -25,14 +25,45 @@ pub struct Request<'r> {
     pub root: &'r dyn RootFs,
     /// The host.
     pub host: Subject,
+    /// What lies beside the host.
+    pub beside_host: Vec<Subject>,
     /// The plugins, in the order in which the host opens them.
-    pub plugins: Vec<Subject>,
+    pub plugins: Vec<Plugin<'r>>,
     /// What the host is started with.
     pub environment: &'r Environment,
-    /// What the host expects of a plugin.
-    pub contract: CheckContract,
+    /// Whether what lies beside host and plugins is looked at too.
+    pub with_companions: bool,
     /// Whether the root is the one in which the host runs. If not, nothing is said of libraries, and that is said.
     pub is_root_known: bool,
+}
+
+/// A plugin.
+pub struct Plugin<'r> {
+    /// The file that the host opens.
+    pub subject: Subject,
+    /// What the host expects of it.
+    pub contract: &'r CheckContract,
+    /// What lies beside it.
+    pub beside: Vec<Subject>,
+}
+
+impl<'r> Plugin<'r> {
+    /// A plugin with nothing beside it.
+    #[must_use]
+    pub fn alone(subject: Subject, contract: &'r CheckContract) -> Self {
+        Self {
+            subject,
+            contract,
+            beside: vec![],
+        }
+    }
+}
+
+impl Request<'_> {
+    /// How the host loads, if that was said.
+    fn loader(&self) -> Option<Loader> {
+        self.plugins.iter().find_map(|plugin| plugin.contract.loader)
+    }
 }
 
 /// The flags: those that were given, or those of Go's runtime (now, global), of libloading (lazy, local), and of most hosts in C
@@ -56,6 +87,9 @@ pub struct PairReport {
     pub host: String,
     /// The plugin, as the user calls it.
     pub plugin: String,
+    /// Whether it is no plugin but lies beside one, or beside the host, and is looked at as one that would be opened then.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub is_companion: bool,
     /// The worst of the findings.
     pub verdict: Verdict,
     /// What will happen, for the first cause.
@@ -77,7 +111,7 @@ pub fn check(request: &Request<'_>) -> Vec<PairReport> {
 /// Reads the plugins, so that each is there when its turn comes.
 fn read_ahead(request: &Request<'_>) {
     for plugin in &request.plugins {
-        if let Ok(found) = request.root.look(&plugin.path) {
+        if let Ok(found) = request.root.look(&plugin.subject.path) {
             let _ = request.root.object(&found);
         }
     }
@@ -94,18 +128,18 @@ fn check_in_turn(request: &Request<'_>) -> Vec<PairReport> {
         .map(|fault| rules::of_fault(fault, simulation.process.as_ref()).of_host())
         .collect();
     let files = Files::read(request, simulation.process.as_ref());
-    let loader = request.contract.loader.unwrap_or(files.loader());
+    let loader = request.loader().unwrap_or(files.loader());
     let mut host = Host {
         request,
         loader,
-        mode: mode(&request.contract, loader, files.is_rust),
+        is_rust: files.is_rust,
         linkage,
         go: files.host(request).map(GoProcess::new),
         go_side: files.host(request),
-        language: simulation
-            .process
-            .as_ref()
-            .map(|process| HostLanguage::read(process, request.contract.abi)),
+        language: simulation.process.as_ref().map(|process| {
+            let is_asked = |abi| request.plugins.iter().any(|plugin| plugin.contract.abi == Some(abi));
+            HostLanguage::read(process, is_asked)
+        }),
     };
     let mut reports = Vec::new();
     for (place, plugin) in request.plugins.iter().enumerate() {
@@ -114,7 +148,20 @@ fn check_in_turn(request: &Request<'_>) -> Vec<PairReport> {
             findings.extend(host.open(process, plugin, place, files.plugin(request, place)));
         }
         findings.extend(unseen.clone());
-        reports.push(report(&request.host, plugin, findings));
+        reports.push(report(&request.host, &plugin.subject, findings));
+        if request.with_companions {
+            let first = place == 0;
+            let beside_host = request.beside_host.iter().filter(|_| first);
+            for subject in plugin.beside.iter().chain(beside_host) {
+                let process = simulation.process.as_mut().filter(|_| is_running);
+                reports.extend(companion::look_at(
+                    request,
+                    process,
+                    host.mode(plugin.contract),
+                    subject,
+                ));
+            }
+        }
     }
     reports
 }
@@ -130,7 +177,7 @@ struct Files {
 impl Files {
     fn read(request: &Request<'_>, process: Option<&Process<'_>>) -> Self {
         let host = process.map(|process| process.object(0).elf.clone());
-        let is_open = request.contract.loader.is_none_or(|loader| loader == Loader::Dlopen);
+        let is_open = request.loader().is_none_or(|loader| loader == Loader::Dlopen);
         let is_rust = host
             .as_ref()
             .is_some_and(|host| is_open && libc::contains(host.bytes(), b"/rustc/"));
@@ -139,20 +186,17 @@ impl Files {
             (elf, go)
         });
         let is_go = host.as_ref().is_some_and(|(_, go)| go.is_some());
-        let wants_go = request.contract.loader != Some(Loader::Dlopen);
+        let wants_go = request.loader() != Some(Loader::Dlopen);
         let mut paths = vec![];
         let mut plugins = vec![];
         for plugin in request
             .plugins
             .iter()
-            .filter(|_| wants_go && (is_go || request.contract.loader.is_some()))
+            .filter(|_| wants_go && (is_go || request.loader().is_some()))
         {
-            let found = request.root.look(&plugin.path).ok();
-            paths.push(
-                found
-                    .as_ref()
-                    .map_or_else(|| plugin.path.clone(), |found| found.path.clone()),
-            );
+            let path = &plugin.subject.path;
+            let found = request.root.look(path).ok();
+            paths.push(found.as_ref().map_or_else(|| path.clone(), |found| found.path.clone()));
             let elf = found.and_then(|found| request.root.object(&found)?.ok());
             plugins.push(elf.map(|elf| {
                 let go = Go::read(&elf);
@@ -191,7 +235,7 @@ impl Files {
     fn plugin<'a>(&'a self, request: &'a Request<'_>, place: usize) -> Option<GoSide<'a>> {
         let (elf, go) = self.plugins.get(place)?.as_ref()?;
         Some(GoSide {
-            shown: &request.plugins[place].shown,
+            shown: &request.plugins[place].subject.shown,
             path: &self.paths[place],
             elf,
             go: go.as_ref(),
@@ -203,7 +247,7 @@ impl Files {
 struct Host<'a> {
     request: &'a Request<'a>,
     loader: Loader,
-    mode: OpenMode,
+    is_rust: bool,
     linkage: Linkage,
     go: Option<GoProcess<'a>>,
     go_side: Option<GoSide<'a>>,
@@ -211,15 +255,25 @@ struct Host<'a> {
 }
 
 impl<'a> Host<'a> {
+    /// How the host opens plugins of a contract.
+    fn mode(&self, contract: &CheckContract) -> OpenMode {
+        mode(contract, self.loader, self.is_rust)
+    }
+
     /// Opens one plugin; it stays loaded if it could be loaded.
     fn open(
         &mut self,
         process: &mut Process<'_>,
-        plugin: &Subject,
+        plugin: &Plugin<'_>,
         place: usize,
         go_side: Option<GoSide<'a>>,
     ) -> Vec<Finding> {
         let request = self.request;
+        let Plugin {
+            subject: plugin,
+            contract,
+            ..
+        } = plugin;
         if self.loader == Loader::Dlopen
             && let Some(finding) = rules::static_host(self.linkage, &request.host)
         {
@@ -236,7 +290,7 @@ impl<'a> Host<'a> {
         {
             return vec![finding.of_host()];
         }
-        let opened = open(process, plugin, place, self.mode);
+        let opened = open(process, plugin, place, self.mode(contract));
         let brought: Vec<ObjectId> = (0..process.objects.len())
             .filter(|id| process.object(*id).brought_by == Some(place))
             .collect();
@@ -257,7 +311,7 @@ impl<'a> Host<'a> {
         }
         findings.extend(rules::of_objects(process, plugin, &brought));
         if let (Some(object), Some(language)) = (opened.object, &self.language) {
-            let abi = request.contract.abi;
+            let abi = contract.abi;
             findings.extend(language::findings(
                 process,
                 (&request.host, language),
@@ -271,17 +325,12 @@ impl<'a> Host<'a> {
                     && opened.is_loaded()
                 {
                     findings.extend(go.open(side));
-                    findings.extend(rules::go_symbols(&side, &request.contract.symbols));
+                    findings.extend(rules::go_symbols(&side, &contract.symbols));
                 }
             }
             Loader::Dlopen => {
                 if let Some(object) = opened.object {
-                    findings.extend(rules::contract_symbols(
-                        process,
-                        plugin,
-                        object,
-                        &request.contract.symbols,
-                    ));
+                    findings.extend(rules::contract_symbols(process, plugin, object, &contract.symbols));
                 }
             }
         }
@@ -297,7 +346,7 @@ impl<'a> Host<'a> {
 }
 
 /// Says which findings follow from which, and puts each cause before what follows from it, and what is unknown last.
-fn fold(process: &Process<'_>, findings: &mut Vec<Finding>) {
+pub(super) fn fold(process: &Process<'_>, findings: &mut Vec<Finding>) {
     let cause = |code: &str| {
         findings
             .iter()
@@ -359,7 +408,7 @@ fn fold(process: &Process<'_>, findings: &mut Vec<Finding>) {
     }
 }
 
-fn report(host: &Subject, plugin: &Subject, findings: Vec<Finding>) -> PairReport {
+pub(super) fn report(host: &Subject, plugin: &Subject, findings: Vec<Finding>) -> PairReport {
     let verdict = findings
         .iter()
         .map(|finding| finding.verdict)
@@ -368,6 +417,7 @@ fn report(host: &Subject, plugin: &Subject, findings: Vec<Finding>) -> PairRepor
     PairReport {
         host: host.shown.clone(),
         plugin: plugin.shown.clone(),
+        is_companion: false,
         verdict,
         predicted: predict(verdict, &findings),
         findings,

@@ -13,7 +13,7 @@ use super::search::Wanted;
 use super::user::{Access, Obstacle, User, changes_user, obstacle, obstacle_for_others};
 use super::verdict::Phase;
 use super::{glibc, machine, musl, truncation};
-use crate::facts::elf::{Dynamic, Elf, Name, ObjectKind, Unreadable};
+use crate::facts::elf::{Elf, Name, ObjectKind, Unreadable};
 use crate::facts::libc;
 use crate::rootfs::{FileKind, Found, RootFs};
 
@@ -402,11 +402,10 @@ fn not_started(host: &Subject, kind: FaultKind, words: &str) -> Fault {
 
 /// Whether a file is a library that the kernel starts all the same: where a program begins, it has nothing.
 fn is_library(elf: &Elf) -> bool {
-    let is_program = |dynamic: &Dynamic| dynamic.flags_1 & Dynamic::PIE_1 != 0;
     elf.header.kind == ObjectKind::Shared
         && elf.header.entry == 0
         && elf.interpreter.is_none()
-        && elf.dynamic.as_ref().is_some_and(|dynamic| !is_program(dynamic))
+        && elf.dynamic.as_ref().is_some_and(|dynamic| !dynamic.is_program())
 }
 
 /// How a host is linked: with an interpreter, or with which C library inside it.

@@ -12,7 +12,7 @@ use super::check_project::{Home, contract_of_its_host};
 use super::schema::Format;
 use super::stop::Stop;
 use super::{World, runtime};
-use crate::check::{Environment, RULES, Request, Subject, User, Verdict, check as judge, rule};
+use crate::check::{Environment, Plugin, RULES, Request, Subject, User, Verdict, check as judge, rule};
 use crate::config::{CheckContract, load_contract};
 use crate::engine::docker::Docker;
 use crate::exit::Exit;
@@ -94,11 +94,21 @@ pub(super) fn check(arguments: &CheckArguments, world: &World) -> Result<Exit, S
             .iter()
             .try_for_each(|file| home.check_bundle_of(file, world))?;
     }
-    let contract = match (&arguments.contract, &home) {
-        (Some(path), _) => contract_at(path, world)?,
-        (None, Some(home)) => home.contract(),
-        (None, None) => contract_of_its_host(host, world)?.unwrap_or_default(),
+    let named_contract = match &arguments.contract {
+        Some(path) => Some(contract_at(path, world)?),
+        None => None,
     };
+    let contract_of = |plugin: &Path| -> Result<CheckContract, Stop> {
+        match (&named_contract, &home) {
+            (Some(contract), _) => Ok(contract.clone()),
+            (None, Some(home)) => Ok(home.contract_of(plugin, world)),
+            (None, None) => Ok(contract_of_its_host(host, world)?.unwrap_or_default()),
+        }
+    };
+    let contracts: Vec<CheckContract> = plugins
+        .iter()
+        .map(|plugin| contract_of(plugin))
+        .collect::<Result<_, _>>()?;
     let (root, is_root_known) = root(arguments, host, home.as_ref(), world)?;
     // The process ends soon: giving back the maps of thousands of files one by one would take longer.
     let mut root = ManuallyDrop::new(root);
@@ -131,9 +141,19 @@ pub(super) fn check(arguments: &CheckArguments, world: &World) -> Result<Exit, S
             )
             .at(shown));
         }
-        let path = root.put(&absolute);
-        for other in home.iter().flat_map(|home| home.beside(&absolute, world)) {
-            root.put(&other);
+        let shipped = home
+            .as_ref()
+            .map(|home| home.shipped_with(&absolute, world))
+            .unwrap_or_default();
+        let Some((itself, others)) = shipped.split_first() else {
+            return Ok(Subject {
+                path: root.put(&absolute),
+                shown,
+            });
+        };
+        let path = root.put_at(&itself.path, &itself.place);
+        for other in others {
+            root.put_at(&other.path, &other.place);
         }
         Ok(Subject { path, shown })
     };
@@ -173,9 +193,14 @@ pub(super) fn check(arguments: &CheckArguments, world: &World) -> Result<Exit, S
     let request = Request {
         root: &*root,
         host: named(host),
-        plugins: plugins.into_iter().map(named).collect(),
+        beside_host: vec![],
+        plugins: plugins
+            .into_iter()
+            .zip(&contracts)
+            .map(|(subject, contract)| Plugin::alone(named(subject), contract))
+            .collect(),
         environment: &environment,
-        contract,
+        with_companions: false,
         is_root_known,
     };
     let report = CheckReport::new(judge(&request), &allowed);

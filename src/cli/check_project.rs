@@ -7,7 +7,7 @@ use std::sync::Arc;
 use super::check::{CheckArguments, contract_at, show, start_of, usage, user_of};
 use super::stop::Stop;
 use super::{World, runtime};
-use crate::bundle::{BUNDLE_DIRECTORY, MANIFEST_FILE};
+use crate::bundle::{BUNDLE_DIRECTORY, MANIFEST_FILE, Manifest};
 use crate::check::PairReport;
 use crate::config::{CheckContract, Project, Unit};
 use crate::engine::docker::Docker;
@@ -17,8 +17,8 @@ use crate::name::EnvironmentName;
 use crate::report::{CheckReport, Failure};
 use crate::rootfs::RootFs;
 use crate::run::{
-    CheckedFiles, CheckedHost, CheckedProcess, RunError, cached_root, check_bundle, image_root, open_rootfs,
-    predict_files, smoke_user, smoked_contract,
+    CheckedFiles, CheckedHost, CheckedPlugin, CheckedProcess, PlacedFile, RunError, cached_root, check_bundle,
+    image_root, open_rootfs, predict_files, smoke_user, smoked_contract,
 };
 
 /// Every published bundle: its host with its plugins, in the runtime image.
@@ -38,20 +38,24 @@ pub(super) fn check(arguments: &CheckArguments, allowed: &BTreeSet<String>, worl
         return Err(usage(message, "lockstep build").into());
     }
     let contract = match &arguments.contract {
-        Some(path) => contract_at(path, world)?,
-        None => smoked_contract(&project.contract),
+        Some(path) => Some(contract_at(path, world)?),
+        None => None,
     };
     let lock = read_lock(&lock_path(&project.file)).map_err(RunError::from)?;
-    let shown = |path: &Path| {
-        let path = path.strip_prefix(&world.context.working_directory).unwrap_or(path);
-        path.display().to_string()
+    let shown = |file: &PlacedFile| {
+        let path = file.path.strip_prefix(&world.context.working_directory);
+        path.unwrap_or(&file.path).display().to_string()
     };
     let mut pairs: Vec<PairReport> = vec![];
+    let mut manifests = vec![];
     for name in &published {
-        check_bundle(&bundle(world, name), &format!("{BUNDLE_DIRECTORY}/{name}"))?;
+        manifests.push(check_bundle(
+            &bundle(world, name),
+            &format!("{BUNDLE_DIRECTORY}/{name}"),
+        )?);
     }
-    for name in published {
-        let files = files(&project, name, world)?;
+    for (name, manifest) in published.into_iter().zip(&manifests) {
+        let files = files(&project, name, manifest, contract.as_ref(), world)?;
         let root = match &arguments.rootfs {
             Some(root) => named_root(root, world)?,
             None => runtime_root(lock.as_ref(), name, world)?,
@@ -67,7 +71,7 @@ pub(super) fn check(arguments: &CheckArguments, allowed: &BTreeSet<String>, worl
                 user => user,
             },
         };
-        let predicted = predict_files(&root, &files, contract.clone(), &process, &shown);
+        let predicted = predict_files(&root, &files, &process, &shown);
         pairs.extend(predicted.map_err(RunError::file("look at the artifacts"))?);
     }
     show(&CheckReport::new(pairs, allowed), arguments, world)
@@ -79,24 +83,41 @@ fn bundle(world: &World, environment: &EnvironmentName) -> PathBuf {
     directory.join(BUNDLE_DIRECTORY).join(environment.as_str())
 }
 
-/// A bundle's files, in the project's order.
-fn files(project: &Project, environment: &EnvironmentName, world: &World) -> Result<CheckedFiles, Failure> {
+/// A bundle's files, in the project's order; the plugins are held to `contract` if it is given.
+fn files(
+    project: &Project,
+    environment: &EnvironmentName,
+    manifest: &Manifest,
+    contract: Option<&CheckContract>,
+    world: &World,
+) -> Result<CheckedFiles, Failure> {
     let directory = bundle(world, environment);
-    let of = |unit: &Unit| -> Result<Vec<PathBuf>, Failure> {
-        let paths = unit.artifacts.iter().map(|artifact| {
-            let path = directory.join(artifact);
-            if path.is_file() {
-                return Ok(path);
+    let of = |unit: &Unit| -> Result<Vec<PlacedFile>, Failure> {
+        let files = PlacedFile::of_bundle(unit, manifest, &directory);
+        match files.iter().find(|file| !file.path.is_file()) {
+            None => Ok(files),
+            Some(absent) => {
+                let message = format!(
+                    "the bundle of {environment} lacks `{}`, which the project names",
+                    absent.place
+                );
+                let failure = usage(message, format!("lockstep build {environment}"));
+                Err(failure.at(format!("{BUNDLE_DIRECTORY}/{environment}")))
             }
-            let message = format!("the bundle of {environment} lacks `{artifact}`, which the project names");
-            let failure = usage(message, format!("lockstep build {environment}"));
-            Err(failure.at(format!("{BUNDLE_DIRECTORY}/{environment}")))
-        });
-        paths.collect()
+        }
+    };
+    let plugin = |unit: &Unit| -> Result<CheckedPlugin, Failure> {
+        Ok(CheckedPlugin {
+            files: of(unit)?,
+            contract: contract
+                .cloned()
+                .unwrap_or_else(|| smoked_contract(project.contracts.of(unit))),
+        })
     };
     Ok(CheckedFiles {
         host: CheckedHost::of(&project.host, project.host.unit().map_or(Ok(vec![]), of)?),
-        plugins: project.plugins.iter().map(of).collect::<Result<_, _>>()?,
+        plugins: project.plugins.iter().map(plugin).collect::<Result<_, _>>()?,
+        with_companions: true,
     })
 }
 
@@ -144,12 +165,20 @@ pub(super) fn contract_of_its_host(host: &Path, world: &World) -> Result<Option<
     }
     let project = world.project()?;
     let name = host.file_name().unwrap_or_default();
-    let is_host = project
-        .host
-        .artifacts()
-        .first()
-        .is_some_and(|first| first.as_str() == name);
-    Ok(is_host.then(|| CheckContract::from(&project.contract)))
+    let unit = project.host.unit();
+    let is_host = unit.is_some_and(|unit| unit.artifacts.first().is_some_and(|first| first.as_str() == name));
+    Ok(is_host.then(|| match project.contracts.named(None) {
+        Some(contract) => CheckContract::from(contract),
+        None => any_contract(&project),
+    }))
+}
+
+/// What is known of what the host expects where nobody says which of its contracts it is.
+fn any_contract(project: &Project) -> CheckContract {
+    CheckContract {
+        loader: Some(project.contracts.loader()),
+        ..CheckContract::default()
+    }
 }
 
 /// What a project knows of a host that lies in one of its bundles.
@@ -169,16 +198,16 @@ impl Home {
             return Ok(None);
         };
         let is_below = above.canonicalize().is_ok_and(|above| directory.starts_with(above));
-        if !is_below || directory.join(MANIFEST_FILE).symlink_metadata().is_err() || !world.file.is_file() {
+        if !is_below || !world.file.is_file() {
             return Ok(None);
         }
         let project = world.project()?;
-        let there = |name: &EnvironmentName| bundle(world, name).canonicalize().ok();
-        let Some(environment) = project
-            .environments
-            .keys()
-            .find(|name| there(name).as_ref() == Some(&directory))
-        else {
+        let there = |name: &EnvironmentName| {
+            let bundle = bundle(world, name).canonicalize().ok()?;
+            bundle.join(MANIFEST_FILE).symlink_metadata().is_ok().then_some(bundle)
+        };
+        let is_home = |name: &&EnvironmentName| there(name).is_some_and(|bundle| directory.starts_with(bundle));
+        let Some(environment) = project.environments.keys().find(is_home) else {
             return Ok(None);
         };
         let lock = read_lock(&lock_path(&project.file)).map_err(RunError::from)?;
@@ -192,35 +221,54 @@ impl Home {
         Ok(Some(Self { project, bundles, root }))
     }
 
-    /// What the host expects of its plugins.
-    pub(super) fn contract(&self) -> CheckContract {
-        smoked_contract(&self.project.contract)
+    /// What the host expects of a file: by its place, if it lies in a bundle.
+    pub(super) fn contract_of(&self, plugin: &Path, world: &World) -> CheckContract {
+        let unit = self.place_of(plugin, world).and_then(|(_, place)| {
+            let mut plugins = self.project.plugins.iter();
+            plugins.find(|unit| unit.places().any(|(_, other)| other == place))
+        });
+        let contract = match unit {
+            Some(unit) => Some(self.project.contracts.of(unit)),
+            None => self.project.contracts.named(None),
+        };
+        contract.map_or_else(|| any_contract(&self.project), smoked_contract)
+    }
+
+    /// The bundle in which a file lies, and where.
+    fn place_of(&self, file: &Path, world: &World) -> Option<(&Path, String)> {
+        let directory = directory_of(file, world)?;
+        let bundle = self.bundles.iter().find(|bundle| directory.starts_with(bundle))?;
+        let file = directory.join(file.file_name()?);
+        let place = file.strip_prefix(bundle).ok()?.to_str()?.to_owned();
+        Some((bundle, place))
     }
 
     /// An error unless the bundle that a file lies in is what its manifest says; well for a file that lies in none.
     pub(super) fn check_bundle_of(&self, file: &Path, world: &World) -> Result<(), Stop> {
-        let Some(directory) = directory_of(file, world).filter(|directory| self.bundles.contains(directory)) else {
+        let Some((directory, _)) = self.place_of(file, world) else {
             return Ok(());
         };
         let project = world.file.parent().and_then(|above| above.canonicalize().ok());
         let shown = project.and_then(|project| Some(directory.strip_prefix(project).ok()?.display().to_string()));
-        Ok(check_bundle(
-            &directory,
-            &shown.unwrap_or_else(|| directory.display().to_string()),
-        )?)
+        check_bundle(directory, &shown.unwrap_or_else(|| directory.display().to_string()))?;
+        Ok(())
     }
 
-    /// The other artifacts of the unit whose first artifact a file is.
-    pub(super) fn beside(&self, file: &Path, world: &World) -> Vec<PathBuf> {
-        let directory = directory_of(file, world).filter(|directory| self.bundles.contains(directory));
-        let name = file.file_name().unwrap_or_default();
-        let mut units = self.project.units();
-        let unit = units.find(|unit| unit.artifacts.first().is_some_and(|first| first.as_str() == name));
-        let (Some(directory), Some(unit)) = (directory, unit) else {
+    /// A file of a bundle, and what the unit yielded beside it whose first artifact it is; nothing for one that lies in none.
+    pub(super) fn shipped_with(&self, file: &Path, world: &World) -> Vec<PlacedFile> {
+        let Some((bundle, place)) = self.place_of(file, world) else {
             return vec![];
         };
-        let others = unit.artifacts.iter().skip(1).map(|artifact| directory.join(artifact));
-        others.filter(|path| path.is_file()).collect()
+        let mut units = self.project.units();
+        let unit = units.find(|unit| unit.main_place() == place);
+        let others = unit.into_iter().flat_map(|unit| unit.places().skip(1));
+        let others: Vec<String> = others.map(|(_, other)| other.to_owned()).collect();
+        let placed = |place: String| PlacedFile {
+            path: bundle.join(&place),
+            place,
+        };
+        let others = others.into_iter().map(placed).filter(|other| other.path.is_file());
+        std::iter::once(placed(place)).chain(others).collect()
     }
 }
 

@@ -135,6 +135,7 @@ fn check(text: &str, directory: &Path, proposal: &Proposal) -> Result<(), Stop> 
         directory,
         shown: FILE_NAME,
         builtin: &builtin,
+        architecture: crate::platform::architecture(),
         find: &find,
     };
     let (_, problems) = config::parse(text.as_bytes(), &surroundings);

@@ -5,19 +5,31 @@ use std::collections::BTreeMap;
 use crate::nearest::nearest;
 use crate::yaml::{Decoded, Fields, Value};
 
-use super::fit;
 use super::project::{Abi, Argument, BindingTime, Call, Contract, Loader, OpenedBy, Returns, ScopeFlag};
 use super::scope::{Spoken, claim};
+use super::{artifact, fit};
 
 /// The keys of a contract.
-const KEYS: &[&str] = &["loader", "abi", "symbols", "calls", "flags", "scope", "opened_by"];
+const KEYS: &[&str] = &[
+    "loader",
+    "abi",
+    "symbols",
+    "calls",
+    "flags",
+    "scope",
+    "opened_by",
+    "into",
+];
 /// The keys of a call.
 const CALL_KEYS: &[&str] = &["symbol", "args", "returns"];
 /// What the smoke loader passes: as many as every calling convention that matters has registers for.
 const ARGUMENTS_LIMIT_COUNT: usize = 4;
 
 /// `languages` are the units', as far as they are known.
-pub(super) fn contract(value: Value<'_>, languages: &[Spoken<'_>]) -> Decoded<Contract> {
+pub(super) fn contract<'a>(
+    value: Value<'_>,
+    languages: impl Iterator<Item = &'a Spoken<'a>> + Clone,
+) -> Decoded<Contract> {
     value.fields("a contract", KEYS, |fields| {
         let loader = fields.required("loader", "`dlopen` or `go`", loader);
         let abi = fields.required("abi", "`c`, `cxx`, `rust` or `go`", abi);
@@ -34,6 +46,7 @@ pub(super) fn contract(value: Value<'_>, languages: &[Spoken<'_>]) -> Decoded<Co
         let opened_by = fields.optional("opened_by", |value| {
             opened_by(value, loader.ok(), symbols.as_deref().ok(), calls.as_deref().ok())
         });
+        let into = fields.optional("into", artifact::directory);
         fit?;
         Ok(Contract {
             loader: loader?,
@@ -43,6 +56,7 @@ pub(super) fn contract(value: Value<'_>, languages: &[Spoken<'_>]) -> Decoded<Co
             flags: flags?,
             scope: scope?,
             opened_by: opened_by?,
+            into: into?,
         })
     })
 }
@@ -83,6 +97,10 @@ pub(super) fn alone(value: Value<'_>) -> Decoded<CheckContract> {
         })?;
         return Ok(found.into_iter().flatten().next().unwrap_or_default());
     }
+    if let Some(several) = value.child("contracts") {
+        let label = "write the keys of the one that is meant into a file of their own";
+        return Err(several.report("there are several contracts here", label));
+    }
     value.fields("a contract", KEYS, |fields| {
         let loader = fields.optional("loader", loader);
         let abi = fields.optional("abi", |value| abi(value).map(|(abi, _)| abi));
@@ -93,8 +111,10 @@ pub(super) fn alone(value: Value<'_>) -> Decoded<CheckContract> {
         let flags = fields.optional("flags", flags);
         let scope = fields.optional("scope", scope);
         let opened_by = fields.optional("opened_by", |value| opened_by(value, None, None, None));
+        let into = fields.optional("into", artifact::directory);
         calls?;
         opened_by?;
+        into?;
         Ok(CheckContract {
             loader: loader?,
             abi: abi?,

@@ -6,9 +6,9 @@ use crate::name::{EnvironmentName, InvalidName, ProjectName};
 use crate::nearest::nearest;
 use crate::yaml::{Decoded, Fields, Reported, Value};
 
-use super::project::{Environment, ImageStart, Limits, Project};
+use super::project::{Contracts, Environment, ImageStart, Limits, Project, Unit};
 use super::scope::{Scope, Surroundings, claim};
-use super::{contract, environment, host, image, limits, reserved, smoke, unit};
+use super::{artifact, contracts, environment, host, image, limits, reserved, smoke, unit};
 
 /// The keys of the file.
 const KEYS: &[&str] = &[
@@ -19,6 +19,7 @@ const KEYS: &[&str] = &[
     "host",
     "plugins",
     "contract",
+    "contracts",
     "smoke",
     "image",
     "source_date_epoch",
@@ -50,9 +51,11 @@ pub(super) fn project(value: Value<'_>, surroundings: &Surroundings<'_>) -> Deco
             host::host(value, &mut scope)
         });
         let plugins = fields.required("plugins", "a list of plugins", |value| unit::plugins(value, &mut scope));
-        let contract = fields.required("contract", "what the host expects of a plugin", |value| {
-            contract::contract(value, &scope.languages)
-        });
+        let contracts = contracts::contracts(&fields, &scope);
+        let places = match &contracts {
+            Ok(contracts) => artifact::claim_places(&scope.placed, contracts),
+            Err(reported) => Err(*reported),
+        };
         let installs = fields.get("host").is_some_and(|host| host.keys().contains(&"install"));
         let smoke = fields.optional("smoke", |value| {
             smoke::smoke(value, scope.host_files.as_deref(), installs)
@@ -64,6 +67,8 @@ pub(super) fn project(value: Value<'_>, surroundings: &Surroundings<'_>) -> Deco
         let limits = fields.or("limits", Limits::default(), limits::limits);
 
         version?;
+        places?;
+        let contracts = contracts?;
         let host = host?;
         let name = match name? {
             Some(name) => name,
@@ -85,14 +90,24 @@ pub(super) fn project(value: Value<'_>, surroundings: &Surroundings<'_>) -> Deco
             environments: environments?,
             default: default?,
             host,
-            plugins: plugins?,
-            contract: contract?,
+            plugins: settled(plugins?, &contracts),
+            contracts,
             smoke: smoke?,
             image: image?,
             source_date_epoch: source_date_epoch?,
             limits: limits?,
         })
     })
+}
+
+/// Plugins, each with what it ships where its contract wants it.
+fn settled(mut plugins: Vec<Unit>, contracts: &Contracts) -> Vec<Unit> {
+    for plugin in &mut plugins {
+        if let Some(into) = &contracts.of(plugin).into {
+            artifact::put_into(plugin, into);
+        }
+    }
+    plugins
 }
 
 fn version(value: Value<'_>) -> Decoded<()> {

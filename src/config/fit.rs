@@ -6,7 +6,12 @@ use super::project::{Abi, LanguageName, Loader, UnitRole};
 use super::scope::Spoken;
 
 /// Reports each place where they do not; `place` is the abi's.
-pub(super) fn check(loader: Loader, abi: Abi, place: Value<'_>, languages: &[Spoken<'_>]) -> Decoded<()> {
+pub(super) fn check<'a>(
+    loader: Loader,
+    abi: Abi,
+    place: Value<'_>,
+    languages: impl Iterator<Item = &'a Spoken<'a>>,
+) -> Decoded<()> {
     match (loader, abi) {
         (Loader::Go, Abi::Go) => all(languages, speaks_plugin_open),
         (Loader::Go, _) => {
@@ -21,8 +26,8 @@ pub(super) fn check(loader: Loader, abi: Abi, place: Value<'_>, languages: &[Spo
     }
 }
 
-fn all(languages: &[Spoken<'_>], check: impl Fn(&Spoken<'_>) -> Decoded<()>) -> Decoded<()> {
-    let checked: Vec<_> = languages.iter().map(check).collect();
+fn all<'a>(languages: impl Iterator<Item = &'a Spoken<'a>>, check: impl Fn(&Spoken<'_>) -> Decoded<()>) -> Decoded<()> {
+    let checked: Vec<_> = languages.map(check).collect();
     checked.into_iter().collect()
 }
 

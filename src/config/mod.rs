@@ -2,8 +2,10 @@
 //!
 //! [`parse`] is pure: what it must know of the project's directory comes in as a function. [`load`] asks the disk.
 
+mod artifact;
 mod build;
 mod contract;
+mod contracts;
 mod decode;
 mod environment;
 mod fit;
@@ -22,19 +24,21 @@ mod unit;
 
 use std::path::Path;
 
+use crate::platform::architecture;
 use crate::problem::Problem;
 use crate::yaml;
 
+pub use artifact::is_artifact_name;
 pub use build::{Build, BuildSystem};
 pub use contract::CheckContract;
 pub use paths::{Found, find};
 pub use project::{
-    Abi, Argument, BindingTime, Call, Contract, Environment, Expectation, Host, ImageStart, LanguageName, Limits,
-    Loader, OpenedBy, PLUGINS_PLACEHOLDER, Program, Project, Ready, RecipeReference, Request, ResponseExpectation,
-    Returns, RuntimeProgram, ScopeFlag, Server, Smoke, SmokeKind, Stop, Unit, UnitRole,
+    Abi, Argument, BindingTime, Call, Contract, Contracts, Environment, Expectation, Host, ImageStart, LanguageName,
+    Limits, Loader, NamedContract, OpenedBy, PLUGINS_PLACEHOLDER, Program, Project, Ready, RecipeReference, Request,
+    ResponseExpectation, Returns, RuntimeProgram, ScopeFlag, Server, ShippedFile, Smoke, SmokeKind, Stop, Unit,
+    UnitRole,
 };
 pub use scope::Surroundings;
-pub use unit::is_artifact_name;
 
 /// The code of every problem of `lockstep.yaml`.
 pub const PROBLEM_CODE: &str = "config";
@@ -86,6 +90,7 @@ pub fn load(path: &Path, shown: &str, builtin: &[&str]) -> (Option<Project>, Vec
         directory: &directory,
         shown,
         builtin,
+        architecture: architecture(),
         find: &|path| find(&directory, path),
     };
     parse(&bytes, &surroundings)

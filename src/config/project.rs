@@ -7,7 +7,8 @@ use std::time::Duration;
 use serde::Serialize;
 
 use super::build::Build;
-use crate::name::{EnvironmentName, ProjectName, UnitName};
+use crate::name::{ContractName, EnvironmentName, ProjectName, UnitName};
+use crate::place::Place;
 
 /// Stands for the directory that holds the plugins, in commands and variables.
 pub const PLUGINS_PLACEHOLDER: &str = "{plugins}";
@@ -29,8 +30,8 @@ pub struct Project {
     pub host: Host,
     /// `plugins:`, in the order given, which is the order in which they are loaded.
     pub plugins: Vec<Unit>,
-    /// `contract:`.
-    pub contract: Contract,
+    /// `contract:` and `contracts:`.
+    pub contracts: Contracts,
     /// `smoke:`.
     pub smoke: Option<Smoke>,
     /// `image:`.
@@ -148,19 +149,11 @@ impl Host {
         }
     }
 
-    /// Its files in the bundle: none of a host that is there already.
-    #[must_use]
-    pub fn artifacts(&self) -> &[String] {
-        self.unit().map_or(&[], |unit| &unit.artifacts)
-    }
-
     /// Where the program is, with its own files in `directory`.
     #[must_use]
     pub fn path_in(&self, directory: &str) -> String {
         match &self.program {
-            Program::Compiled(unit) => {
-                format!("{directory}/{}", unit.artifacts.first().map_or("", String::as_str))
-            }
+            Program::Compiled(unit) => format!("{directory}/{}", unit.main_place()),
             Program::Runtime(program) => program.path.clone(),
         }
     }
@@ -170,8 +163,8 @@ impl Host {
     #[must_use]
     pub fn resolve(&self, word: &str, directory: &str) -> String {
         match &self.program {
-            Program::Compiled(unit) if unit.artifacts.iter().any(|artifact| artifact == word) => {
-                format!("{directory}/{word}")
+            Program::Compiled(unit) if unit.places().any(|(name, place)| name == word || place == word) => {
+                format!("{directory}/{}", unit.place(word))
             }
             Program::Runtime(program) if program.file_name() == word => program.path.clone(),
             _ => word.to_owned(),
@@ -231,8 +224,17 @@ pub struct Unit {
     pub inputs: Vec<String>,
     /// `package:`: which Go package of the module (`./plugins/match`).
     pub package: Option<String>,
-    /// `artifacts:`: the file names that it yields, at least one.
+    /// `contract:`: the name of the contract that it is held to; none for the one without a name.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub contract: Option<ContractName>,
+    /// `artifacts:`: the file names that it yields, at least one, each once.
     pub artifacts: Vec<String>,
+    /// Where in the bundle those lie that do not lie at its top under their own names.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub places: BTreeMap<String, Place>,
+    /// `files:`: what else of the project is shipped.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub files: Vec<ShippedFile>,
     /// `build:`: a build system in place of the language's compile command.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub build: Option<Build>,
@@ -242,6 +244,94 @@ pub struct Unit {
     pub fetch: Option<String>,
     /// `env:`: variables for its commands.
     pub env: BTreeMap<String, String>,
+}
+
+impl Unit {
+    /// Where in the bundle a file lies that it yields.
+    #[must_use]
+    pub fn place<'a>(&'a self, artifact: &'a str) -> &'a str {
+        self.places.get(artifact).map_or(artifact, Place::as_str)
+    }
+
+    /// The files that it yields, each with its place in the bundle.
+    pub fn places(&self) -> impl Iterator<Item = (&str, &str)> {
+        self.artifacts
+            .iter()
+            .map(|artifact| (artifact.as_str(), self.place(artifact)))
+    }
+
+    /// The place of its first artifact: of the program, or of what the host loads.
+    #[must_use]
+    pub fn main_place(&self) -> &str {
+        self.artifacts.first().map_or("", |artifact| self.place(artifact))
+    }
+}
+
+/// What the project ships beside what it compiles.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct ShippedFile {
+    /// `file:`: a file, or a directory with all that is in it; relative to the project's directory, `/`-separated.
+    pub path: String,
+    /// Where it lies in the bundle.
+    pub place: Place,
+    /// `fill:`: whether `{plugins}` in it stands for the directory that holds the plugins.
+    pub fill: bool,
+}
+
+/// What the host expects of its plugins: of all of them, or of each kind; at least one.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Contracts {
+    first: NamedContract,
+    others: Vec<NamedContract>,
+}
+
+/// A contract, by its name; none for the one of `contract:`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct NamedContract {
+    /// The key in `contracts:`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub name: Option<ContractName>,
+    /// What it says.
+    #[serde(flatten)]
+    pub contract: Contract,
+}
+
+impl Contracts {
+    /// Several, which name the same `loader:`; none if there are none.
+    #[must_use]
+    pub fn new(contracts: Vec<NamedContract>) -> Option<Self> {
+        let mut contracts = contracts.into_iter();
+        Some(Self {
+            first: contracts.next()?,
+            others: contracts.collect(),
+        })
+    }
+
+    /// All of them.
+    pub fn iter(&self) -> impl Iterator<Item = &NamedContract> {
+        std::iter::once(&self.first).chain(&self.others)
+    }
+
+    /// The one of this name; none is the name of the one of `contract:`.
+    #[must_use]
+    pub fn named(&self, name: Option<&str>) -> Option<&Contract> {
+        let is_it = |named: &&NamedContract| named.name.as_ref().map(ContractName::as_str) == name;
+        self.iter().find(is_it).map(|named| &named.contract)
+    }
+
+    /// The one that a plugin is held to.
+    #[must_use]
+    pub fn of(&self, plugin: &Unit) -> &Contract {
+        let name = plugin.contract.as_ref().map(ContractName::as_str);
+        // Which names there are was seen when the file was read.
+        self.named(name).unwrap_or(&self.first.contract)
+    }
+
+    /// How the host loads, which is the same for all plugins.
+    #[must_use]
+    pub fn loader(&self) -> Loader {
+        self.first.contract.loader
+    }
 }
 
 /// What the host expects of a plugin.
@@ -262,6 +352,9 @@ pub struct Contract {
     /// `opened_by:`; none for the host if that can be, else the loader.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub opened_by: Option<OpenedBy>,
+    /// `into:`: the directory of the bundle in which its plugins lie.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub into: Option<Place>,
 }
 
 /// In whose process the smoke test opens each plugin.

@@ -5,6 +5,7 @@ use std::path::Path;
 
 use crate::yaml::{Decoded, Value};
 
+use super::artifact::Placed;
 use super::paths::Found;
 use super::project::{LanguageName, UnitRole};
 
@@ -19,6 +20,8 @@ pub struct Surroundings<'a> {
     pub shown: &'a str,
     /// The names of the recipes that come with lockstep.
     pub builtin: &'a [&'a str],
+    /// The machine that artifacts are for, as images spell it: `amd64`, `arm64`, …
+    pub architecture: &'static str,
     /// What a path relative to the project's directory turns out to be.
     pub find: &'a dyn Fn(&str) -> Found,
 }
@@ -28,8 +31,17 @@ pub(super) struct Spoken<'v> {
     pub(super) place: Value<'v>,
     pub(super) language: LanguageName,
     pub(super) role: UnitRole,
+    /// The name of the contract that it is held to.
+    pub(super) contract: Option<&'v str>,
     /// Whether the unit brings its own compile command.
     pub(super) has_command: bool,
+}
+
+/// Which contract a plugin names, and where; where it is, if it names none.
+pub(super) struct Contracted<'v> {
+    pub(super) value: Value<'v>,
+    /// The name; an error if what is there is none, which was reported.
+    pub(super) name: Decoded<Option<&'v str>>,
 }
 
 /// What is known so far. It is filled also by what has problems elsewhere, so that these do not hide others.
@@ -37,11 +49,13 @@ pub(super) struct Scope<'v, 's> {
     pub(super) surroundings: &'s Surroundings<'s>,
     /// The lines of the units' names.
     pub(super) names: BTreeMap<String, usize>,
-    /// The lines of the artifacts.
-    pub(super) artifacts: BTreeMap<String, usize>,
+    /// What is to lie in the bundle.
+    pub(super) placed: Vec<Placed<'v>>,
     /// The names of the host's files, once all are known.
     pub(super) host_files: Option<Vec<String>>,
     pub(super) languages: Vec<Spoken<'v>>,
+    /// The plugins' contracts.
+    pub(super) contracted: Vec<Contracted<'v>>,
 }
 
 /// What a path must be.
@@ -67,9 +81,10 @@ impl<'s> Scope<'_, 's> {
         Self {
             surroundings,
             names: BTreeMap::new(),
-            artifacts: BTreeMap::new(),
+            placed: Vec::new(),
             host_files: None,
             languages: Vec::new(),
+            contracted: Vec::new(),
         }
     }
 

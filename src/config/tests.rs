@@ -54,6 +54,7 @@ fn parse_text(text: &str) -> (Option<Project>, Vec<Problem>) {
         directory: Path::new("/project"),
         shown: "lockstep.yaml",
         builtin: BUILTIN,
+        architecture: "amd64",
         find: &find_in_test,
     };
     parse(text.as_bytes(), &surroundings)
@@ -111,6 +112,7 @@ fn the_samples_are_read() {
             directory: Path::new("/project"),
             shown: "lockstep.yaml",
             builtin: &[BUILTIN, &["alpine/build", "alpine/runtime"]].concat(),
+            architecture: "amd64",
             find: &|path| if is_file(path) { Found::File } else { Found::Directory },
         };
         let (project, problems) = parse(text.as_bytes(), &surroundings);
@@ -556,6 +558,107 @@ fn limits() {
                     "{memory: 2GiB, cpus: 2, processes: 512, timeout: 10m, artifact: 64MiB}",
                     "[2GiB]",
                 ),
+            ],
+        ),
+    );
+}
+
+/// A host with two kinds of plugins, in directories of their own and with the machine in their names.
+const KINDS: &str = r#"version: 1
+project: server
+environments:
+  glibc: {build: {builtin: debian/build}, runtime: {builtin: debian/runtime}}
+host: {name: server, language: go, source: ., package: ./cmd/server, artifacts: [server]}
+contracts:
+  handler:    {loader: go, abi: go, into: handlers, symbols: [Handle]}
+  middleware: {loader: go, abi: go, into: middlewares, symbols: [Wrap]}
+plugins:
+  - name: ip
+    contract: handler
+    language: go
+    source: .
+    package: ./plugins/ip
+    artifacts: [{file: ip.so, to: "ip-{os}-{arch}.so"}]
+    files: [go.mod, {file: plugins/include, to: share/ip}]
+  - {name: cors, contract: middleware, language: go, source: ., package: ./plugins/cors, artifacts: [cors.so]}
+smoke: {command: [server, "{plugins}"], expect: {}}
+"#;
+
+#[test]
+fn kinds_of_plugins_lie_where_their_contracts_say() {
+    let (project, problems) = parse_text(KINDS);
+    assert_eq!(told(&problems), "");
+    let project = project.unwrap();
+    let places = project.plugins.iter().flat_map(|plugin| {
+        let files = plugin
+            .files
+            .iter()
+            .map(|file| format!("{} as {}", file.path, file.place));
+        let contract = project.contracts.of(plugin).symbols.join(" ");
+        let yielded = plugin.places().map(|(file, place)| format!("{file} as {place}"));
+        yielded.chain(files).chain([contract]).collect::<Vec<_>>()
+    });
+    assert_eq!(
+        places.collect::<Vec<_>>(),
+        [
+            "ip.so as handlers/ip-linux-amd64.so",
+            "go.mod as handlers/go.mod",
+            "plugins/include as handlers/share/ip",
+            "Handle",
+            "cors.so as middlewares/cors.so",
+            "Wrap",
+        ]
+    );
+}
+
+#[test]
+fn kinds_and_places() {
+    snapshot(
+        "kinds",
+        &check(
+            KINDS,
+            &[
+                ("contract: handler", "contract: handlr"),
+                ("    contract: handler\n", ""),
+                ("contract: handler", "contract: middleware"),
+                ("contract: handler", "contract: {loader: go, abi: go}"),
+                ("contracts:\n", "contract: {loader: go, abi: go}\ncontracts:\n"),
+                (
+                    "contracts:\n  handler:    {loader: go, abi: go, into: handlers, symbols: [Handle]}\n  middleware: {loader: go, abi: go, into: middlewares, symbols: [Wrap]}\n",
+                    "contracts: {}\n",
+                ),
+                (
+                    "contracts:\n  handler:    {loader: go, abi: go, into: handlers, symbols: [Handle]}\n  middleware: {loader: go, abi: go, into: middlewares, symbols: [Wrap]}\n",
+                    "",
+                ),
+                (
+                    "middleware: {loader: go, abi: go,",
+                    "middleware: {loader: dlopen, abi: c,",
+                ),
+                ("middleware: {loader", "Middle ware: {loader"),
+                ("into: handlers", "into: ../handlers"),
+                ("into: handlers", "into: /handlers"),
+                ("into: handlers", "into: handlers/"),
+                ("into: middlewares", "into: handlers/go.mod"),
+                ("into: middlewares", "into: handlers/ip-linux-amd64.so"),
+                ("ip-{os}-{arch}.so", "ip-{os}-{machine}.so"),
+                ("ip-{os}-{arch}.so", "../ip.so"),
+                ("ip-{os}-{arch}.so", "ip/"),
+                ("ip-{os}-{arch}.so", "manifest.json"),
+                ("ip-{os}-{arch}.so", "go.mod"),
+                ("ip-{os}-{arch}.so", "go.mod/ip.so"),
+                ("{file: ip.so, to", "{to"),
+                ("{file: ip.so, to", "{file: a/ip.so, to"),
+                (
+                    "{file: ip.so, to: \"ip-{os}-{arch}.so\"}",
+                    "ip.so, {file: ip.so, to: x.so}",
+                ),
+                ("[go.mod,", "[go.mdo,"),
+                ("[go.mod,", "[{file: go.mod, fill: perhaps},"),
+                ("[go.mod,", "[go.mod, {file: plugins/include, to: go.mod/x},"),
+                ("artifacts: [server]}", "artifacts: [server], contract: handler}"),
+                ("artifacts: [server]}", "artifacts: [{file: server, to: bin/server}]}"),
+                ("artifacts: [cors.so]", "artifacts: [cors.so], into: more"),
             ],
         ),
     );

@@ -1,16 +1,17 @@
 //! `plugins:`, and a `host:` that is compiled.
 
 use std::collections::BTreeMap;
+use std::sync::LazyLock;
 
-use crate::name::UnitName;
-use crate::printable::is_plain;
+use crate::name::{ContractName, UnitName};
 use crate::yaml::{Decoded, Fields, Reported, Value};
 
+use super::artifact::{self, Shipped};
 use super::build::{self, Build};
 use super::decode::name;
 use super::project::{LanguageName, Unit, UnitRole};
 use super::reserved;
-use super::scope::{Expected, Scope, Spoken, claim};
+use super::scope::{Contracted, Expected, Scope, Spoken, claim};
 
 /// The keys of a unit.
 pub(super) const KEYS: &[&str] = &[
@@ -20,11 +21,15 @@ pub(super) const KEYS: &[&str] = &[
     "inputs",
     "package",
     "artifacts",
+    "files",
+    "into",
     "build",
     "command",
     "fetch",
     "env",
 ];
+/// Those of a plugin.
+static PLUGIN_KEYS: LazyLock<Vec<&str>> = LazyLock::new(|| KEYS.iter().copied().chain(["contract"]).collect());
 /// The languages by the names that they have in the file.
 const LANGUAGES: &[(&str, LanguageName)] = &[
     ("rust", LanguageName::Rust),
@@ -32,11 +37,13 @@ const LANGUAGES: &[(&str, LanguageName)] = &[
     ("c", LanguageName::C),
     ("cpp", LanguageName::Cpp),
 ];
-/// The longest file name that Linux's file systems hold.
-const FILE_NAME_LIMIT_BYTES: usize = 255;
 
 pub(super) fn plugins<'v>(value: Value<'v>, scope: &mut Scope<'v, '_>) -> Decoded<Vec<Unit>> {
-    let plugins = value.list(|item| item.fields("a plugin", KEYS, |fields| unit(&fields, UnitRole::Plugin, scope)))?;
+    let plugins = value.list(|item| {
+        item.fields("a plugin", &PLUGIN_KEYS, |fields| {
+            unit(&fields, UnitRole::Plugin, scope)
+        })
+    })?;
     if plugins.is_empty() {
         return Err(value.report(
             "a project needs a plugin",
@@ -49,13 +56,29 @@ pub(super) fn plugins<'v>(value: Value<'v>, scope: &mut Scope<'v, '_>) -> Decode
 pub(super) fn unit<'v>(fields: &Fields<'v, '_>, role: UnitRole, scope: &mut Scope<'v, '_>) -> Decoded<Unit> {
     let build = fields.optional("build", |value| build::of_unit(value, fields));
     let language = language(fields, role, &build, scope);
-    let artifacts = fields.required("artifacts", "the files that it yields: `[lib.so]`", |value| {
-        artifacts(value, language.ok().filter(|_| !has_own_way(fields)), scope)
-    });
-    if role == UnitRole::Host {
-        scope.host_files = artifacts.as_ref().ok().cloned();
+    let shipped = artifact::shipped(
+        fields,
+        contract(fields, role).and_then(text),
+        language.ok().filter(|_| !has_own_way(fields)),
+        scope,
+    );
+    let artifacts = shipped.as_ref().map(|shipped| &shipped.artifacts[..]);
+    if let (UnitRole::Host, Ok(shipped)) = (role, &shipped) {
+        let places = shipped.places.values().map(ToString::to_string);
+        scope.host_files = Some(shipped.artifacts.iter().cloned().chain(places).collect());
     }
-    let name = unit_name(fields, role, artifacts.as_deref(), scope);
+    let name = unit_name(fields, role, artifacts, scope);
+    let named = contract(fields, role);
+    let contract = named.map(contract_name).transpose();
+    if role == UnitRole::Plugin {
+        scope.contracted.push(Contracted {
+            value: named.unwrap_or(fields.value()),
+            name: match &contract {
+                Ok(_) => Ok(named.and_then(|value| value.text().ok())),
+                Err(reported) => Err(*reported),
+            },
+        });
+    }
     let source = fields.required("source", "the directory that it is compiled in", |value| {
         scope.path(value, Expected::Directory)
     });
@@ -72,6 +95,11 @@ pub(super) fn unit<'v>(fields: &Fields<'v, '_>, role: UnitRole, scope: &mut Scop
     let command = fields.optional("command", script);
     let fetch = fields.optional("fetch", script);
     let env = fields.or("env", BTreeMap::new(), |value| variables(value, REFUSED_VARIABLES));
+    let Shipped {
+        artifacts,
+        places,
+        files,
+    } = shipped?;
     Ok(Unit {
         name: name?,
         role,
@@ -79,12 +107,37 @@ pub(super) fn unit<'v>(fields: &Fields<'v, '_>, role: UnitRole, scope: &mut Scop
         source: source?,
         inputs: inputs?,
         package: package?,
-        artifacts: artifacts?,
+        contract: contract?,
+        artifacts,
+        places,
+        files,
         build: build?,
         command: command?,
         fetch: fetch?,
         env: env?,
     })
+}
+
+/// `contract:`, which a host has not.
+fn contract<'v>(fields: &Fields<'v, '_>, role: UnitRole) -> Option<Value<'v>> {
+    match role {
+        UnitRole::Host => None,
+        UnitRole::Plugin => fields.get("contract"),
+    }
+}
+
+/// A text; nothing for what is none, which is reported elsewhere.
+fn text(value: Value<'_>) -> Option<&str> {
+    let is_scalar = !value.is_mapping() && !value.is_list();
+    is_scalar.then(|| value.text().ok()).flatten()
+}
+
+fn contract_name(value: Value<'_>) -> Decoded<ContractName> {
+    if value.is_mapping() {
+        let label = "write its keys below `contracts:` of the project, and its name here";
+        return Err(value.report("a plugin names its contract", label));
+    }
+    name(value, ContractName::new)
 }
 
 /// Whether something else than the language's own command makes the artifacts.
@@ -106,6 +159,7 @@ fn language<'v>(
             place,
             language,
             role,
+            contract: contract(fields, role).and_then(text),
             has_command: has_own_way(fields) && !is_go_plugin,
         });
         Ok(language)
@@ -164,53 +218,6 @@ fn unit_name(
             None => unit,
         }
     })
-}
-
-/// `artifacts:`; `language` is the one whose own command makes them, which for all but Rust makes one.
-fn artifacts(value: Value<'_>, language: Option<LanguageName>, scope: &mut Scope<'_, '_>) -> Decoded<Vec<String>> {
-    let yields_one = language.is_some_and(|language| language != LanguageName::Rust);
-    let mut count = 0;
-    let artifacts = value.list(|item| {
-        let artifact = artifact(item)?;
-        claim(&mut scope.artifacts, "artifact", &artifact, item)?;
-        count += 1;
-        if yields_one && count > 1 {
-            let label = "add a `command:` that leaves all of them in $LOCKSTEP_OUT, or make it a plugin of its own";
-            return Err(item.report("the language's own command yields one artifact", label));
-        }
-        Ok(artifact)
-    })?;
-    if artifacts.is_empty() {
-        return Err(value.report("a unit without artifacts", "name the files that it yields: `[lib.so]`"));
-    }
-    Ok(artifacts)
-}
-
-/// Whether an artifact can be called so.
-#[must_use]
-pub fn is_artifact_name(text: &str) -> bool {
-    let is_name = !text.is_empty() && !text.contains('/') && !text.starts_with('-') && text.chars().all(is_plain);
-    is_name && text.len() <= FILE_NAME_LIMIT_BYTES && reserved::artifact(text).is_none()
-}
-
-/// The name of a file in a bundle, where all artifacts lie side by side.
-fn artifact(value: Value<'_>) -> Decoded<String> {
-    let text = value.filled_text()?;
-    let problem = |label: &str| Err(value.report(format!("the artifact `{text}` is no plain file name"), label));
-    if text.contains('/') {
-        let last = text.trim_end_matches('/').rsplit('/').next().unwrap_or_default();
-        return problem(&format!("name the file alone, wherever the build puts it: `{last}`"));
-    }
-    if text == "." || text == ".." || text.starts_with('-') || !text.chars().all(is_plain) {
-        return problem("write a name like `libshout.so`");
-    }
-    if text.len() > FILE_NAME_LIMIT_BYTES {
-        return problem(&format!("write at most {FILE_NAME_LIMIT_BYTES} bytes"));
-    }
-    match reserved::artifact(text) {
-        Some(taken) => Err(value.report(taken.message, taken.label)),
-        None => Ok(text.to_owned()),
-    }
 }
 
 fn package(value: Value<'_>, language: Option<LanguageName>) -> Decoded<String> {

@@ -8,6 +8,7 @@ use super::error::ImageError;
 use super::mirror::{DEBIAN_KEYRING, Mirrors, debian_mirrors, read_sources};
 use crate::context::Context;
 use crate::network::NetworkSettings;
+use crate::platform::architecture;
 use crate::regular_file;
 
 /// The largest file of the machine that is read; a bundle of certificates has some 200 KB.
@@ -115,18 +116,6 @@ fn available_memory_bytes(text: &str) -> u64 {
                 .ok()
         })
         .map_or(0, |kibibytes| kibibytes.saturating_mul(KIBIBYTE_BYTES))
-}
-
-/// The architecture that this program was compiled for: images are made by running programs of theirs.
-#[must_use]
-pub fn architecture() -> &'static str {
-    match std::env::consts::ARCH {
-        "x86_64" => "amd64",
-        "aarch64" => "arm64",
-        "x86" => "386",
-        "powerpc64" => "ppc64le",
-        other => other,
-    }
 }
 
 /// What Debian calls an architecture of the image specification.

@@ -34,7 +34,7 @@ pub use child::ChildError;
 pub use config::{ConfigChanges, ImageConfig, stacked_config};
 pub use entry::{Entry, EntryKind, clean_path, compare_paths, split_path};
 pub use error::{ImageError, LayerError};
-pub use machine::{Machine, architecture};
+pub use machine::Machine;
 pub use make::{MakeRequest, image_config, image_key, make};
 pub use mirror::{Mirrors, Source, debian_mirrors, read_sources};
 pub use package_list::{PACKAGES_LABEL, labelled_packages};

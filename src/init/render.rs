@@ -441,6 +441,7 @@ mod tests {
                     file: std::path::Path::new("/p/lockstep.yaml"),
                     directory: std::path::Path::new("/p"),
                     shown: "lockstep.yaml",
+                    architecture: "amd64",
                     builtin: &["debian/build", "debian/runtime", "musl/build", "musl/runtime"],
                     find: &|path| find(&there, path),
                 };

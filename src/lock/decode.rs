@@ -130,16 +130,20 @@ fn host(value: Value<'_>) -> Decoded<Host> {
 }
 
 fn unit(value: Value<'_>) -> Decoded<Unit> {
-    value.fields("a unit", &["source", "action", "artifacts"], |fields| {
+    value.fields("a unit", &["source", "action", "artifacts", "files"], |fields| {
         let source = fields.required("source", "a digest", parsed::<Digest>);
         let action = fields.required("action", "a digest", parsed::<Digest>);
         let artifacts = fields.required("artifacts", "their digests by name", |value| {
             named(value, |name| Ok::<_, String>(name.to_owned()), parsed::<Digest>)
         });
+        let files = fields.or("files", BTreeMap::new(), |value| {
+            named(value, |place| Ok::<_, String>(place.to_owned()), parsed::<Digest>)
+        });
         Ok(Unit {
             source: source?,
             action: action?,
             artifacts: artifacts?,
+            files: files?,
         })
     })
 }

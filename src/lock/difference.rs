@@ -221,18 +221,24 @@ pub fn unit_changes(before: &BTreeMap<UnitName, Unit>, after: &BTreeMap<UnitName
                     let path = [path[0], path[1], key];
                     changes.extend(Change::of_digests(subject, &path, before, after));
                 }
-                let flat = |unit: &Unit| -> BTreeMap<String, String> {
-                    let artifacts = unit.artifacts.iter();
-                    artifacts
+                let flat = |digests: &BTreeMap<String, Digest>| -> BTreeMap<String, String> {
+                    let digests = digests.iter();
+                    digests
                         .map(|(file, digest)| (file.clone(), digest.to_string()))
                         .collect()
                 };
-                changes.extend(map_changes(
-                    &format!("unit {name} artifact"),
-                    &[path[0], path[1], "artifacts"],
-                    &flat(before),
-                    &flat(after),
-                ));
+                for (kind, key, before, after) in [
+                    ("artifact", "artifacts", &before.artifacts, &after.artifacts),
+                    ("file", "files", &before.files, &after.files),
+                ] {
+                    let subject = format!("unit {name} {kind}");
+                    changes.extend(map_changes(
+                        &subject,
+                        &[path[0], path[1], key],
+                        &flat(before),
+                        &flat(after),
+                    ));
+                }
             }
             (Some(_), None) => {
                 let gone = "not in the project".to_owned();

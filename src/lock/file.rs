@@ -94,6 +94,9 @@ pub struct Unit {
     pub action: Digest,
     /// Its artifacts by file name.
     pub artifacts: BTreeMap<String, Digest>,
+    /// What else is shipped with it, by its place in the bundle.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub files: BTreeMap<String, Digest>,
 }
 
 /// What can be wrong with the file.
@@ -318,6 +321,7 @@ pub(in crate::lock) mod tests {
             source: Digest::of(b"source"),
             action: Digest::of(b"action"),
             artifacts: BTreeMap::from([("greeter".to_owned(), Digest::of(b"greeter"))]),
+            files: BTreeMap::new(),
         };
         let environment = Environment {
             build: image("build"),

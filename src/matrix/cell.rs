@@ -220,6 +220,7 @@ mod tests {
 
     fn plugin(outcome: Outcome, returned: &str) -> PluginObservation {
         PluginObservation {
+            name: String::new(),
             path: "x.so".to_owned(),
             outcome,
             message: Some("words".to_owned()),

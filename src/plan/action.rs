@@ -9,6 +9,8 @@ use crate::digest::{Digest, Hasher};
 use crate::language::{self, RequiredToolchain, SOURCE_ROOT};
 use crate::name::UnitName;
 
+use super::PlannedFile;
+
 /// Part of every key: to be changed when the same inputs are run in another way, so that old results are not used.
 const KEY_VERSION: &[u8] = b"lockstep action 1";
 
@@ -19,6 +21,8 @@ pub struct UnitSource {
     pub digest: Digest,
     /// Those that decide what is fetched: content by project-relative path.
     pub dependency_files: BTreeMap<String, String>,
+    /// What is shipped of the project beside what it yields.
+    pub files: Vec<PlannedFile>,
 }
 
 /// A script to be run in a build image.
@@ -41,6 +45,9 @@ pub struct UnitPlan {
     pub unit: Unit,
     /// The digest of its sources.
     pub source: Digest,
+    /// What is shipped of the project beside what it yields.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub files: Vec<PlannedFile>,
     /// The compilers that its files ask for.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub required: Vec<RequiredToolchain>,
@@ -75,6 +82,7 @@ impl UnitPlan {
             name: unit.name.clone(),
             unit: unit.clone(),
             source: source.digest,
+            files: source.files.clone(),
             required: language::required_toolchains(unit, &source.dependency_files),
             fetch,
             fetch_inputs,

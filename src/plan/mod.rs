@@ -4,6 +4,7 @@
 
 mod action;
 mod environment;
+mod file;
 mod render;
 
 use std::collections::BTreeMap;
@@ -18,6 +19,7 @@ use crate::nearest::nearest;
 
 pub use action::{Command, UnitPlan, UnitSource};
 pub use environment::{EnvironmentPlan, Publication};
+pub use file::PlannedFile;
 pub use render::render;
 
 /// The version of the plan's JSON form.
@@ -173,7 +175,7 @@ fn check_artifacts(project: &Project) -> Result<(), PlanError> {
 
 /// What the Go runtime compares at load are the packages that host and plugin share, so their modules must be the same.
 fn check_module_graphs(project: &Project, sources: &BTreeMap<UnitName, UnitSource>) -> Result<(), PlanError> {
-    if project.contract.loader != Loader::Go {
+    if project.contracts.loader() != Loader::Go {
         return Ok(());
     }
     let graph = |unit: &Unit| -> Option<Vec<Digest>> {

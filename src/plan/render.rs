@@ -66,7 +66,8 @@ fn render_unit(unit: &UnitPlan, text: &mut String) {
             indented(&fetch.script)
         );
     }
-    let artifacts = unit.unit.artifacts.join(", ");
+    let places: Vec<String> = unit.unit.places().map(placed).collect();
+    let artifacts = places.join(", ");
     let artifacts = printable(&artifacts);
     let _ = write!(
         text,
@@ -75,6 +76,19 @@ fn render_unit(unit: &UnitPlan, text: &mut String) {
         unit.source.short(),
         indented(&unit.compile.script)
     );
+    for file in &unit.files {
+        let line = format!("{} as {}", file.path, file.place);
+        let _ = writeln!(text, "  ship     {}  {}", unit.name, printable(&line));
+    }
+}
+
+/// A file as the build leaves it, and where it lies in the bundle if that is said.
+fn placed((file, place): (&str, &str)) -> String {
+    if file == place {
+        file.to_owned()
+    } else {
+        format!("{file} as {place}")
+    }
 }
 
 fn recipe(reference: &RecipeReference) -> String {

@@ -38,6 +38,9 @@ pub struct PairRecord {
     pub host: String,
     /// The plugin, as it was given.
     pub plugin: String,
+    /// Whether it is no plugin but lies beside one, or beside the host.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub is_companion: bool,
     /// The worst of the findings.
     pub verdict: Verdict,
     /// What will happen, for the first cause.
@@ -85,6 +88,18 @@ impl CheckReport {
             pairs,
         }
     }
+
+    /// What was looked at: `3 plugins`, or `3 plugins and 2 files beside`.
+    #[must_use]
+    pub fn subjects(&self) -> String {
+        let counted = |count: usize, noun: &str| format!("{count} {noun}{}", if count == 1 { "" } else { "s" });
+        let companions = self.pairs.iter().filter(|pair| pair.is_companion).count();
+        let plugins = counted(self.pairs.len() - companions, "plugin");
+        match companions {
+            0 => plugins,
+            companions => format!("{plugins} and {} beside", counted(companions, "file")),
+        }
+    }
 }
 
 impl PairRecord {
@@ -107,6 +122,7 @@ impl PairRecord {
         Self {
             host: pair.host,
             plugin: pair.plugin,
+            is_companion: pair.is_companion,
             verdict: findings
                 .iter()
                 .map(|finding| finding.verdict)
@@ -150,15 +166,8 @@ pub fn render_check(report: &CheckReport) -> String {
     let mut text = render_findings(report);
     let is_well = |pair: &&PairRecord| pair.findings.is_empty() && pair.allowed.is_empty();
     let well = report.pairs.iter().filter(is_well).count();
-    let plugins = |count: usize| {
-        if count == 1 {
-            "1 plugin".to_owned()
-        } else {
-            format!("{count} plugins")
-        }
-    };
     if well == report.pairs.len() {
-        let _ = writeln!(text, "{}: {} will load", style("ok").green().bold(), plugins(well));
+        let _ = writeln!(text, "{}: {} will load", style("ok").green().bold(), report.subjects());
     } else {
         let mut words: Vec<String> = vec![];
         let is_allowed = |pair: &&PairRecord| pair.findings.is_empty() && !pair.allowed.is_empty();
@@ -173,7 +182,7 @@ pub fn render_check(report: &CheckReport) -> String {
         if allowed > 0 {
             words.push(format!("{allowed} allowed"));
         }
-        let _ = writeln!(text, "{}: {}", plugins(report.pairs.len()), words.join(" · "));
+        let _ = writeln!(text, "{}: {}", report.subjects(), words.join(" · "));
     }
     text
 }

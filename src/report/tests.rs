@@ -136,6 +136,7 @@ fn check_report(text: &str) -> CheckReport {
         version: Some(text.to_owned()),
     };
     let pair = |code: &'static str, is_of_host| PairReport {
+        is_companion: false,
         host: text.to_owned(),
         plugin: text.to_owned(),
         verdict: Verdict::Refuse,

@@ -14,6 +14,7 @@ use super::index::Index;
 use super::layer::{Layer, LayerReader};
 use super::{FileKind, IndexedRoot, ProcessDefaults, RootFs, RootFsError};
 use crate::image::{Entry, EntryKind, LayerError, clean_path, read_tar};
+use crate::platform::architecture;
 
 /// The largest manifest, index or config.
 const DOCUMENT_LIMIT_BYTES: u64 = 4 * 1024 * 1024;
@@ -452,14 +453,8 @@ fn oci_image(
 }
 
 fn is_of_this_machine(image: &Descriptor) -> bool {
-    let architecture = match std::env::consts::ARCH {
-        "x86_64" => "amd64",
-        "aarch64" => "arm64",
-        "x86" => "386",
-        other => other,
-    };
     let platform = image.platform.as_ref();
-    platform.is_some_and(|platform| platform.os == "linux" && platform.architecture == architecture)
+    platform.is_some_and(|platform| platform.os == "linux" && platform.architecture == architecture())
 }
 
 fn shown(image: &Descriptor) -> String {

@@ -49,11 +49,20 @@ impl OverlayRoot {
             return placed.clone();
         }
         let name = file.file_name().unwrap_or_default().to_string_lossy().into_owned();
-        let mut path = format!("{FILES_DIRECTORY}/{name}");
+        self.put_below(on_machine, &name)
+    }
+
+    /// The same for a file that lies at a place in a bundle, so that each finds the others of its bundle where they are there.
+    pub fn put_at(&mut self, file: &Path, place: &str) -> String {
+        self.put_below(normalised(file).to_string_lossy().into_owned(), place)
+    }
+
+    fn put_below(&mut self, on_machine: String, place: &str) -> String {
+        let mut path = format!("{FILES_DIRECTORY}/{place}");
         let mut number = 1_u64;
-        while self.files.contains_key(&path) {
+        while self.files.get(&path).is_some_and(|known| *known != on_machine) {
             number += 1;
-            path = format!("{FILES_DIRECTORY}/{number}/{name}");
+            path = format!("{FILES_DIRECTORY}/{number}/{place}");
         }
         self.files.insert(path.clone(), on_machine);
         path
@@ -67,8 +76,8 @@ impl OverlayRoot {
 
     /// The file that was put in at a path.
     fn put_in(&self, path: &str) -> Option<Result<Found, LookError>> {
+        let on_machine = self.files.get(path)?;
         let place = self.files.keys().position(|known| known == path)?;
-        let on_machine = &self.files[path];
         let found = self.machine.look(on_machine).map(|found| Found {
             id: (DEVICE, place as u64),
             path: path.to_owned(),
@@ -123,12 +132,21 @@ impl RootFs for OverlayRoot {
     }
 }
 
-/// A path without `.` and doubled slashes, for files that were put in; `..` is left, since links decide what it means.
+/// A path without `.` and doubled slashes, for files that were put in; `..` is left where links decide what it means, which
+/// is not so below the directory of these files.
 fn lexical(path: &str) -> String {
-    let parts: Vec<&str> = path
-        .split('/')
-        .filter(|part| !part.is_empty() && *part != ".")
-        .collect();
+    let mut parts: Vec<&str> = Vec::new();
+    let is_inside = path.starts_with(FILES_DIRECTORY);
+    let depth = FILES_DIRECTORY.matches('/').count();
+    for part in path.split('/') {
+        match part {
+            "" | "." => {}
+            ".." if is_inside && parts.len() > depth => {
+                parts.pop();
+            }
+            part => parts.push(part),
+        }
+    }
     format!("/{}", parts.join("/"))
 }
 

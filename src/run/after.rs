@@ -5,10 +5,9 @@
 //! the plugin does not load without it.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::path::Path;
 use std::sync::Arc;
 
-use super::opener::Opener;
+use super::open::{Manner, Opened};
 use super::smoke::Stage;
 use super::{Run, RunError};
 use crate::config::Loader;
@@ -17,44 +16,77 @@ use crate::rootfs::{OverlayRoot, RootFs as _};
 use crate::smoke::{BEFORE_PHASE, Outcome, PluginObservation, uses};
 
 impl Run {
-    /// Opens those of the plugins at `paths` again that were `seen` to be not loadable alone. What is seen then counts, unless
-    /// it is an earlier plugin that does not load there, or what was said before.
-    pub(super) async fn open_after_others(
-        &self,
-        opener: &Opener,
-        stage: &Stage<'_>,
-        paths: &[String],
-        seen: &mut [PluginObservation],
-    ) -> Result<(), RunError> {
-        if self.project.contract.loader != Loader::Dlopen || !seen.iter().any(PluginObservation::is_refused_at_open) {
+    /// Opens those of the plugins again that were seen to be not loadable alone. What is seen then counts, unless it is an
+    /// earlier plugin that does not load there, or what was said before.
+    pub(super) async fn open_after_others(&self, stage: &Stage<'_>, opened: &mut [Opened]) -> Result<(), RunError> {
+        let mut seen: Vec<PluginObservation> = opened.iter().map(|opened| opened.observation.clone()).collect();
+        if self.project.contracts.loader() != Loader::Dlopen || !seen.iter().any(PluginObservation::is_refused_at_open)
+        {
             return Ok(());
         }
-        let mut order = Order::new(objects(stage, paths)?);
+        let mut order = Order::new(self.objects(stage, opened)?);
         let mut role_number = 1;
         loop {
-            let attempts = order.attempts(seen);
+            let attempts = order.attempts(&seen);
             if attempts.is_empty() {
-                return Ok(());
+                break;
             }
             for (before, places) in attempts {
-                let path = |place: &usize| paths[*place].clone();
-                let (after, opened): (Vec<_>, Vec<_>) =
-                    (before.iter().map(path).collect(), places.iter().map(path).collect());
-                let role = format!("after-{role_number}");
-                role_number += 1;
-                let observed = self.open_in_containers(opener, stage, &role, &after, &opened).await?;
-                for (place, observation) in places.into_iter().zip(observed) {
-                    let is_same = observation.is_refused_at_open() && observation.message == seen[place].message;
-                    if observation.phase.as_deref() != Some(BEFORE_PHASE) && !is_same {
-                        seen[place] = PluginObservation {
-                            after: before.iter().map(|place| seen[*place].file_name().to_owned()).collect(),
-                            ..observation
-                        };
-                        order.opened_after.insert(place, before.clone());
+                let plugin = |place: &usize| opened[*place].plugin;
+                let earlier: Vec<usize> = before.iter().map(plugin).collect();
+                for (manner, places) in self.by_manner(opened, &places) {
+                    let plugins: Vec<usize> = places.iter().map(plugin).collect();
+                    let role = format!("after-{role_number}");
+                    role_number += 1;
+                    let observed = self
+                        .open_in_containers(manner, stage, &role, &earlier, &plugins)
+                        .await?;
+                    for (place, observation) in places.into_iter().zip(observed) {
+                        let is_same = observation.is_refused_at_open() && observation.message == seen[place].message;
+                        if observation.phase.as_deref() != Some(BEFORE_PHASE) && !is_same {
+                            seen[place] = PluginObservation {
+                                after: before.iter().map(|place| seen[*place].name().to_owned()).collect(),
+                                ..observation
+                            };
+                            order.opened_after.insert(place, before.clone());
+                        }
                     }
                 }
             }
         }
+        for (opened, seen) in opened.iter_mut().zip(seen) {
+            opened.observation = seen;
+        }
+        Ok(())
+    }
+
+    /// Those of `places` that are opened alike, with how that is.
+    fn by_manner<'a>(&'a self, opened: &'a [Opened], places: &[usize]) -> Vec<(Manner<'a>, Vec<usize>)> {
+        let mut manners: Vec<(Manner<'a>, Vec<usize>)> = Vec::new();
+        for place in places {
+            let Opened { plugin, opener, .. } = &opened[*place];
+            let contract = self.project.contracts.of(&self.project.plugins[*plugin]);
+            let is_alike = |(manner, _): &&mut (Manner<'a>, Vec<usize>)| {
+                std::ptr::eq(manner.contract, contract) && manner.opener == opener
+            };
+            match manners.iter_mut().find(is_alike) {
+                Some((_, alike)) => alike.push(*place),
+                None => manners.push((Manner { opener, contract }, vec![*place])),
+            }
+        }
+        manners
+    }
+
+    /// What the plugins' files are, as far as they are on this machine.
+    fn objects(&self, stage: &Stage<'_>, opened: &[Opened]) -> Result<Vec<Option<Arc<Elf>>>, RunError> {
+        let mut root = OverlayRoot::new(None).map_err(RunError::file("look at the plugins"))?;
+        let mut object = |opened: &Opened| {
+            let place = self.project.plugins.get(opened.plugin)?.main_place();
+            let file = stage.plugins.iter().find(|file| file.place == place)?;
+            let placed = root.put(&file.path);
+            root.look(&placed).ok().and_then(|found| root.object(&found))?.ok()
+        };
+        Ok(opened.iter().map(&mut object).collect())
     }
 }
 
@@ -124,18 +156,6 @@ fn is_loaded(plugin: &PluginObservation) -> bool {
 
 fn loaded_before(place: usize, seen: &[PluginObservation]) -> Vec<usize> {
     (0..place).filter(|earlier| is_loaded(&seen[*earlier])).collect()
-}
-
-/// What the plugins' files are, as far as they are on this machine.
-fn objects(stage: &Stage<'_>, paths: &[String]) -> Result<Vec<Option<Arc<Elf>>>, RunError> {
-    let mut root = OverlayRoot::new(None).map_err(RunError::file("look at the plugins"))?;
-    let mut object = |path: &String| {
-        let name = Path::new(path).file_name();
-        let file = stage.plugins_here.iter().find(|file| file.file_name() == name)?;
-        let placed = root.put(file);
-        root.look(&placed).ok().and_then(|found| root.object(&found))?.ok()
-    };
-    Ok(paths.iter().map(&mut object).collect())
 }
 
 #[cfg(test)]

@@ -131,7 +131,7 @@ impl Run {
     pub(super) fn prepare(&self, environments: &[EnvironmentName]) -> Result<Workload, RunError> {
         let lock = lock::read_file(&lock::lock_path(&self.project.file))?;
         let sources = scan(&self.project)?;
-        let loader = LoaderSources::of(self.project.contract.loader)?;
+        let loader = LoaderSources::of(self.project.contracts.loader())?;
         Ok(Workload {
             environments: self.plans(environments, &sources, &loader, &lock)?,
             sources,
@@ -348,7 +348,7 @@ impl Run {
         };
         field(serde_json::to_vec(&plan))?;
         field(serde_json::to_vec(entry))?;
-        field(serde_json::to_vec(&self.project.contract))?;
+        field(serde_json::to_vec(&self.project.contracts))?;
         field(serde_json::to_vec(&self.project.smoke))?;
         field(serde_json::to_vec(&self.project.host))?;
         field(serde_json::to_vec(&self.project.image))?;
@@ -516,6 +516,7 @@ impl Run {
                     source: unit.source,
                     action: compiled.action,
                     artifacts,
+                    files: shipped_digests(unit),
                 },
             );
         }
@@ -541,6 +542,12 @@ pub(super) fn gone_environment(name: &EnvironmentName) -> Change {
     Change::new(format!("environment {name}"), &[], Some(gone), None)
 }
 
+/// What is shipped with a unit, as the lock has it.
+fn shipped_digests(unit: &UnitPlan) -> BTreeMap<String, Digest> {
+    let files = unit.files.iter();
+    files.map(|file| (file.place.to_string(), file.digest)).collect()
+}
+
 /// What the lock says of the units otherwise than they are planned. Which bits come out is known afterwards; which
 /// artifacts there are to be is known before.
 pub(super) fn planned_changes(
@@ -558,6 +565,7 @@ pub(super) fn planned_changes(
             source: unit.source,
             action: unit.action_key(identity),
             artifacts,
+            files: shipped_digests(unit),
         };
         (unit.name.clone(), unit_entry)
     };

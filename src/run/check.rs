@@ -3,16 +3,17 @@
 use std::collections::BTreeMap;
 use std::future::Future;
 use std::io;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::{Arc, PoisonError};
 
 use super::compile::Compiled;
 use super::container::OWNER;
 use super::images::{ResolvedEnvironment, ResolvedImage};
+use super::placed::PlacedFile;
 use super::rootfs::stream_image;
 use super::{OpenRootError, Run, RunError};
-use crate::bundle::verify;
-use crate::check::{Environment, PairReport, Request, Subject, User, Verdict, check};
+use crate::bundle::{Manifest, verify};
+use crate::check::{Environment, PairReport, Plugin, Request, Subject, User, Verdict, check};
 use crate::config::{BindingTime, CheckContract, Contract, Host, Loader, PLUGINS_PLACEHOLDER, Program, Project, Unit};
 use crate::digest::Digest;
 use crate::engine::{Engine, EngineError};
@@ -22,22 +23,33 @@ use crate::language::ROOT;
 use crate::name::UnitName;
 use crate::plan::EnvironmentPlan;
 use crate::report::{CheckReport, render_check, render_findings};
-use crate::rootfs::{OverlayRoot, RootFs, open_layers};
+use crate::rootfs::{FILES_DIRECTORY, OverlayRoot, RootFs, open_layers};
 
-/// A host and the files of its plugins: of each the first is the plugin, and the rest is beside it.
+/// A host and its plugins.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct CheckedFiles {
     /// The host.
     pub host: CheckedHost,
-    /// The plugins', in the order in which the host opens them.
-    pub plugins: Vec<Vec<PathBuf>>,
+    /// The plugins, in the order in which the host opens them.
+    pub plugins: Vec<CheckedPlugin>,
+    /// Whether what lies beside host and plugins is looked at too, as far as a loader could load it.
+    pub with_companions: bool,
+}
+
+/// A plugin, and what the host expects of it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct CheckedPlugin {
+    /// Its files: the first is the plugin, and the rest is beside it.
+    pub files: Vec<PlacedFile>,
+    /// What it is held to.
+    pub contract: CheckContract,
 }
 
 /// Where a host is.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum CheckedHost {
     /// In files of this machine: the first is the program, and the rest is beside it.
-    Files(Vec<PathBuf>),
+    Files(Vec<PlacedFile>),
     /// In the root itself, by its absolute path there.
     InRoot(String),
 }
@@ -45,7 +57,7 @@ pub enum CheckedHost {
 impl CheckedHost {
     /// The host of a project; `files` are its own, of which one that is not compiled has none.
     #[must_use]
-    pub fn of(host: &Host, files: Vec<PathBuf>) -> Self {
+    pub fn of(host: &Host, files: Vec<PlacedFile>) -> Self {
         match &host.program {
             Program::Compiled(_) => Self::Files(files),
             Program::Runtime(program) => Self::InRoot(program.path.clone()),
@@ -104,28 +116,32 @@ impl Run {
         }
         self.is_cancelled()?;
         let root = self.runtime_root(&resolved.runtime).await?;
-        let located = |unit: &Unit| -> Vec<PathBuf> {
+        let located = |unit: &Unit| -> Vec<PlacedFile> {
             let compiled = compiled.get(&unit.name);
-            let paths = compiled.into_iter().flat_map(|compiled| {
-                let artifacts = unit.artifacts.iter();
-                artifacts.map(|artifact| compiled.directory.join(artifact))
-            });
-            paths.collect()
+            let yielded = compiled
+                .into_iter()
+                .flat_map(|compiled| PlacedFile::of_compiled(unit, &compiled.directory));
+            let planned = plan.units.iter().filter(|planned| planned.name == unit.name);
+            let shipped = planned.flat_map(|planned| PlacedFile::of_project(&planned.files, &self.project.directory));
+            yielded.chain(shipped).collect()
+        };
+        let plugin = |unit: &Unit| CheckedPlugin {
+            files: located(unit),
+            contract: smoked_contract(self.project.contracts.of(unit)),
         };
         let files = CheckedFiles {
             host: CheckedHost::of(
                 &self.project.host,
                 self.project.host.unit().map_or_else(Vec::new, located),
             ),
-            plugins: self.project.plugins.iter().map(located).collect(),
+            plugins: self.project.plugins.iter().map(plugin).collect(),
+            with_companions: true,
         };
         let pairs = predict(&root, &files, &self.project)?;
-        let predicted = pairs.iter().map(|pair| pair.verdict).collect();
+        let plugins = pairs.iter().filter(|pair| !pair.is_companion);
+        let predicted = plugins.map(|pair| pair.verdict).collect();
         let report = CheckReport::new(pairs, &self.options.allowed);
-        let plugins = match report.pairs.len() {
-            1 => "1 plugin".to_owned(),
-            count => format!("{count} plugins"),
-        };
+        let plugins = report.subjects();
         let count = |verdict: Verdict| report.pairs.iter().filter(|pair| pair.verdict == verdict).count();
         let words: Vec<String> = [Verdict::Refuse, Verdict::Danger, Verdict::Unknown]
             .into_iter()
@@ -224,8 +240,7 @@ pub(super) fn predict(
     project: &Project,
 ) -> Result<Vec<PairReport>, RunError> {
     let process = CheckedProcess::of_smoke(project);
-    predict_files(root, files, smoked_contract(&project.contract), &process, &file_name)
-        .map_err(RunError::file("look at the artifacts"))
+    predict_files(root, files, &process, &|file| file.place.clone()).map_err(RunError::file("look at the artifacts"))
 }
 
 /// Predicts what comes of opening every plugin, one after the other, in a root in which the files are put beside each other;
@@ -236,45 +251,57 @@ pub(super) fn predict(
 pub fn predict_files(
     root: &Arc<dyn RootFs>,
     files: &CheckedFiles,
-    contract: CheckContract,
     process: &CheckedProcess,
-    shown: &dyn Fn(&Path) -> String,
+    shown: &dyn Fn(&PlacedFile) -> String,
 ) -> io::Result<Vec<PairReport>> {
     let mut root = OverlayRoot::new(Some(Box::new(Arc::clone(root))))?;
-    let mut put = |paths: &[PathBuf]| -> Option<Subject> {
-        let placed: Vec<String> = paths.iter().map(|path| root.put(path)).collect();
-        Some(Subject {
-            shown: shown(paths.first()?),
-            path: placed.first()?.clone(),
-        })
+    let mut put = |files: &[PlacedFile]| -> Vec<Subject> {
+        let placed = files.iter().map(|file| Subject {
+            shown: shown(file),
+            path: root.put_at(&file.path, &file.place),
+        });
+        placed.collect()
     };
-    let host = match &files.host {
-        CheckedHost::Files(files) => put(files),
-        CheckedHost::InRoot(path) => Some(Subject {
-            shown: path.clone(),
-            path: path.clone(),
-        }),
+    let (host, beside_host) = match &files.host {
+        CheckedHost::Files(files) => {
+            let mut subjects = put(files).into_iter();
+            (subjects.next(), subjects.collect())
+        }
+        CheckedHost::InRoot(path) => {
+            let host = Subject {
+                shown: path.clone(),
+                path: path.clone(),
+            };
+            (Some(host), vec![])
+        }
     };
     let Some(host) = host else {
         return Ok(vec![]);
     };
-    let plugins: Vec<Subject> = files.plugins.iter().filter_map(|paths| put(paths)).collect();
+    let mut plugins = Vec::new();
+    for CheckedPlugin { files, contract } in &files.plugins {
+        let mut subjects = put(files).into_iter();
+        plugins.extend(subjects.next().map(|subject| Plugin {
+            subject,
+            contract,
+            beside: subjects.collect(),
+        }));
+    }
     let mut environment = Environment {
         variables: root.defaults().variables.iter().cloned().collect(),
         directory: process.directory.clone(),
         user: process.user.clone(),
     };
-    let first = plugins.first().and_then(|plugin| plugin.path.rsplit_once('/'));
-    let directory = first.map_or("", |(directory, _)| directory);
     let variables = process.variables.iter();
-    let filled = variables.map(|(name, value)| (name.clone(), value.replace(PLUGINS_PLACEHOLDER, directory)));
+    let filled = variables.map(|(name, value)| (name.clone(), value.replace(PLUGINS_PLACEHOLDER, FILES_DIRECTORY)));
     environment.variables.extend(filled);
     Ok(check(&Request {
         root: &root,
         host,
+        beside_host,
         plugins,
         environment: &environment,
-        contract,
+        with_companions: files.with_companions,
         is_root_known: true,
     }))
 }
@@ -284,17 +311,13 @@ pub fn predict_files(
 ///
 /// # Errors
 /// [`RunError::Altered`]; [`RunError::Publish`] when there is no bundle, or it cannot be read.
-pub fn check_bundle(bundle: &Path, shown: &str) -> Result<(), RunError> {
-    let (_, differences) = verify(bundle)?;
+pub fn check_bundle(bundle: &Path, shown: &str) -> Result<Manifest, RunError> {
+    let (manifest, differences) = verify(bundle)?;
     if differences.is_empty() {
-        return Ok(());
+        return Ok(manifest);
     }
     Err(RunError::Altered {
         directory: shown.to_owned(),
         differences,
     })
-}
-
-fn file_name(path: &Path) -> String {
-    path.file_name().unwrap_or_default().to_string_lossy().into_owned()
 }

@@ -5,6 +5,7 @@ use std::io;
 use std::io::Read as _;
 use std::path::PathBuf;
 
+use super::placed::PlacedFile;
 use super::{Run, RunError};
 use crate::engine::job::{JobError, Upload};
 use crate::engine::watch::DiskLimit;
@@ -12,7 +13,9 @@ use crate::engine::{ByteStream, ContainerSpec, ImageId, Mount, Network, Resource
 use crate::language::{HOME_ROOT, ROOT};
 use crate::name::EnvironmentName;
 use crate::owner::Owner;
+use crate::place::directories_of;
 use crate::regular_file;
+use crate::source::DeterministicTar;
 use crate::stream;
 
 /// The user and group of everything that runs.
@@ -201,6 +204,58 @@ impl Run {
             path: ROOT.to_owned(),
             archive,
         }
+    }
+
+    /// Files of this machine for a directory of a container, below `path` there, each at its place and with its own mode.
+    pub(super) fn placed_files(
+        &self,
+        owner: Owner,
+        path: &str,
+        directory: &'static str,
+        files: Vec<PlacedFile>,
+    ) -> Upload {
+        let mtime = self.project.source_date_epoch;
+        let archive = stream::written_by(move |writer| {
+            let mut archive = DeterministicTar::new(writer, owner, mtime);
+            if directory != "." {
+                archive.directory(directory)?;
+            }
+            for below in directories_of(files.iter().map(|file| file.place.as_str())) {
+                archive.directory(&format!("{directory}/{below}"))?;
+            }
+            for PlacedFile { path, place } in &files {
+                let file = regular_file::open(path)?;
+                let metadata = file.metadata()?;
+                let executable = std::os::unix::fs::PermissionsExt::mode(&metadata.permissions()) & 0o100 != 0;
+                let size_bytes = metadata.len();
+                // A file that grows meanwhile must not become the next file's header.
+                archive.file(
+                    &format!("{directory}/{place}"),
+                    size_bytes,
+                    executable,
+                    file.take(size_bytes),
+                )?;
+            }
+            archive.finish()
+        });
+        Upload {
+            path: path.to_owned(),
+            archive,
+        }
+    }
+
+    /// A symbolic link in a directory of a container.
+    pub(super) fn link_to(&self, owner: Owner, path: &str, name: &str, target: &str) -> Result<Upload, RunError> {
+        let mut bytes = Vec::new();
+        let mut archive = DeterministicTar::new(&mut bytes, owner, self.project.source_date_epoch);
+        archive
+            .link(name, target)
+            .and_then(|()| archive.finish())
+            .map_err(RunError::file("write a tar"))?;
+        Ok(Upload {
+            path: path.to_owned(),
+            archive: in_memory(bytes),
+        })
     }
 }
 

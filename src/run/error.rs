@@ -9,6 +9,7 @@ use super::making::MakeError;
 use super::opener::OpenerError;
 use super::present::PresentHostError;
 use super::rootfs::OpenRootError;
+use super::shipped::ShipError;
 use crate::bundle::{CollectError, Difference, PublishError, VolumeError};
 use crate::config::Limits;
 use crate::digest::Digest;
@@ -203,6 +204,9 @@ pub enum RunError {
         /// Why.
         cause: SourceError,
     },
+    /// What a unit ships beside what it yields.
+    #[error(transparent)]
+    Ship(#[from] ShipError),
     /// A fetch or compile command.
     #[error(transparent)]
     Step(Box<StepFailure>),
@@ -408,6 +412,7 @@ impl RunError {
             Self::Lock(LockError::Write { path, cause }) => of_machine("lock", message, cause, path),
             Self::Lock(_) => Failure::new(Exit::Drift, "lock", message).with_hint(LOCK_HINT),
             Self::Plan(error) => Failure::new(Exit::Usage, "config", message).with_hint(error.hint()),
+            Self::Ship(cause) => Failure::new(Exit::Usage, "source", message).with_hint(cause.hint()),
             Self::Source { cause, .. } => hinted(Failure::new(Exit::Usage, "source", message), cause.hint()),
             Self::Step(failure) => {
                 let code = if failure.action.starts_with("fetch") { "fetch" } else { "compile" };

@@ -3,6 +3,8 @@
 use super::images::ResolvedEnvironment;
 use super::{Run, RunError};
 use crate::image::Entry;
+use crate::place::directories_of;
+use crate::plan::EnvironmentPlan;
 use crate::rootfs::{FileKind, LookError, RootFs};
 
 /// Why plugins cannot be put where the project says.
@@ -76,18 +78,26 @@ impl Installed {
             directory = format!("{directory}/{part}");
             missing.push(directory.clone());
         }
-        let taken = files.iter().map(|file| format!("{directory}/{file}"));
-        match taken
-            .into_iter()
-            .find(|path| root.look(path) != Err(LookError::NotFound))
+        let mut taken = files.iter().map(|file| format!("{directory}/{file}"));
+        if missing.is_empty()
+            && let Some(path) = taken.find(|path| root.look(path) != Err(LookError::NotFound))
         {
-            Some(path) if missing.is_empty() => Err(InstallError::Taken { path }),
-            _ => Ok(Self {
-                directory,
-                missing,
-                files,
-            }),
+            return Err(InstallError::Taken { path });
         }
+        for below in directories_of(files.iter().map(String::as_str)) {
+            let path = format!("{directory}/{below}");
+            match root.look(&path) {
+                // What a link leads to is not where the host looks.
+                Ok(found) if found.kind == FileKind::Directory && found.path == path => {}
+                Err(LookError::NotFound) => missing.push(path),
+                _ => return Err(no_directory(&path)),
+            }
+        }
+        Ok(Self {
+            directory,
+            missing,
+            files,
+        })
     }
 
     /// The entries of a layer that has the bundle in `bundle`.
@@ -109,14 +119,20 @@ impl Run {
     /// What the matched image has where the host looks for plugins; none for a host that is told where they are.
     pub(super) async fn installed_plugins(
         &self,
+        plan: &EnvironmentPlan,
         resolved: &ResolvedEnvironment,
     ) -> Result<Option<Installed>, RunError> {
         let Some(install) = &self.project.host.install else {
             return Ok(None);
         };
         let root = self.runtime_root(&resolved.runtime).await?;
-        let plugins = self.project.plugins.iter();
-        let mut files: Vec<String> = plugins.flat_map(|plugin| plugin.artifacts.clone()).collect();
+        let plugins = plan.units.iter().filter(|unit| !unit.is_host());
+        let mut files: Vec<String> = plugins
+            .flat_map(|plugin| {
+                let yielded = plugin.unit.places().map(|(_, place)| place.to_owned());
+                yielded.chain(plugin.files.iter().map(|file| file.place.to_string()))
+            })
+            .collect();
         files.sort();
         Ok(Some(Installed::in_root(&*root, install, files)?))
     }

@@ -242,7 +242,15 @@ impl Run {
         let published = manifest.units.into_iter();
         let mut published = published.filter(|published| published.name == unit.name && published.action == action);
         let published = published.next().filter(|_| differences.is_empty())?;
-        let artifacts = published.artifacts.into_iter();
-        Some(artifacts.map(|artifact| (artifact.name, artifact.digest)).collect())
+        let digest_at = |place: &str| {
+            let found = published.artifacts.iter().find(|artifact| artifact.name == place);
+            found.map(|artifact| artifact.digest)
+        };
+        let places = unit.unit.places();
+        Some(
+            places
+                .filter_map(|(name, place)| Some((name.to_owned(), digest_at(place)?)))
+                .collect(),
+        )
     }
 }

@@ -8,7 +8,9 @@ use std::path::{Path, PathBuf};
 use super::RunError;
 use super::install::Installed;
 use super::making::MakeError;
+use super::placed::{BUNDLE_PATH, bundle_path};
 use super::start::Start;
+use crate::bundle::{MANIFEST_FILE, Manifest};
 use crate::digest::Digest;
 use crate::engine::{Engine, EngineError, ImageFacts, ImageId, Labels};
 use crate::image::{ConfigChanges, Entry, ImageArchive, ImageError, LayerError, LayerWriter, stacked_config};
@@ -30,6 +32,8 @@ pub(super) struct MatchedImage<'a> {
     pub(super) runtime: &'a ImageFacts,
     /// The bundle's directory on this machine.
     pub(super) bundle: &'a Path,
+    /// What is in it.
+    pub(super) manifest: &'a Manifest,
     /// Where files are that are thrown away afterwards; what a run that is killed leaves there, the next one removes.
     pub(super) work: &'a Path,
     /// The project's name, which names the directory in the image.
@@ -44,11 +48,6 @@ pub(super) struct MatchedImage<'a> {
     pub(super) created_seconds: u64,
     /// The name that it gets first, until everything else is published too.
     pub(super) staged_tag: &'a str,
-}
-
-/// Where the bundle is in a project's matched images.
-pub(super) fn bundle_directory(project: &str) -> String {
-    format!("/{BUNDLE_ROOT}/{project}")
 }
 
 /// Assembles the image and hands it to the engine under its staged name.
@@ -137,26 +136,38 @@ fn layer_error(cause: LayerError, work: &Path) -> RunError {
 
 /// One layer with the bundle's files, sorted, with fixed owners and times.
 fn write_layer(request: &MatchedImage<'_>, target: &File) -> Result<Digest, LayerError> {
-    let mut names: Vec<PathBuf> = std::fs::read_dir(request.bundle)
-        .and_then(|entries| entries.map(|entry| Ok(entry?.path())).collect::<io::Result<_>>())
-        .map_err(LayerError::Read)?;
-    names.sort();
     let mtime = request.created_seconds;
     let directory = format!("{BUNDLE_ROOT}/{}", request.project);
     let mut layer = LayerWriter::new(BufWriter::new(target));
-    layer.append(&Entry::directory(BUNDLE_ROOT, mtime), &mut io::empty())?;
-    layer.append(&Entry::directory(&directory, mtime), &mut io::empty())?;
-    for path in names {
-        let mut file = regular_file::open_itself(&path).map_err(LayerError::Read)?;
+    for directory in [BUNDLE_ROOT, &directory] {
+        layer.append(&Entry::directory(directory, mtime), &mut io::empty())?;
+    }
+    for place in request.manifest.directories() {
+        layer.append(
+            &Entry::directory(&format!("{directory}/{place}"), mtime),
+            &mut io::empty(),
+        )?;
+    }
+    let artifacts = request.manifest.artifacts().map(|artifact| artifact.name.as_str());
+    let mut places: Vec<&str> = artifacts.chain([MANIFEST_FILE]).collect();
+    places.sort_unstable();
+    for place in places {
+        let mut file = regular_file::open_itself(&request.bundle.join(place)).map_err(LayerError::Read)?;
         let metadata = file.metadata().map_err(LayerError::Read)?;
-        let name = path.file_name().unwrap_or_default().to_string_lossy();
         let executable = std::os::unix::fs::PermissionsExt::mode(&metadata.permissions()) & 0o100 != 0;
         let mode = if executable { 0o755 } else { 0o644 };
         layer.append(
-            &Entry::file(&format!("{directory}/{name}"), metadata.len(), mode, mtime),
+            &Entry::file(&format!("{directory}/{place}"), metadata.len(), mode, mtime),
             &mut file,
         )?;
     }
+    // Where the smoke test had it.
+    let (above, link) = (
+        bundle_path().0.trim_start_matches('/'),
+        BUNDLE_PATH.trim_start_matches('/'),
+    );
+    layer.append(&Entry::directory(above, mtime), &mut io::empty())?;
+    layer.append(&Entry::symlink(link, &format!("/{directory}"), mtime), &mut io::empty())?;
     if let Some(installed) = &request.installed {
         for entry in installed.entries(&format!("/{directory}"), mtime) {
             layer.append(&entry, &mut io::empty())?;

@@ -7,11 +7,13 @@ use std::sync::Arc;
 use futures_util::stream::{StreamExt as _, TryStreamExt as _};
 
 use super::build::Workload;
-use super::check::{CheckedFiles, CheckedHost, check_bundle, predict};
+use super::check::{CheckedFiles, CheckedHost, CheckedPlugin, check_bundle, predict, smoked_contract};
 use super::images::ResolvedEnvironment;
 use super::opener::Opener;
-use super::smoke::{Stage, plugin_files};
+use super::placed::PlacedFile;
+use super::smoke::{Stage, StagedBundle};
 use super::{Run, RunError};
+use crate::bundle::Manifest;
 use crate::config::{Project, Unit};
 use crate::engine::ImageId;
 use crate::event::{Event, Stage as EventStage};
@@ -20,11 +22,6 @@ use crate::matrix::{Cell, MATRIX_SCHEMA_VERSION, Matrix, Prediction, Seen, obser
 use crate::name::EnvironmentName;
 use crate::rootfs::RootFs;
 use crate::smoke::{HostObservation, PluginObservation};
-
-/// Where the container finds the host and its companions.
-const HOST_DIRECTORY: &str = "/lockstep/bin";
-/// Where it finds the one plugin.
-const PLUGINS_DIRECTORY: &str = "/lockstep/plugins";
 
 /// A host's side and a plugins' side, by their places.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -48,26 +45,23 @@ pub(super) struct Side {
     root: Option<Arc<dyn RootFs>>,
     bundle: PathBuf,
     loader: PathBuf,
-    opener: Opener,
-    install: Option<String>,
+    openers: Vec<Opener>,
+    manifest: Manifest,
 }
 
 impl Side {
     /// The host's files.
-    pub(super) fn files_of(&self, project: &Project) -> Vec<PathBuf> {
+    pub(super) fn files_of(&self, project: &Project) -> Vec<PlacedFile> {
         project.host.unit().map_or_else(Vec::new, |unit| self.files(unit))
     }
 
     /// The files of all plugins.
-    pub(super) fn files_of_plugins(&self, project: &Project) -> Vec<PathBuf> {
+    pub(super) fn files_of_plugins(&self, project: &Project) -> Vec<PlacedFile> {
         project.plugins.iter().flat_map(|plugin| self.files(plugin)).collect()
     }
 
-    fn files(&self, unit: &Unit) -> Vec<PathBuf> {
-        unit.artifacts
-            .iter()
-            .map(|artifact| self.bundle.join(artifact))
-            .collect()
+    fn files(&self, unit: &Unit) -> Vec<PlacedFile> {
+        PlacedFile::of_bundle(unit, &self.manifest, &self.bundle)
     }
 
     /// The directory that holds the loader of this environment.
@@ -75,24 +69,16 @@ impl Side {
         &self.loader
     }
 
-    /// A container of this side's runtime image with these files; the plugins are where the host looks for them, if it does.
-    pub(super) fn stage<'a>(&'a self, subject: &'a str, host: Vec<PathBuf>, plugins: Vec<PathBuf>) -> Stage<'a> {
-        let install = self.install.clone();
+    /// A container of this side's runtime image with these files.
+    pub(super) fn stage<'a>(&'a self, subject: &'a str, host: Vec<PlacedFile>, plugins: Vec<PlacedFile>) -> Stage<'a> {
         Stage {
             environment: &self.name,
             subject,
             image: &self.runtime,
             loader: self.loader.clone(),
-            opener: self.opener.clone(),
-            volumes: vec![],
-            files: match &install {
-                Some(_) => vec![("bin", host)],
-                None => vec![("bin", host), ("plugins", plugins.clone())],
-            },
-            host_directory: HOST_DIRECTORY.to_owned(),
-            plugins_directory: install.clone().unwrap_or_else(|| PLUGINS_DIRECTORY.to_owned()),
-            plugins_here: plugins.clone(),
-            install: install.map(|install| (install, plugins)),
+            openers: self.openers.clone(),
+            bundle: StagedBundle::OfFiles(host),
+            plugins,
         }
     }
 }
@@ -113,7 +99,7 @@ impl Run {
         let pairs: Vec<Pair> = (0..sides.len())
             .flat_map(|host| (0..sides.len()).map(move |of| Pair { host, of }))
             .collect();
-        let opened: BTreeMap<Pair, Vec<PluginObservation>> =
+        let opened: BTreeMap<Pair, BTreeMap<usize, PluginObservation>> =
             futures_util::stream::iter(pairs.clone())
                 .map(|pair| async move {
                     Ok::<_, RunError>((pair, self.open_all(&sides[pair.host], &sides[pair.of]).await?))
@@ -139,7 +125,7 @@ impl Run {
             .await?;
         let predictions = self.predictions(sides, &runs, given)?;
         let seen = |pair: Pair, unit: usize| {
-            let plugin = opened.get(&pair)?.get(unit)?.clone();
+            let plugin = opened.get(&pair)?.get(&unit)?.clone();
             Some(Seen {
                 plugin,
                 host: driven.get(&(pair, unit))?.clone(),
@@ -176,14 +162,13 @@ impl Run {
 
     /// Which plugins a host is given for each of an environment: those without which it does not load at home, and itself,
     /// which is the last.
-    fn given(&self, sides: usize, opened: &BTreeMap<Pair, Vec<PluginObservation>>) -> Given {
-        let files = plugin_files(&self.project);
+    fn given(&self, sides: usize, opened: &BTreeMap<Pair, BTreeMap<usize, PluginObservation>>) -> Given {
         let given_for = |of: usize, unit: usize| -> Vec<usize> {
-            let home = opened.get(&Pair { host: of, of }).and_then(|seen| seen.get(unit));
+            let home = opened.get(&Pair { host: of, of }).and_then(|seen| seen.get(&unit));
             let after = home.map_or(&[][..], |plugin| &plugin.after);
             let places = after
                 .iter()
-                .filter_map(|name| files.iter().position(|file| file == name));
+                .filter_map(|name| self.project.plugins.iter().position(|unit| unit.main_place() == name));
             places.chain([unit]).collect()
         };
         (0..sides)
@@ -207,8 +192,13 @@ impl Run {
                 host: CheckedHost::of(&self.project.host, host.files_of(&self.project)),
                 plugins: given[&(pair.of, *unit)]
                     .iter()
-                    .map(|unit| of.files(&self.project.plugins[*unit]))
+                    .map(|unit| &self.project.plugins[*unit])
+                    .map(|unit| CheckedPlugin {
+                        files: of.files(unit),
+                        contract: smoked_contract(self.project.contracts.of(unit)),
+                    })
                     .collect(),
+                with_companions: false,
             };
             let reports = predict(root, &files, &self.project)?;
             let prediction = reports.into_iter().next_back().map(|report| Prediction {
@@ -244,7 +234,7 @@ impl Run {
             )
             .await?;
         let bundle = self.project.directory.join(&plan.publication.directory);
-        check_bundle(&bundle, &plan.publication.directory)?;
+        let manifest = check_bundle(&bundle, &plan.publication.directory)?;
         let root = match self.options.check {
             true => Some(self.runtime_root(&resolved.runtime).await?),
             false => None,
@@ -254,14 +244,14 @@ impl Run {
             runtime: resolved.runtime.id,
             root,
             loader: loader.directory,
-            opener: self.opener(&bundle, HOST_DIRECTORY)?,
+            openers: self.openers(&bundle)?,
             bundle,
-            install: self.project.host.install.clone(),
+            manifest,
         })
     }
 
     /// What opening all plugins of one side in a process of the other comes to.
-    async fn open_all(&self, host: &Side, of: &Side) -> Result<Vec<PluginObservation>, RunError> {
+    async fn open_all(&self, host: &Side, of: &Side) -> Result<BTreeMap<usize, PluginObservation>, RunError> {
         self.is_cancelled()?;
         let step = Self::step(&host.name, EventStage::Smoke, format!("{} plugins, opened", of.name));
         self.events.emit(Event::StepStarted { step: step.clone() });
@@ -270,8 +260,10 @@ impl Run {
             host.files_of(&self.project),
             of.files_of_plugins(&self.project),
         );
-        let result = self.open_plugins(&stage, &plugin_files(&self.project)).await;
-        let result = result.map(|opened| opened.plugins);
+        let result = self.open_plugins(&stage).await.map(|opened| {
+            let by_plugin = opened.into_iter().map(|opened| (opened.plugin, opened.observation));
+            by_plugin.collect()
+        });
         self.emit_end(step, &result, |_| "seen".to_owned());
         result
     }

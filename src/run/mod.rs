@@ -18,11 +18,14 @@ mod making;
 mod matched;
 mod matrix;
 mod observed;
+mod open;
 mod opener;
+mod placed;
 mod present;
 mod rootfs;
 mod seal;
 mod serve;
+mod shipped;
 mod smoke;
 mod sources;
 mod start;
@@ -59,13 +62,14 @@ use observed::Observed;
 
 pub use build::{BuildReport, EnvironmentReport, UnitReport};
 pub use check::{
-    CheckedFiles, CheckedHost, CheckedProcess, cached_root, check_bundle, image_root, predict_files, smoke_user,
-    smoked_contract,
+    CheckedFiles, CheckedHost, CheckedPlugin, CheckedProcess, cached_root, check_bundle, image_root, predict_files,
+    smoke_user, smoked_contract,
 };
 pub use error::{OtherBits, RunError, StepEnd, StepFailure, from_engine};
 pub use images::LockReport;
 pub use lock_check::check_lock;
 pub use making::MakeError;
+pub use placed::PlacedFile;
 pub use rootfs::{OpenRootError, open_rootfs};
 pub use serve::Served;
 pub use smoke::SmokeReport;

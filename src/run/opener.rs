@@ -3,8 +3,9 @@
 use std::io;
 use std::path::Path;
 
+use super::placed::BUNDLE_PATH;
 use super::{Run, RunError};
-use crate::config::{Loader, OpenedBy, Program};
+use crate::config::{Contract, Loader, OpenedBy, Program};
 use crate::rootfs::{OverlayRoot, RootFs as _};
 
 /// Who opens plugins.
@@ -37,9 +38,13 @@ impl OpenerError {
 }
 
 impl Run {
-    /// Who opens plugins of the host, whose files are in `bundle` on this machine and in `directory` in the container.
-    pub(super) fn opener(&self, bundle: &Path, directory: &str) -> Result<Opener, RunError> {
-        let contract = &self.project.contract;
+    /// Who opens plugins of the host, whose files are in `bundle` on this machine: for each contract in their order.
+    pub(super) fn openers(&self, bundle: &Path) -> Result<Vec<Opener>, RunError> {
+        let contracts = self.project.contracts.iter();
+        contracts.map(|named| self.opener(&named.contract, bundle)).collect()
+    }
+
+    fn opener(&self, contract: &Contract, bundle: &Path) -> Result<Opener, RunError> {
         let host = &self.project.host;
         match (contract.opened_by, contract.loader) {
             (Some(OpenedBy::Nobody), _) => return Ok(Opener::Nobody),
@@ -47,15 +52,15 @@ impl Run {
             (Some(OpenedBy::Host) | None, Loader::Dlopen) => {}
         }
         // A host of the runtime image was looked at when the image was.
-        let what = match (&host.program, host.artifacts().first()) {
-            (Program::Compiled(_), Some(program)) => {
-                let file = bundle.join(program);
+        let what = match &host.program {
+            Program::Compiled(unit) => {
+                let file = bundle.join(unit.main_place());
                 what_else(&file).map_err(RunError::file_at("look at", &file))?
             }
-            _ => None,
+            Program::Runtime(_) => None,
         };
         match (what, contract.opened_by) {
-            (None, _) => Ok(Opener::Host(host.path_in(directory))),
+            (None, _) => Ok(Opener::Host(host.path_in(BUNDLE_PATH))),
             (Some(what), Some(_)) => Err(OpenerError {
                 host: host.name().to_string(),
                 what,

@@ -9,21 +9,22 @@ use super::compile::Compiled;
 use super::images::{ResolvedEnvironment, ResolvedImage};
 use super::install::Installed;
 use super::making::MakeError;
-use super::matched::{MatchedImage, assemble_matched, bundle_directory};
-use super::smoke::{SmokeReport, Stage as SmokeStage};
+use super::matched::{MatchedImage, assemble_matched};
+use super::placed::PlacedFile;
+use super::smoke::{SmokeReport, Stage as SmokeStage, StagedBundle};
 use super::start::start;
 use super::{Published, Run, RunError};
 use crate::bundle::{
-    ArtifactRecord, HostRecord, ImageRecord, MANIFEST_SCHEMA_VERSION, Manifest, Patience, ReleaseVolume, StagedRelease,
-    Staging, UnitRecord, VolumeError, stage,
+    Artifact, ArtifactRecord, HostRecord, ImageRecord, MANIFEST_SCHEMA_VERSION, Manifest, Patience, ReleaseVolume,
+    StagedRelease, Staging, UnitRecord, VolumeError, stage,
 };
 use crate::check::Verdict;
 use crate::digest::Digest;
-use crate::engine::{ImageId, Mount};
+use crate::engine::ImageId;
 use crate::event::{Event, Stage};
 use crate::lock;
 use crate::name::UnitName;
-use crate::plan::{EnvironmentPlan, UnitPlan};
+use crate::plan::{EnvironmentPlan, PlannedFile, UnitPlan};
 use crate::regular_file;
 use crate::state::PROJECT_LOCK_TIMEOUT;
 
@@ -31,8 +32,6 @@ use crate::state::PROJECT_LOCK_TIMEOUT;
 pub(super) const STAGED_MARK: &str = ".staged-";
 /// How long another checkout's build may keep the shared volume: as long as a run may keep a project.
 const VOLUME_LEASE_TIMEOUT: Duration = PROJECT_LOCK_TIMEOUT;
-/// Where the shared volume is mounted in the smoke container.
-const VOLUME_PATH: &str = "/bundle";
 
 /// What was published.
 pub(super) struct Sealed {
@@ -54,19 +53,20 @@ impl Run {
     ) -> Result<Sealed, RunError> {
         self.is_cancelled()?;
         // Before an engine finds in its own words that plugins cannot be put there.
-        let installed = self.installed_plugins(resolved).await?;
+        let installed = self.installed_plugins(plan, resolved).await?;
         let manifest = self.manifest(plan, resolved, compiled, entry);
         let staging = Staging::create(&self.project.directory, &self.context.run_id, &plan.name)?;
+        staging.make_directories(&manifest)?;
         for unit in &plan.units {
             let Some(compiled) = compiled.get(&unit.name) else {
                 continue;
             };
-            for artifact in &compiled.artifacts {
+            for PlacedFile { path, place } in PlacedFile::of_compiled(&unit.unit, &compiled.directory) {
                 // A copy: what is published may be changed by its user, what is kept must not change with it.
-                let to = staging.path().join(&artifact.name);
-                regular_file::copy_itself(&compiled.directory.join(&artifact.name), &to)
-                    .map_err(RunError::file_at("copy an artifact to", &to))?;
+                let to = staging.path().join(place);
+                regular_file::copy_itself(&path, &to).map_err(RunError::file_at("copy an artifact to", &to))?;
             }
+            self.copy_shipped(&unit.name, &unit.files, staging.path())?;
         }
         staging.write_manifest(&manifest)?;
         let volume = self.release_volume(plan, resolved.build.id.clone());
@@ -89,20 +89,18 @@ impl Run {
             let _staging = self.leash.publishing();
             stage(self.engine.clone(), volume, &manifest, staging.path(), patience).await?
         };
+        let plugins = self.project.plugins.iter();
+        let plugins: Vec<PlacedFile> = plugins
+            .flat_map(|plugin| PlacedFile::of_bundle(plugin, &manifest, staging.path()))
+            .collect();
         let loader = compiled.get(&plan.loader.name).map(|loader| loader.directory.clone());
+        let loader = loader.unwrap_or_default();
         let tested = self
-            .test_release(
-                plan,
-                resolved,
-                loader.unwrap_or_default(),
-                &release,
-                staging.path(),
-                predicted,
-            )
+            .test_release(plan, resolved, (loader, plugins), &release, staging.path(), predicted)
             .await;
         let tested = match tested {
             Ok(smoke) => self
-                .matched_image(plan, resolved, &staging, installed)
+                .matched_image(plan, resolved, &staging, &manifest, installed)
                 .await
                 .map(|image| (smoke, image)),
             Err(error) => Err(error),
@@ -191,31 +189,22 @@ impl Run {
         &self,
         plan: &EnvironmentPlan,
         resolved: &ResolvedEnvironment,
-        loader: std::path::PathBuf,
+        (loader, plugins): (std::path::PathBuf, Vec<PlacedFile>),
         release: &StagedRelease,
         bundle: &Path,
         predicted: &[Verdict],
     ) -> Result<SmokeReport, RunError> {
-        let directory = format!("{VOLUME_PATH}/{}", release.path_in_volume());
-        let plugins = self.project.plugins.iter().flat_map(|plugin| &plugin.artifacts);
-        let plugins: Vec<_> = plugins.map(|artifact| bundle.join(artifact)).collect();
-        let install = self.project.host.install.clone();
         let stage = SmokeStage {
             environment: &plan.name,
             subject: "bundle",
             image: &resolved.runtime.id,
             loader,
-            opener: self.opener(bundle, &directory)?,
-            volumes: vec![Mount::Volume {
-                name: plan.publication.volume.clone(),
-                path: VOLUME_PATH.to_owned(),
-                read_only: true,
-            }],
-            files: vec![],
-            host_directory: directory.clone(),
-            plugins_directory: install.clone().unwrap_or(directory),
-            plugins_here: plugins.clone(),
-            install: install.map(|install| (install, plugins)),
+            openers: self.openers(bundle)?,
+            bundle: StagedBundle::InVolume {
+                volume: plan.publication.volume.clone(),
+                path: release.path_in_volume(),
+            },
+            plugins,
         };
         self.smoke_stage(&plan.name, &stage, predicted).await
     }
@@ -225,6 +214,7 @@ impl Run {
         plan: &EnvironmentPlan,
         resolved: &ResolvedEnvironment,
         staging: &Staging,
+        manifest: &Manifest,
         installed: Option<Installed>,
     ) -> Result<ImageId, RunError> {
         let step = Self::step(&plan.name, Stage::Seal, "image");
@@ -237,9 +227,10 @@ impl Run {
         let request = MatchedImage {
             runtime: &runtime.ok_or_else(vanished)?,
             bundle: staging.path(),
+            manifest,
             work: self.store.root(),
             project: self.project.name.as_str(),
-            start: start(&self.project, &bundle_directory(self.project.name.as_str())),
+            start: start(&self.project),
             installed,
             labels: self.lasting_labels(&plan.name, "image"),
             created_seconds: self.project.source_date_epoch,
@@ -296,6 +287,16 @@ impl Run {
         let unit = |unit: &UnitPlan| {
             let compiled = compiled.get(&unit.name)?;
             let (role, language) = UnitRecord::words(unit.unit.role, unit.unit.language);
+            let artifact = |artifact: &Artifact| ArtifactRecord {
+                name: unit.unit.place(&artifact.name).to_owned(),
+                ..artifact.into()
+            };
+            let file = |file: &PlannedFile| ArtifactRecord {
+                name: file.place.to_string(),
+                digest: file.digest,
+                size_bytes: file.size_bytes,
+                executable: file.executable,
+            };
             Some(UnitRecord {
                 name: unit.name.clone(),
                 role,
@@ -304,7 +305,9 @@ impl Run {
                 action: compiled.action,
                 source: unit.source,
                 dependencies: compiled.fetch,
-                artifacts: compiled.artifacts.iter().map(ArtifactRecord::from).collect(),
+                contract: unit.unit.contract.as_ref().map(ToString::to_string),
+                artifacts: compiled.artifacts.iter().map(artifact).collect(),
+                files: unit.files.iter().map(file).collect(),
             })
         };
         Manifest {
@@ -317,7 +320,13 @@ impl Run {
             runtime_image: image_record(&resolved.runtime),
             toolchains: entry.toolchains.clone(),
             host: entry.host.as_ref().map(HostRecord::from),
-            contract: (&self.project.contract).into(),
+            contract: self.project.contracts.named(None).map(Into::into),
+            contracts: self
+                .project
+                .contracts
+                .iter()
+                .filter_map(|named| Some((named.name.as_ref()?.to_string(), (&named.contract).into())))
+                .collect(),
             units: plan.units.iter().filter_map(unit).collect(),
             smoke: Some((&self.project).into()),
         }

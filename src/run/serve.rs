@@ -1,7 +1,6 @@
 //! The matched image at work: the host's smoke command, run from the image that a user would deploy.
 
-use super::opener::Opener;
-use super::smoke::Stage;
+use super::smoke::{Stage, StagedBundle};
 use super::{Run, RunError};
 use crate::name::EnvironmentName;
 use crate::smoke::{HostObservation, Mismatch, host_mismatches};
@@ -36,19 +35,14 @@ impl Run {
             reference: name.clone(),
         };
         let image = self.engine.image(&name).await?.ok_or_else(not_built)?;
-        let directory = super::matched::bundle_directory(self.project.name.as_str());
         let stage = Stage {
             environment,
             subject: "matched",
             image: &image.id,
             loader: side.loader().to_owned(),
-            opener: Opener::Nobody,
-            volumes: vec![],
-            files: vec![],
-            host_directory: directory.clone(),
-            plugins_directory: self.project.host.install.clone().unwrap_or(directory),
-            plugins_here: vec![],
-            install: None,
+            openers: vec![],
+            bundle: StagedBundle::InImage,
+            plugins: vec![],
         };
         let host = self.drive_host(&stage).await?;
         Ok(host.map(|host| Served {

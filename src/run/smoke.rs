@@ -8,11 +8,13 @@ use std::time::Duration;
 use serde::Serialize;
 
 use super::container::{ContainerPlan, OWNER, TMP_LIMIT_BYTES, plain_variables};
+use super::open::Opened;
 use super::opener::Opener;
+use super::placed::{BUNDLE_PATH, PlacedFile, bundle_path, plugins_directory};
 use super::sources::loader_files;
 use super::{Run, RunError};
 use crate::check::Verdict;
-use crate::config::{Project, SmokeKind};
+use crate::config::SmokeKind;
 use crate::engine::job::{self, Ending, Job, Upload};
 use crate::engine::{ContainerSpec, ImageId, Mount, Network, OutputStream};
 use crate::event::{Event, Stage as EventStage};
@@ -20,22 +22,13 @@ use crate::language::{HOME_ROOT, ROOT};
 use crate::name::EnvironmentName;
 use crate::owner::Owner;
 use crate::smoke::{
-    self, Confinement, HostObservation, Mismatch, Outcome, Place, PluginObservation, SmokeFailure, Within,
-    failed_plugins,
+    self, Confinement, HostObservation, Mismatch, Outcome, Place, PluginObservation, SmokeFailure, failed_plugins,
 };
 
 /// Where the loader is in the container.
 const LOADER_PATH: &str = "/lockstep/loader/lockstep-loader";
 /// Where the probe is, which makes a host open plugins.
-const PROBE_PATH: &str = "/lockstep/loader/lockstep-probe.so";
-/// Those of a project without a smoke test.
-static NO_VARIABLES: BTreeMap<String, String> = BTreeMap::new();
-/// How long one plugin may take to load and to answer.
-const PLUGIN_TIMEOUT: Duration = Duration::from_secs(10);
-/// How long a process may take in which several plugins are opened. The loader takes no more than an hour.
-const PROCESS_TIMEOUT_LIMIT: Duration = Duration::from_secs(600);
-/// How long it may take until nothing of a plugin is left.
-const PLUGIN_GRACE: Duration = Duration::from_secs(10);
+pub(super) const PROBE_PATH: &str = "/lockstep/loader/lockstep-probe.so";
 /// How long a container may take beyond what the loader itself may, before it is taken for dead.
 const CONTAINER_GRACE: Duration = Duration::from_secs(30);
 /// The longest event: two streams of the loader's limit and a channel of four times that, each byte as six.
@@ -45,7 +38,9 @@ const GUARD: Owner = Owner { uid: 0, gid: 0 };
 /// What it needs for that, and to end what is another user's. What it starts has none of it.
 const CAPABILITIES: [&str; 3] = ["KILL", "SETGID", "SETUID"];
 /// The directories below [`ROOT`].
-const DIRECTORIES: &[&str] = &["home", "loader", "bin", "plugins"];
+const DIRECTORIES: &[&str] = &["home", "loader"];
+/// Where the shared volume is mounted.
+const VOLUME_PATH: &str = "/lockstep/volume";
 /// Where host and plugins can write, how large it may grow, and to what part of the container's memory at most.
 const WRITABLE: [(&str, u64, u64); 3] = [
     ("/tmp", TMP_LIMIT_BYTES, 4),
@@ -53,7 +48,7 @@ const WRITABLE: [(&str, u64, u64); 3] = [
     ("/dev/shm", 64 * 1024 * 1024, 8),
 ];
 /// What keeps plugins from the loader and from each other. Every engine has `/dev/mqueue`, for queues of messages.
-const CONFINEMENT: Confinement<'static> = Confinement {
+pub(super) const CONFINEMENT: Confinement<'static> = Confinement {
     user: OWNER,
     scratch: &["/tmp", HOME_ROOT, "/dev/shm", "/dev/mqueue"],
 };
@@ -78,35 +73,22 @@ pub(super) struct Stage<'a> {
     pub(super) image: &'a ImageId,
     /// The directory of this machine that holds the loader, compiled in the same environment.
     pub(super) loader: PathBuf,
-    /// Who opens plugins.
-    pub(super) opener: Opener,
-    /// What else is mounted.
-    pub(super) volumes: Vec<Mount>,
-    /// Files of this machine for `bin` and `plugins` below [`ROOT`].
-    pub(super) files: Vec<(&'static str, Vec<PathBuf>)>,
-    /// The directory that holds the host.
-    pub(super) host_directory: String,
-    /// The directory that holds the plugins.
-    pub(super) plugins_directory: String,
-    /// The plugins' files on this machine, their companions too.
-    pub(super) plugins_here: Vec<PathBuf>,
-    /// A directory of the image, and files of this machine that are put beside what it holds.
-    pub(super) install: Option<(String, Vec<PathBuf>)>,
+    /// Who opens plugins, for each contract in their order.
+    pub(super) openers: Vec<Opener>,
+    /// How the bundle comes into the container.
+    pub(super) bundle: StagedBundle,
+    /// The plugins' files on this machine.
+    pub(super) plugins: Vec<PlacedFile>,
 }
 
-/// What became of plugins, and in whose process that was.
-pub(super) struct Opened {
-    pub(super) plugins: Vec<PluginObservation>,
-    pub(super) opener: Opener,
-}
-
-/// The file that the host loads of each plugin: its first artifact; others are its companions.
-pub(super) fn plugin_files(project: &Project) -> Vec<String> {
-    project
-        .plugins
-        .iter()
-        .filter_map(|plugin| plugin.artifacts.first().cloned())
-        .collect()
+/// How a bundle comes into a container.
+pub(super) enum StagedBundle {
+    /// The image is a matched one, and has it.
+    InImage,
+    /// It is in a volume of the engine's, at a path there.
+    InVolume { volume: String, path: String },
+    /// These files of the host's are put there, with those of the plugins.
+    OfFiles(Vec<PlacedFile>),
 }
 
 impl Run {
@@ -119,11 +101,9 @@ impl Run {
     ) -> Result<SmokeReport, RunError> {
         let step = Self::step(environment, EventStage::Smoke, "loading");
         self.events.emit(Event::StepStarted { step: step.clone() });
-        let result = self.smoke(stage).await.and_then(|(report, opener)| {
-            contradiction(environment, &report.plugins, predicted, &opener)?;
-            let within_host = matches!(opener, Opener::Host(_));
-            let is_sure = self.project.contract.opened_by.is_some();
-            judge(environment, report, within_host.then_some(is_sure))
+        let result = self.smoke(stage).await.and_then(|(report, opened)| {
+            contradiction(environment, &opened, predicted)?;
+            judge(environment, report, self.is_sure_of_host(&opened))
         });
         self.emit_end(step, &result, |_| "loaded".to_owned());
         let report = result?;
@@ -148,20 +128,32 @@ impl Run {
         Ok(report)
     }
 
+    /// Of plugins that do not load in the host, whether the contract says that it opens them; none if there are none.
+    fn is_sure_of_host(&self, opened: &[Opened]) -> Option<bool> {
+        let failed = opened
+            .iter()
+            .filter(|opened| opened.observation.outcome != Outcome::Loaded && matches!(opened.opener, Opener::Host(_)));
+        let is_sure = |opened: &Opened| {
+            let unit = self.project.plugins.get(opened.plugin);
+            unit.is_some_and(|unit| self.project.contracts.of(unit).opened_by.is_some())
+        };
+        failed.map(is_sure).min()
+    }
+
     /// Loads every plugin, then runs the host with all of them. Says also who opened them.
-    async fn smoke(&self, stage: &Stage<'_>) -> Result<(SmokeReport, Opener), RunError> {
-        let Opened { plugins, opener } = self.open_plugins(stage, &plugin_files(&self.project)).await?;
+    async fn smoke(&self, stage: &Stage<'_>) -> Result<(SmokeReport, Vec<Opened>), RunError> {
+        let opened = self.open_plugins(stage).await?;
         let host = self.drive_host(stage).await?;
         let mismatches = match (&self.project.smoke, &host) {
             (Some(smoke), Some(host)) => smoke::host_mismatches(smoke, host),
             _ => vec![],
         };
         let report = SmokeReport {
-            plugins,
+            plugins: opened.iter().map(|opened| opened.observation.clone()).collect(),
             host,
             mismatches,
         };
-        Ok((report, opener))
+        Ok((report, opened))
     }
 
     /// The smoke test of bundles that are there already, from their files.
@@ -176,115 +168,11 @@ impl Run {
         let mut reports = BTreeMap::new();
         for name in environments {
             let side = self.side(name, &work).await?;
-            let stage = side.stage(
-                "bundle",
-                side.files_of(&self.project),
-                side.files_of_plugins(&self.project),
-            );
+            let plugins = side.files_of_plugins(&self.project);
+            let stage = side.stage("bundle", side.files_of(&self.project), plugins);
             reports.insert(name.clone(), self.smoke_stage(name, &stage, &[]).await?);
         }
         Ok(reports)
-    }
-
-    /// What the loader says of each of `plugins`. None of them can take that of another one with it: where the loader ends
-    /// early, the others are left to a new container, and each decides about one at least.
-    pub(super) async fn open_plugins(&self, stage: &Stage<'_>, plugins: &[String]) -> Result<Opened, RunError> {
-        let opened = self.open_plugins_by(stage.opener.clone(), stage, plugins).await?;
-        let is_sure = self.project.contract.opened_by.is_some();
-        match opened.plugins.iter().find(|plugin| plugin.is_unopened()) {
-            Some(plugin) if !is_sure => {
-                let message = format!(
-                    "{} does not come to its main when it is started alone, so the smoke loader opens the plugins: {}",
-                    self.project.host.name(),
-                    smoke::outcome_in_words(plugin)
-                );
-                self.events.emit(Event::Warning {
-                    message,
-                    hint: Some("`opened_by: loader` in the contract says that it is to be so".to_owned()),
-                });
-                self.open_plugins_by(Opener::Loader, stage, plugins).await
-            }
-            _ => Ok(opened),
-        }
-    }
-
-    async fn open_plugins_by(&self, opener: Opener, stage: &Stage<'_>, plugins: &[String]) -> Result<Opened, RunError> {
-        if opener == Opener::Nobody {
-            let plugins = vec![];
-            return Ok(Opened { plugins, opener });
-        }
-        let paths: Vec<String> = plugins
-            .iter()
-            .map(|plugin| format!("{}/{plugin}", stage.plugins_directory))
-            .collect();
-        let mut plugins = self.open_in_containers(&opener, stage, "open", &[], &paths).await?;
-        self.open_after_others(&opener, stage, &paths, &mut plugins).await?;
-        Ok(Opened { plugins, opener })
-    }
-
-    /// What the loader says of each of these plugins, opened after those that are `before` them.
-    pub(super) async fn open_in_containers(
-        &self,
-        opener: &Opener,
-        stage: &Stage<'_>,
-        role: &str,
-        before: &[String],
-        paths: &[String],
-    ) -> Result<Vec<PluginObservation>, RunError> {
-        let mut seen = Vec::new();
-        let mut round = 1;
-        while seen.len() < paths.len() {
-            let role = if round == 1 {
-                role.to_owned()
-            } else {
-                format!("{role}-{round}")
-            };
-            seen.extend(
-                self.open_in_one_container(opener, stage, &role, before, &paths[seen.len()..])
-                    .await?,
-            );
-            round += 1;
-        }
-        Ok(seen)
-    }
-
-    /// What the loader says of the first of these plugins, in a container of its own; never of none of them.
-    async fn open_in_one_container(
-        &self,
-        opener: &Opener,
-        stage: &Stage<'_>,
-        role: &str,
-        before: &[String],
-        paths: &[String],
-    ) -> Result<Vec<PluginObservation>, RunError> {
-        let within = match opener {
-            Opener::Host(program) => Some(Within {
-                program,
-                probe: PROBE_PATH,
-                env: self.project.smoke.as_ref().map_or(&NO_VARIABLES, |smoke| &smoke.env),
-                plugins_directory: &stage.plugins_directory,
-            }),
-            Opener::Loader | Opener::Nobody => None,
-        };
-        let count = |plugins: &[String]| u32::try_from(plugins.len()).unwrap_or(u32::MAX);
-        let timeout = PLUGIN_TIMEOUT.saturating_mul(count(before).saturating_add(1));
-        let timeout = timeout.min(PROCESS_TIMEOUT_LIMIT);
-        let contract = &self.project.contract;
-        let arguments = smoke::open(contract, within, timeout, CONFINEMENT, before, paths);
-        let limit = (timeout + PLUGIN_GRACE).saturating_mul(count(paths));
-        let told = self.run_loader(stage, role, arguments, limit).await?;
-        let report =
-            smoke::plugin_report(&told.events, paths, !told.ending.is_success()).map_err(SmokeFailure::from)?;
-        match (report.place, report.plugins.is_empty(), paths.first()) {
-            // Nothing but this plugin was ever at work there, so nothing else can have ended it. Of a later one that is
-            // not known: what an earlier one has done may show only then.
-            (Place::AtWork, true, Some(path)) => Ok(vec![PluginObservation::ended_loader(
-                path,
-                smoke::described(&told.ending),
-            )]),
-            (_, false, _) => Ok(report.plugins),
-            (_, true, _) => Err(told.failure().into()),
-        }
     }
 
     /// What the host does with the plugins; none for projects without a smoke command.
@@ -296,8 +184,8 @@ impl Run {
             smoke,
             &self.project.host,
             CONFINEMENT,
-            &stage.host_directory,
-            &stage.plugins_directory,
+            BUNDLE_PATH,
+            plugins_directory(&self.project),
         );
         let requests = match &smoke.kind {
             SmokeKind::Server(server) => Some(server.requests.len()),
@@ -317,7 +205,7 @@ impl Run {
     }
 
     /// Runs the loader in a container of its own and gives what it told, however it ended.
-    async fn run_loader(
+    pub(super) async fn run_loader(
         &self,
         stage: &Stage<'_>,
         role: &str,
@@ -335,13 +223,32 @@ impl Run {
             variables: plain_variables(),
             working_directory: ROOT,
             network: Network::None,
-            volumes: stage.volumes.clone(),
+            volumes: match &stage.bundle {
+                StagedBundle::InVolume { volume, .. } => vec![Mount::Volume {
+                    name: volume.clone(),
+                    path: VOLUME_PATH.to_owned(),
+                    read_only: true,
+                }],
+                StagedBundle::InImage | StagedBundle::OfFiles(_) => vec![],
+            },
         });
         let mut spec = guarded(spec);
-        if let Some((path, _)) = &stage.install {
+        let (above, _) = bundle_path();
+        let filled = match &stage.bundle {
+            StagedBundle::InImage => vec![],
+            StagedBundle::InVolume { .. } | StagedBundle::OfFiles(_) => self
+                .project
+                .host
+                .install
+                .as_deref()
+                .into_iter()
+                .chain([above])
+                .collect(),
+        };
+        for path in filled {
             // The engine fills a new volume with what the image has there.
             spec.mounts.push(Mount::Anonymous {
-                path: path.clone(),
+                path: path.to_owned(),
                 labels: spec.labels.clone(),
             });
         }
@@ -375,39 +282,41 @@ impl Run {
     /// All of it belongs to the loader's user: no plugin can replace another one, the host or the loader.
     fn smoke_uploads(&self, stage: &Stage<'_>) -> Result<Vec<Upload>, RunError> {
         let mut uploads = vec![self.directories_of(GUARD, DIRECTORIES)?];
-        let loader = loader_files(self.project.contract.loader).iter();
+        let loader = loader_files(self.project.contracts.loader()).iter();
         let loader = loader
             .map(|file| (stage.loader.join(file), (*file).to_owned(), true))
             .collect();
         uploads.push(self.files_of(GUARD, "loader", loader));
-        let name = |path: &PathBuf| path.file_name().unwrap_or_default().to_string_lossy().into_owned();
-        let executables = |paths: &[PathBuf]| paths.iter().map(|path| (path.clone(), name(path), true)).collect();
-        for (directory, paths) in &stage.files {
-            uploads.push(self.files_of(GUARD, directory, executables(paths)));
+        let (above, current) = bundle_path();
+        match &stage.bundle {
+            StagedBundle::InImage => return Ok(uploads),
+            StagedBundle::InVolume { path, .. } => {
+                uploads.push(self.link_to(GUARD, above, current, &format!("{VOLUME_PATH}/{path}"))?);
+            }
+            StagedBundle::OfFiles(host) => {
+                let files = host.iter().chain(&stage.plugins).cloned().collect();
+                uploads.push(self.placed_files(GUARD, above, current, files));
+            }
         }
-        if let Some((directory, paths)) = &stage.install {
-            let files = self.files_of(GUARD, ".", executables(paths));
-            uploads.push(Upload {
-                path: directory.clone(),
-                ..files
-            });
+        if let Some(install) = &self.project.host.install {
+            uploads.push(self.placed_files(GUARD, install, ".", stage.plugins.clone()));
         }
         Ok(uploads)
     }
 }
 
 /// What the loader told until its container ended.
-struct Told {
+pub(super) struct Told {
     /// How that ended.
-    ending: Ending,
+    pub(super) ending: Ending,
     /// The lines of its standard output.
-    events: Vec<String>,
+    pub(super) events: Vec<String>,
     /// Those of standard error.
     words: Vec<String>,
 }
 
 impl Told {
-    fn failure(self) -> SmokeFailure {
+    pub(super) fn failure(self) -> SmokeFailure {
         SmokeFailure::loader(&self.ending, self.words)
     }
 }
@@ -433,24 +342,18 @@ fn guarded(mut spec: ContainerSpec) -> ContainerSpec {
 }
 
 /// An error if something did not load of which the prediction was that it will.
-fn contradiction(
-    environment: &EnvironmentName,
-    plugins: &[PluginObservation],
-    predicted: &[Verdict],
-    opener: &Opener,
-) -> Result<(), RunError> {
+fn contradiction(environment: &EnvironmentName, opened: &[Opened], predicted: &[Verdict]) -> Result<(), RunError> {
     let is_refused = |plugin: &PluginObservation| {
         matches!(plugin.outcome, Outcome::NotLoadable | Outcome::SymbolMissing) && !plugin.is_unopened()
     };
-    let pairs = plugins.iter().zip(predicted);
-    let contradicted: Vec<PluginObservation> = pairs
-        .filter(|(plugin, predicted)| is_refused(plugin) && **predicted == Verdict::Ok)
-        .map(|(plugin, _)| plugin.clone())
+    let contradicted: Vec<&Opened> = opened
+        .iter()
+        .filter(|opened| is_refused(&opened.observation) && predicted.get(opened.plugin) == Some(&Verdict::Ok))
         .collect();
-    if contradicted.is_empty() {
+    let Some(first) = contradicted.first() else {
         return Ok(());
-    }
-    let (opener, hint) = match opener {
+    };
+    let (opener, hint) = match first.opener {
         Opener::Host(_) => (
             "the host",
             "one of the two is wrong, and that is a fault of lockstep's: please report it with these files",
@@ -463,7 +366,10 @@ fn contradiction(
     };
     Err(SmokeFailure::Contradiction {
         environment: environment.clone(),
-        plugins: contradicted,
+        plugins: contradicted
+            .into_iter()
+            .map(|opened| opened.observation.clone())
+            .collect(),
         opener,
         hint,
     }

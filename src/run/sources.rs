@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::path::Path;
 
 use super::RunError;
+use super::shipped::{check_places, planned_files};
 use crate::config::{LanguageName, Loader, Project, Unit, UnitRole};
 use crate::language::{OUT_ROOT, compile_script, language};
 use crate::lock;
@@ -36,22 +37,32 @@ pub type Sources = BTreeMap<UnitName, (SourceTree, UnitSource)>;
 /// [`RunError::Source`].
 pub fn scan(project: &Project) -> Result<Sources, RunError> {
     let units: Vec<&Unit> = project.units().collect();
-    let paths: Vec<UnitPaths<'_>> = units
+    let shipped: Vec<Vec<String>> = units
         .iter()
-        .map(|unit| UnitPaths {
-            source: &unit.source,
-            inputs: &unit.inputs,
-        })
+        .map(|unit| unit.files.iter().map(|file| file.path.clone()).collect())
         .collect();
+    let sources = units.iter().map(|unit| UnitPaths {
+        source: Some(&unit.source),
+        inputs: &unit.inputs,
+    });
+    let files = shipped.iter().map(|inputs| UnitPaths { source: None, inputs });
+    let paths: Vec<UnitPaths<'_>> = sources.chain(files).collect();
     let trees = SourceTree::scan_all(&project.directory, &paths).map_err(|error| RunError::Source {
-        unit: units[error.unit].name.clone(),
+        unit: units[error.unit % units.len()].name.clone(),
         cause: error.cause,
     })?;
-    let named = |(unit, tree): (&Unit, SourceTree)| {
-        let source = unit_source(&project.directory, unit, &tree)?;
-        Ok((unit.name.clone(), (tree, source)))
-    };
-    units.into_iter().zip(trees).map(named).collect()
+    let (trees, shipped) = trees.split_at(units.len());
+    let mut sources = Sources::new();
+    for ((unit, tree), shipped) in units.iter().zip(trees).zip(shipped) {
+        let mut source = unit_source(&project.directory, unit, tree)?;
+        source.files = planned_files(project, unit, shipped)?;
+        sources.insert(unit.name.clone(), (tree.clone(), source));
+    }
+    let planned = units
+        .iter()
+        .filter_map(|unit| Some((*unit, &sources.get(&unit.name)?.1.files[..])));
+    check_places(planned)?;
+    Ok(sources)
 }
 
 fn unit_source(directory: &Path, unit: &Unit, tree: &SourceTree) -> Result<UnitSource, RunError> {
@@ -76,6 +87,7 @@ fn unit_source(directory: &Path, unit: &Unit, tree: &SourceTree) -> Result<UnitS
     Ok(UnitSource {
         digest: tree.digest(),
         dependency_files,
+        files: vec![],
     })
 }
 
@@ -94,7 +106,7 @@ pub fn plan_only(project: &Project, environments: &[EnvironmentName]) -> Result<
         .into_iter()
         .map(|(name, (_, source))| (name, source))
         .collect();
-    let loader = LoaderSources::of(project.contract.loader)?;
+    let loader = LoaderSources::of(project.contracts.loader())?;
     Ok(plan(
         project,
         environments,
@@ -218,7 +230,10 @@ impl LoaderSources {
             source: ".".to_owned(),
             inputs: vec![],
             package: None,
+            contract: None,
             artifacts: vec![LOADER_NAME.to_owned()],
+            places: BTreeMap::new(),
+            files: vec![],
             build: None,
             command: None,
             fetch: None,
@@ -238,6 +253,7 @@ impl LoaderSources {
             dependency_files: dependency_files
                 .map(|(path, text)| ((*path).to_owned(), (*text).to_owned()))
                 .collect(),
+            files: vec![],
         };
         Ok(Self { unit, tree, source })
     }

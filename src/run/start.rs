@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use super::container::OWNER;
+use super::placed::{BUNDLE_PATH, plugins_directory};
 use crate::config::{PLUGINS_PLACEHOLDER, Program, Project};
 
 /// What containers of a matched image start with; what is none stays as the runtime image has it.
@@ -18,9 +19,10 @@ pub(super) struct Start {
     pub(super) user: Option<String>,
 }
 
-/// How the matched image of a project starts in which the bundle is in `directory`.
-pub(super) fn start(project: &Project, directory: &str) -> Start {
-    let plugins = project.host.install.as_deref().unwrap_or(directory);
+/// How the matched image of a project starts.
+pub(super) fn start(project: &Project) -> Start {
+    let directory = BUNDLE_PATH;
+    let plugins = plugins_directory(project);
     let filled = |word: &String| word.replace(PLUGINS_PLACEHOLDER, plugins);
     let all = |words: &Vec<String>| words.iter().map(filled).collect::<Vec<_>>();
     let tested = match (&project.smoke, &project.host.program) {
@@ -94,6 +96,7 @@ mod tests {
             directory: Path::new("/x"),
             shown: "lockstep.yaml",
             builtin: &[],
+            architecture: "amd64",
             find: &|_| Found::Directory,
         };
         let (project, problems) = parse(text.as_bytes(), &surroundings);
@@ -103,7 +106,7 @@ mod tests {
             command,
             env,
             user,
-        } = start(&project.unwrap(), "/opt/x");
+        } = start(&project.unwrap());
         let words = |words: Option<Vec<String>>| words.map_or("-".to_owned(), |words| words.join(" "));
         let env: Vec<String> = env.iter().map(|(name, value)| format!("{name}={value}")).collect();
         format!(
@@ -119,7 +122,7 @@ mod tests {
     fn an_image_starts_what_was_tested() {
         assert_eq!(
             started(&[COMPILED, SMOKE]),
-            "/opt/x/app | -d /opt/x | WHERE=at /opt/x | 1000:1000"
+            "/bundle/current/app | -d /bundle/current | WHERE=at /bundle/current | 1000:1000"
         );
         let nginx = "smoke: {command: [nginx, -t], expect: {}}";
         assert_eq!(started(&[PRESENT, nginx]), "/usr/sbin/nginx | -t |  | 1000:1000");
@@ -129,7 +132,7 @@ mod tests {
             started(&[PRESENT, shell]),
             "sh | -c ls /usr/lib/nginx/modules |  | 1000:1000"
         );
-        assert_eq!(started(&[COMPILED]), "/opt/x/app |  |  | ");
+        assert_eq!(started(&[COMPILED]), "/bundle/current/app |  |  | ");
         assert_eq!(started(&[PRESENT]), "- | - |  | ");
     }
 
@@ -138,11 +141,11 @@ mod tests {
         let image = "image: {entrypoint: [app, --serve], env: {MORE: '1'}, user: www}";
         assert_eq!(
             started(&[COMPILED, SMOKE, image]),
-            "/opt/x/app --serve |  | MORE=1 WHERE=at /opt/x | www"
+            "/bundle/current/app --serve |  | MORE=1 WHERE=at /bundle/current | www"
         );
         assert_eq!(
             started(&[COMPILED, SMOKE, "image: {cmd: [--help]}"]),
-            "/opt/x/app | --help | WHERE=at /opt/x | 1000:1000"
+            "/bundle/current/app | --help | WHERE=at /bundle/current | 1000:1000"
         );
     }
 }

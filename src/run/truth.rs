@@ -13,12 +13,11 @@ use crate::config::RecipeReference;
 use crate::digest::Digest;
 use crate::engine::{ContainerId, ContainerSpec, EngineError, ImageFacts, ImageId};
 use crate::image::packages::{parse_apk_installed, parse_dpkg_status};
-use crate::image::{
-    ImageCache, LocalImage, Recipe, architecture, image_config, image_key, image_name, labelled_packages,
-};
+use crate::image::{ImageCache, LocalImage, Recipe, image_config, image_key, image_name, labelled_packages};
 use crate::lock::{self, Change, Package};
 use crate::name::EnvironmentName;
 use crate::plan::EnvironmentPlan;
+use crate::platform::architecture;
 use crate::stream;
 
 /// Where distributions keep the list of what is installed, and what reads it.

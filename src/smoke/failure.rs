@@ -124,7 +124,7 @@ pub fn described(ending: &Ending) -> String {
 
 /// The plugins' names, as a list.
 fn names(plugins: &[PluginObservation]) -> String {
-    let names: Vec<&str> = plugins.iter().map(PluginObservation::file_name).collect();
+    let names: Vec<&str> = plugins.iter().map(PluginObservation::name).collect();
     names.join(", ")
 }
 

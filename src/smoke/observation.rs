@@ -79,6 +79,9 @@ pub struct Returned {
 pub struct PluginObservation {
     /// The file, as the loader was given it.
     pub path: String,
+    /// Where that lies in the bundle. No loader says so.
+    #[serde(skip_deserializing)]
+    pub name: String,
     /// How it went.
     pub outcome: Outcome,
     /// The files of those that were opened before it in the same process, because it does not load alone. No loader says so.
@@ -112,10 +115,13 @@ pub const BEFORE_PHASE: &str = "before";
 const OPEN_PHASE: &str = "open";
 
 impl PluginObservation {
-    /// The last part of its path.
+    /// What messages call it: where it lies in the bundle, else the last part of its path.
     #[must_use]
-    pub fn file_name(&self) -> &str {
-        self.path.rsplit('/').next().unwrap_or(&self.path)
+    pub fn name(&self) -> &str {
+        match self.name.as_str() {
+            "" => self.path.rsplit('/').next().unwrap_or(&self.path),
+            name => name,
+        }
     }
 
     /// Whether it was never opened, because the host that was to do it did not come to its `main`.
@@ -141,6 +147,7 @@ impl PluginObservation {
     pub fn ended_loader(path: &str, ending: String) -> Self {
         Self {
             path: path.to_owned(),
+            name: String::new(),
             outcome: Outcome::EndedLoader,
             after: vec![],
             phase: None,

@@ -47,7 +47,7 @@ pub fn order_in_words(plugins: &[PluginObservation]) -> Option<String> {
 
 /// A plugin's name, with those that were opened before it.
 pub(super) fn named(plugin: &PluginObservation) -> String {
-    let name = plugin.file_name();
+    let name = plugin.name();
     match plugin.after.as_slice() {
         [] => name.to_owned(),
         [one] => format!("{name} after {one}"),

@@ -8,13 +8,22 @@ use std::path::{Component, Path, PathBuf};
 use super::SourceError;
 use super::walk::ScanError;
 
-/// A unit's source (a directory) and inputs (files or directories), relative to the project's directory.
+/// A unit's source (a directory) and inputs (files or directories), relative to the project's directory; or what it ships.
 #[derive(Debug, Clone, Copy)]
 pub struct UnitPaths<'a> {
-    /// The directory that it is compiled in.
-    pub source: &'a str,
+    /// The directory that it is compiled in; none where only files are wanted.
+    pub source: Option<&'a str>,
     /// What else it reads.
     pub inputs: &'a [String],
+}
+
+impl<'a> UnitPaths<'a> {
+    /// The first path of them.
+    pub(super) fn first(&self) -> &'a str {
+        self.source
+            .or(self.inputs.first().map(String::as_str))
+            .unwrap_or_default()
+    }
 }
 
 /// The paths that units name. Paths are compared by their parts, so that all below one stand together.
@@ -34,13 +43,15 @@ impl Roots {
         let mut given = Vec::new();
         for (unit, paths) in wanted.iter().enumerate() {
             let failed = |cause| ScanError { unit, cause };
-            let source = root_path(project, paths.source).map_err(failed)?;
-            if !project.join(&source).is_dir() {
-                return Err(failed(SourceError::NotADirectory {
-                    path: paths.source.to_owned(),
-                }));
+            let mut own = vec![];
+            if let Some(source) = paths.source {
+                let path = root_path(project, source).map_err(failed)?;
+                if !project.join(&path).is_dir() {
+                    let path = source.to_owned();
+                    return Err(failed(SourceError::NotADirectory { path }));
+                }
+                own.push((source.to_owned(), path));
             }
-            let mut own = vec![(paths.source.to_owned(), source)];
             for input in paths.inputs {
                 own.push((input.clone(), root_path(project, input).map_err(failed)?));
             }

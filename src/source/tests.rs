@@ -381,7 +381,7 @@ fn one_walk_serves_all_units() {
         let units: Vec<UnitPaths<'_>> = names
             .iter()
             .map(|source| UnitPaths {
-                source,
+                source: Some(source),
                 inputs: &inputs,
             })
             .collect();
@@ -409,7 +409,10 @@ fn what_is_wrong_is_told_of_the_unit_that_has_it() {
         }
         let inputs = ["c".to_owned()];
         let units = [("a", &[][..]), ("b", &inputs[..]), ("c", &[])];
-        let units = units.map(|(source, inputs)| UnitPaths { source, inputs });
+        let units = units.map(|(source, inputs)| UnitPaths {
+            source: Some(source),
+            inputs,
+        });
         let error = SourceTree::scan_all(project.path(), &units).unwrap_err();
         let text = error.cause.to_string();
         assert!(
@@ -442,7 +445,10 @@ fn each_unit_has_its_own_limit_of_rules() {
         ("b/x", ""),
         ("b/.gitignore", &rules),
     ]);
-    let [a, b] = ["a", "b"].map(|source| UnitPaths { source, inputs: &[] });
+    let [a, b] = ["a", "b"].map(|source| UnitPaths {
+        source: Some(source),
+        inputs: &[],
+    });
     assert_eq!(SourceTree::scan_all(project.path(), &[a, b]).unwrap().len(), 2);
     assert!(scan(&project, "a", &["b"]).is_err());
 }

@@ -60,7 +60,14 @@ impl SourceTree {
     /// [`SourceError`]: a path is missing, excluded or outside, something cannot be uploaded, a limit is passed, or a
     /// file cannot be read.
     pub fn scan(project: &Path, source: &str, inputs: &[String]) -> Result<Self, SourceError> {
-        let trees = Self::scan_all(project, &[UnitPaths { source, inputs }]).map_err(|error| error.cause)?;
+        let trees = Self::scan_all(
+            project,
+            &[UnitPaths {
+                source: Some(source),
+                inputs,
+            }],
+        )
+        .map_err(|error| error.cause)?;
         trees.into_iter().next().ok_or_else(|| SourceError::Missing {
             path: source.to_owned(),
             project: project.to_owned(),
@@ -88,7 +95,7 @@ impl SourceTree {
             let own = files
                 .iter()
                 .map(|index| (walked.found[*index].0.clone(), entries[*index].clone()));
-            let tree = Self::of_entries(project, units[unit].source, own.collect());
+            let tree = Self::of_entries(project, units[unit].first(), own.collect());
             tree.map_err(|cause| ScanError { unit, cause })
         };
         walked.of_units.iter().enumerate().map(tree).collect()

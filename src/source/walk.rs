@@ -91,7 +91,7 @@ pub(super) fn walk(project: &Path, units: &[UnitPaths<'_>]) -> Result<Walked, Sc
             let (count, paths) = (&mut counts[*unit], &units[*unit]);
             if *count == SOURCE_FILES_LIMIT {
                 let cause = SourceError::TooMany {
-                    path: paths.source.to_owned(),
+                    path: paths.first().to_owned(),
                     limit: SOURCE_FILES_LIMIT,
                 };
                 return Err(ScanError { unit: *unit, cause });

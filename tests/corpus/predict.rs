@@ -4,7 +4,8 @@ use std::collections::BTreeMap;
 use std::sync::Mutex;
 
 use lockstep::check::{
-    BindingTime, Environment, Finding, PairReport, Phase, Predicted, Request, ScopeFlag, Subject, Verdict, check,
+    BindingTime, Environment, Finding, PairReport, Phase, Plugin, Predicted, Request, ScopeFlag, Subject, Verdict,
+    check,
 };
 use lockstep::config::{CheckContract, Loader};
 use lockstep::rootfs::{DirectoryRoot, RootFs};
@@ -108,12 +109,15 @@ fn one(files: &dyn RootFs, hosts: &Hosts, question: &Question) -> PairReport {
         shown: path.clone(),
         path: path.clone(),
     };
+    let contract = contract(&pair.symbols);
+    let plugins = pair.first.iter().chain([&pair.module]).map(subject);
     let request = Request {
         root: files,
         host: subject(&pair.program),
-        plugins: pair.first.iter().chain([&pair.module]).map(subject).collect(),
+        beside_host: vec![],
+        plugins: plugins.map(|plugin| Plugin::alone(plugin, &contract)).collect(),
         environment: &environment,
-        contract: contract(&pair.symbols),
+        with_companions: false,
         is_root_known: true,
     };
     let mut reports = check(&request);
@@ -227,6 +231,7 @@ fn what_disagrees_is_an_alarm() {
         let report = PairReport {
             host: String::new(),
             plugin: String::new(),
+            is_companion: false,
             verdict,
             predicted: Predicted { phase, message },
             findings: vec![],

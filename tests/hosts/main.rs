@@ -42,6 +42,7 @@ hosts! {
     cmake "cmake" Hosts;
     meson "meson" Hosts;
     rust_workspace "workspace" Hosts;
+    server_of_two_kinds "server" Always;
 }
 
 /// When a project is tried.

@@ -22,6 +22,9 @@ const TABLE: &str = "hosts";
 pub(crate) struct Trial {
     #[serde(skip)]
     name: String,
+    /// Whose matched images are asked.
+    #[serde(default = "environments")]
+    environments: Vec<String>,
     /// For a server: the command that asks it, beside it in its container.
     ask: Option<Vec<String>>,
     /// What the matched image says when it is started as it is.
@@ -55,6 +58,11 @@ struct Break {
     status: i32,
     /// What it tells.
     told: Vec<String>,
+}
+
+/// Those of most projects.
+fn environments() -> Vec<String> {
+    vec!["glibc".to_owned()]
 }
 
 /// A project's directory.
@@ -98,18 +106,23 @@ impl Trial {
         (start.elapsed(), told)
     }
 
-    /// The matched image does what the smoke test did, without being told how.
+    /// The matched images do what the smoke test did, without being told how.
     fn answers(&self, sample: &Sample, says: &str) {
-        let image = format!("lockstep/{}:glibc", sample.name);
+        for environment in &self.environments {
+            self.answers_from(sample, &format!("lockstep/{}:{environment}", sample.name), says);
+        }
+    }
+
+    fn answers_from(&self, sample: &Sample, image: &str, says: &str) {
         let labels = format!("dev.lockstep.project={}", sample.name);
         let options = ["run", "--rm", "--network", "none", "--label", &labels];
         let Some(ask) = &self.ask else {
-            let output = docker_says(&[&options[..], &[&image]].concat());
+            let output = docker_says(&[&options[..], &[image]].concat());
             assert!(output.status.success(), "{}: {}", self.name, all_of(&output));
             assert!(all_of(&output).contains(says), "{}: {}", self.name, all_of(&output));
             return;
         };
-        let container = Container::start(&[&options[..], &["--detach", &image]].concat());
+        let container = Container::start(&[&options[..], &["--detach", image]].concat());
         let until = Instant::now() + SERVER_PATIENCE;
         loop {
             let command: Vec<&str> = ask.iter().map(String::as_str).collect();

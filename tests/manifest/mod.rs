@@ -22,7 +22,7 @@ pub(crate) fn manifest(project: &str, environment: &str, host: &str, artifacts: 
         runtime_image: image.clone(),
         toolchains: BTreeMap::new(),
         host: None,
-        contract: ContractRecord {
+        contract: Some(ContractRecord {
             loader: "dlopen".to_owned(),
             abi: "c".to_owned(),
             symbols: vec![],
@@ -30,8 +30,12 @@ pub(crate) fn manifest(project: &str, environment: &str, host: &str, artifacts: 
             flags: None,
             scope: None,
             opened_by: None,
-        },
+            into: None,
+        }),
+        contracts: BTreeMap::new(),
         units: vec![UnitRecord {
+            contract: None,
+            files: vec![],
             name: UnitName::new(host).unwrap(),
             role: "host".to_owned(),
             language: "c".to_owned(),

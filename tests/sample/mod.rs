@@ -242,17 +242,11 @@ smoke:
 
     /// All that a failed build must not change.
     pub(crate) fn published(&self) -> impl PartialEq + std::fmt::Debug + use<> {
-        let mut files: Vec<(String, Vec<u8>)> = std::fs::read_dir(self.path().join("dist/glibc"))
-            .into_iter()
-            .flatten()
-            .map(|entry| entry.unwrap())
-            .map(|entry| {
-                (
-                    entry.file_name().to_string_lossy().into_owned(),
-                    std::fs::read(entry.path()).unwrap(),
-                )
+        let mut files: Vec<(String, String)> = files_below(&self.path().join("dist/glibc"))
+            .map(|path| {
+                let digest = lockstep::digest::Digest::of(&std::fs::read(&path).unwrap());
+                (path.display().to_string(), digest.hex())
             })
-            .map(|(name, content)| (name, lockstep::digest::Digest::of(&content).hex().into_bytes()))
             .collect();
         files.sort();
         (files, self.read("lockstep.lock"), self.images(), self.current_release())
@@ -266,7 +260,8 @@ smoke:
         if docker(&["volume", "ls", "--quiet", "--filter", &format!("name=^{volume}$")]).is_empty() {
             return String::new();
         }
-        let script = "readlink /bundle/current; ls /bundle/releases; sha256sum /bundle/current/*";
+        let script =
+            "readlink /bundle/current; ls /bundle/releases; find /bundle/current/ -type f -exec sha256sum {} + | sort";
         docker(&[
             "run",
             "--rm",
@@ -394,4 +389,19 @@ pub(crate) fn docker_says(arguments: &[&str]) -> Output {
         .spawn()
         .unwrap_or_else(|error| panic!("this test needs the docker command: {error}"));
     wait(child, PATIENCE)
+}
+
+/// All files in a directory and in those below it; none where there is no directory.
+fn files_below(directory: &Path) -> Box<dyn Iterator<Item = std::path::PathBuf>> {
+    let entries = std::fs::read_dir(directory)
+        .into_iter()
+        .flatten()
+        .map(|entry| entry.unwrap());
+    Box::new(entries.flat_map(|entry| {
+        if entry.file_type().unwrap().is_dir() {
+            files_below(&entry.path())
+        } else {
+            Box::new(std::iter::once(entry.path()))
+        }
+    }))
 }

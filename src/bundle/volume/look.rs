@@ -3,7 +3,7 @@
 //! Where the engine's own files can be read, which root on the engine's machine can, that takes a moment; elsewhere they
 //! come through the engine. Nothing in a volume is trusted: links are not followed, and everything has a limit.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs::File;
 use std::io::{self, Read};
 use std::os::fd::{AsFd, OwnedFd};
@@ -32,6 +32,8 @@ pub struct Expected {
     pub(super) manifest: Vec<u8>,
     /// All that is in it, the manifest too.
     files: Vec<ArtifactRecord>,
+    /// The directories of these.
+    directories: BTreeSet<String>,
 }
 
 impl Expected {
@@ -50,6 +52,7 @@ impl Expected {
         Ok(Self {
             release: manifest.digest()?.hex()[..RELEASE_NAME_DIGITS].to_owned(),
             files: manifest.artifacts().cloned().chain([of_itself]).collect(),
+            directories: manifest.directories().into_iter().map(str::to_owned).collect(),
             manifest: json,
         })
     }
@@ -73,7 +76,8 @@ impl Expected {
 
 /// A release on its way to being compared, entry by entry.
 struct Comparison<'a> {
-    files: &'a [ArtifactRecord],
+    files: BTreeMap<&'a str, &'a ArtifactRecord>,
+    directories: &'a BTreeSet<String>,
     seen: BTreeSet<&'a str>,
     differences: Vec<Difference>,
 }
@@ -81,7 +85,8 @@ struct Comparison<'a> {
 impl<'a> Comparison<'a> {
     fn with(expected: &'a Expected) -> Self {
         Self {
-            files: &expected.files,
+            files: expected.files.iter().map(|file| (file.name.as_str(), file)).collect(),
+            directories: &expected.directories,
             seen: BTreeSet::new(),
             differences: vec![],
         }
@@ -93,7 +98,7 @@ impl<'a> Comparison<'a> {
         name: &str,
         compare: impl FnOnce(&ArtifactRecord) -> io::Result<Option<Difference>>,
     ) -> io::Result<()> {
-        if let Some(file) = self.files.iter().find(|file| file.name == name) {
+        if let Some(file) = self.files.get(name).copied() {
             self.differences.extend(compare(file)?);
             self.seen.insert(&file.name);
         } else {
@@ -105,9 +110,9 @@ impl<'a> Comparison<'a> {
 
     /// All that differs, with what was not seen.
     fn finish(mut self) -> Vec<Difference> {
-        let missing = self.files.iter().filter(|file| !self.seen.contains(file.name.as_str()));
-        self.differences.extend(missing.map(|file| Difference::Missing {
-            name: file.name.clone(),
+        let missing = self.files.keys().filter(|name| !self.seen.contains(**name));
+        self.differences.extend(missing.map(|name| Difference::Missing {
+            name: (*name).to_owned(),
         }));
         self.differences
     }
@@ -219,13 +224,37 @@ fn compare_directory(root: &impl AsFd, expected: &Expected) -> io::Result<Vec<Di
     let Ok(directory) = opened else {
         return Ok(comparison.finish());
     };
-    for entry in rustix::fs::Dir::read_from(&directory)?.take(ENTRIES_LIMIT) {
-        let name = entry?.file_name().to_string_lossy().into_owned();
-        if name == "." || name == ".." {
+    let mut entries_left = ENTRIES_LIMIT;
+    compare_below(&directory, "", &mut comparison, &mut entries_left)?;
+    Ok(comparison.finish())
+}
+
+/// Compares what is in a directory of a release, which is called `prefix` there, with a slash at its end.
+fn compare_below(
+    directory: &impl AsFd,
+    prefix: &str,
+    comparison: &mut Comparison<'_>,
+    entries_left: &mut usize,
+) -> io::Result<()> {
+    for entry in rustix::fs::Dir::read_from(directory)? {
+        let file_name = entry?.file_name().to_string_lossy().into_owned();
+        if file_name == "." || file_name == ".." {
+            continue;
+        }
+        let Some(left) = entries_left.checked_sub(1) else {
+            break;
+        };
+        *entries_left = left;
+        let name = format!("{prefix}{file_name}");
+        if comparison.directories.contains(&name) {
+            match open_below(directory, &file_name, OFlags::DIRECTORY) {
+                Ok(inner) => compare_below(&inner, &format!("{name}/"), comparison, entries_left)?,
+                Err(_) => comparison.differences.push(Difference::Changed { name, what: "kind" }),
+            }
             continue;
         }
         comparison.see(&name, |wanted| {
-            let file = open_below(&directory, &name, OFlags::RDONLY).map(File::from);
+            let file = open_below(directory, &file_name, OFlags::RDONLY).map(File::from);
             let metadata = file.as_ref().ok().and_then(|file| file.metadata().ok());
             match (file, metadata) {
                 (Ok(file), Some(metadata)) if metadata.is_file() => {
@@ -236,7 +265,7 @@ fn compare_directory(root: &impl AsFd, expected: &Expected) -> io::Result<Vec<Di
             }
         })?;
     }
-    Ok(comparison.finish())
+    Ok(())
 }
 
 /// A file of a volume that says something about it.
@@ -304,7 +333,7 @@ fn compare_archive(reader: &mut dyn Read, limit_bytes: u64, expected: &Expected)
         let path = String::from_utf8_lossy(&entry.path_bytes()).into_owned();
         let name = path.trim_end_matches('/').split_once('/').map_or("", |(_, name)| name);
         let kind = entry.header().entry_type();
-        if name.is_empty() && kind == EntryType::Directory {
+        if kind == EntryType::Directory && (name.is_empty() || comparison.directories.contains(name)) {
             continue;
         }
         comparison.see(name, |wanted| {

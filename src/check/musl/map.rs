@@ -354,7 +354,7 @@ fn note(process: &Process<'_>, elf: &Elf, path: &str, wanted: &Wanted<'_>, fault
         let why = "it has neither DT_HASH nor DT_GNU_HASH, and musl follows the pointer all the same";
         push(faults, FaultKind::LoaderCrash { why: why.to_owned() }, phase, true);
     }
-    let is_program = elf.header.kind == ObjectKind::Executable || dynamic.flags_1 & Dynamic::PIE_1 != 0;
+    let is_program = elf.header.kind == ObjectKind::Executable || dynamic.is_program();
     if is_program {
         push(faults, FaultKind::ProgramAsLibrary, Phase::Call, false);
     }

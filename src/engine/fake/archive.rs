@@ -48,6 +48,15 @@ impl Node {
             Self::Directory | Self::Link(_) => None,
         }
     }
+
+    /// What a link leads to.
+    #[must_use]
+    pub fn target(&self) -> Option<&str> {
+        match self {
+            Self::Link(target) => Some(target),
+            Self::Directory | Self::File { .. } => None,
+        }
+    }
 }
 
 /// What is where.

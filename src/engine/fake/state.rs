@@ -379,11 +379,18 @@ impl State {
     }
 
     pub(super) fn start(&mut self, id: &ContainerId) -> Result<Behaviour, EngineError> {
-        let files = self.all_files(id)?;
-        let files = files
-            .into_iter()
-            .filter_map(|(path, node)| Some((path, node.content()?.to_vec())))
+        let nodes = self.all_files(id)?;
+        let mut files: BTreeMap<String, Vec<u8>> = nodes
+            .iter()
+            .filter_map(|(path, node)| Some((path.clone(), node.content()?.to_vec())))
             .collect();
+        // What a link to a directory leads to is there as well.
+        for (link, target) in nodes.iter().filter_map(|(path, node)| Some((path, node.target()?))) {
+            let below =
+                |(path, content): (&String, &Vec<u8>)| Some((join(link, relative(path, target)?), content.clone()));
+            let linked: Vec<_> = files.iter().filter_map(below).collect();
+            files.extend(linked);
+        }
         let seen = FakeContainer {
             spec: self.container(id)?.spec.clone(),
             files,

@@ -70,6 +70,12 @@ impl Dynamic {
     /// `DF_1_PIE`: a program.
     pub const PIE_1: u64 = 0x0800_0000;
 
+    /// Whether it says that it is of a program, and not of a library.
+    #[must_use]
+    pub fn is_program(&self) -> bool {
+        self.flags_1 & Self::PIE_1 != 0
+    }
+
     /// Whether nothing is bound lazily, whatever the caller of `dlopen` says.
     #[must_use]
     pub fn binds_now(&self) -> bool {
