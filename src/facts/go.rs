@@ -6,6 +6,7 @@
 
 mod build_info;
 mod export;
+mod exported_type;
 mod module_data;
 mod package;
 
@@ -15,6 +16,7 @@ use memchr::memmem;
 
 pub use build_info::{BuildInfo, Module};
 pub use export::{Export, escape};
+pub use exported_type::{ExportedType, NamedType};
 pub use module_data::ModuleData;
 pub use package::{Hash, PackageHash};
 
@@ -63,7 +65,7 @@ impl Go {
             return None;
         }
         let module = module_data::read(elf, &packages);
-        let (symbol_prefix, exports) = export::read(elf, module.plugin_path.as_deref(), build.as_ref());
+        let (symbol_prefix, exports) = export::read(elf, &module, build.as_ref());
         // Whoever shares packages says by them whether this one is there; only programs that share none are searched.
         let plugin_package = match packages.contains_key("plugin") {
             true => PluginPackage::Whole,

@@ -11,7 +11,7 @@ use crate::facts::cxx::{self, Cxx};
 use crate::facts::elf::{
     Binding, Class, Data, Dynamic, Elf, Machine, ObjectKind, RelocationClass, SegmentKind, Symbol, Visibility,
 };
-use crate::facts::go::{Go, Module, PluginPackage};
+use crate::facts::go::{self, Go, Module, PluginPackage};
 use crate::facts::libc::{self, Family};
 use crate::facts::rust::{self, Rust};
 
@@ -228,6 +228,22 @@ pub struct Export {
     pub name: String,
     /// Whether it is a function, and not a variable.
     pub function: bool,
+    /// The type of what a lookup yields, as `reflect.Type.String()` has it; none where it cannot be read.
+    #[serde(rename = "type", skip_serializing_if = "Option::is_none")]
+    pub exported_type: Option<String>,
+    /// The import paths of the packages that name the types in it, by the types' names.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub named_types: Vec<NamedType>,
+}
+
+/// A type with a name, in the type of an export.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct NamedType {
+    /// With the name of its package before it.
+    #[serde(rename = "type")]
+    pub text: String,
+    /// The import path of its package.
+    pub package: String,
 }
 
 /// Collects what an ELF file says.
@@ -432,15 +448,23 @@ fn go_facts(go: Go, role: Role) -> GoFacts {
         hashed_packages: go.packages.len(),
         checked_packages: go.module.checked.len(),
         plugin_path: go.module.plugin_path,
-        exports: go
-            .exports
-            .into_iter()
-            .map(|export| Export {
-                name: export.name,
-                function: export.is_function,
-            })
-            .collect(),
+        exports: go.exports.into_iter().map(go_export).collect(),
         loads_plugins: (role == Role::Program).then_some(go.plugin_package == PluginPackage::Whole),
+    }
+}
+
+fn go_export(export: go::Export) -> Export {
+    let exported = export.exported_type.map(|exported| *exported);
+    let (text, named) = exported.map_or((None, None), |exported| (Some(exported.text), Some(exported.named)));
+    let named = named.into_iter().flatten().map(|named| NamedType {
+        text: named.text,
+        package: named.package,
+    });
+    Export {
+        name: export.name,
+        function: export.is_function,
+        exported_type: text,
+        named_types: named.collect(),
     }
 }
 

@@ -221,10 +221,15 @@ fn go_rows(page: &mut Page, go: &GoFacts) {
         ));
     }
     page.row("packages", packages);
-    let exports = go.exports.iter().map(|export| match export.function {
-        true => format!("func {}", export.name),
-        false => format!("var {}", export.name),
-    });
+    // A type is told as a contract names it: a variable is looked up as a pointer to it.
+    let exports = go
+        .exports
+        .iter()
+        .map(|export| match (&export.exported_type, export.function) {
+            (Some(exported), _) => format!("{} {exported}", export.name),
+            (None, true) => format!("func {}", export.name),
+            (None, false) => format!("var {}", export.name),
+        });
     page.row("exports", exports);
 }
 

@@ -232,7 +232,7 @@ fn unquoted(text: &str) -> (String, &str) {
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use super::*;
 
     #[test]
@@ -253,7 +253,7 @@ mod tests {
     }
 
     /// A file with one segment, which can be written and is mapped at 0x1000, and in which these bytes begin at 0x40.
-    fn file(is_big: bool, is_wide: bool, content: &[u8]) -> Elf {
+    pub(in crate::facts::go) fn file(is_big: bool, is_wide: bool, content: &[u8]) -> Elf {
         let mut bytes = b"\x7fELF".to_vec();
         bytes.extend([if is_wide { 2 } else { 1 }, if is_big { 2 } else { 1 }, 1]);
         bytes.resize(16, 0);

@@ -1,6 +1,8 @@
 //! What a host can look up in a plugin: `<path of the main package>.<Name>`.
 
 use super::build_info::BuildInfo;
+use super::exported_type::ExportedType;
+use super::module_data::ModuleData;
 use crate::facts::Elf;
 use crate::facts::elf::SymbolKind;
 
@@ -11,6 +13,8 @@ pub struct Export {
     pub name: String,
     /// Whether it is a function.
     pub is_function: bool,
+    /// The type of what a lookup yields; none where it cannot be read.
+    pub exported_type: Option<Box<ExportedType>>,
 }
 
 /// The form that an import path has in the names of symbols: in its last element dots are escaped, and bytes that are no
@@ -32,9 +36,9 @@ pub fn escape(path: &str) -> String {
 
 /// The exported symbols, and what they begin with: the plugin's path, unless the linker was told another one than the
 /// compiler.
-pub(super) fn read(elf: &Elf, plugin_path: Option<&str>, build: Option<&BuildInfo>) -> (Option<String>, Vec<Export>) {
+pub(super) fn read(elf: &Elf, module: &ModuleData, build: Option<&BuildInfo>) -> (Option<String>, Vec<Export>) {
     let compiled = build.and_then(|build| build.path.as_deref()).map(escape);
-    let prefixes = [plugin_path.map(ToOwned::to_owned), compiled];
+    let prefixes = [module.plugin_path.clone(), compiled];
     for prefix in prefixes.into_iter().flatten() {
         let mut exports: Vec<Export> = elf
             .symbols()
@@ -50,7 +54,12 @@ pub(super) fn read(elf: &Elf, plugin_path: Option<&str>, build: Option<&BuildInf
                     .ok()
                     .filter(|name| is_exported(name))?
                     .to_owned();
-                Some(Export { name, is_function })
+                let exported_type = module.exported.get(&name).cloned().map(Box::new);
+                Some(Export {
+                    name,
+                    is_function,
+                    exported_type,
+                })
             })
             .collect();
         exports.sort();
@@ -63,7 +72,7 @@ pub(super) fn read(elf: &Elf, plugin_path: Option<&str>, build: Option<&BuildInf
 }
 
 /// Whether a name is one identifier that begins with a capital letter: not a method, not a closure.
-fn is_exported(name: &str) -> bool {
+pub(super) fn is_exported(name: &str) -> bool {
     name.starts_with(char::is_uppercase) && name.chars().all(|letter| letter.is_alphanumeric() || letter == '_')
 }
 

@@ -3,6 +3,7 @@
 
 use std::collections::BTreeMap;
 
+use super::exported_type::{self, ExportedType};
 use super::package::{Hash, PackageHash};
 use crate::facts::Elf;
 use crate::facts::elf::{Class, Data, RelocationClass};
@@ -21,6 +22,8 @@ pub struct ModuleData {
     pub checked: Vec<PackageHash>,
     /// The name by which the runtime knows the plugin; a second one with the same name is refused.
     pub plugin_path: Option<String>,
+    /// The types of what it exports, by name; empty where they cannot be read.
+    pub exported: BTreeMap<String, ExportedType>,
     /// Whether it appends itself to the list of the runtime that comes first, which is the host's. One whose own symbols
     /// come first has a list of its own, and the host's runtime sees nothing of it.
     pub is_handed_over: bool,
@@ -62,7 +65,9 @@ pub(super) fn read(elf: &Elf, packages: &BTreeMap<String, Hash>) -> ModuleData {
     };
     let table = entries.first().and_then(|(place, _)| place.checked_sub(4 * width));
     let count = entries.len() as u64;
-    let plugin_path = table.and_then(|table| plugin_path(&words, table, count));
+    let slice = table.and_then(|table| packages_slice(&words, table, count));
+    let plugin_path = slice.and_then(|slice| plugin_path(&words, slice));
+    let exported = slice.map(|slice| exported_type::read(elf, &words, slice));
     let checked = entries
         .into_iter()
         .map(|(place, package)| PackageHash {
@@ -73,23 +78,28 @@ pub(super) fn read(elf: &Elf, packages: &BTreeMap<String, Hash>) -> ModuleData {
     ModuleData {
         checked,
         plugin_path,
+        exported: exported.unwrap_or_default(),
         is_handed_over,
     }
 }
 
-/// The slice of the table in the module's data has the table's address and twice its length, and the path is before it.
-fn plugin_path(words: &Words<'_>, table: u64, count: u64) -> Option<String> {
+/// Where the slice of the table of packages is in the module's data: it has the table's address and twice its length.
+fn packages_slice(words: &Words<'_>, table: u64, count: u64) -> Option<u64> {
     let width = words.width();
     let is_slice = |place: u64| {
         let number = |index: u64| words.word(place.checked_add(index * width)?);
         words.pointer(place) == Some(table) && number(1) == Some(count) && number(2) == Some(count)
     };
-    let place = words
+    words
         .relative
         .iter()
         .map(|(place, _)| *place)
-        .find(|place| is_slice(*place))?;
-    let path = words.string(place.checked_sub(2 * width)?, PLUGIN_PATH_LIMIT_BYTES)?;
+        .find(|place| is_slice(*place))
+}
+
+/// The path is before the slice of packages.
+fn plugin_path(words: &Words<'_>, slice: u64) -> Option<String> {
+    let path = words.string(slice.checked_sub(2 * words.width())?, PLUGIN_PATH_LIMIT_BYTES)?;
     Some(String::from_utf8_lossy(path).into_owned())
 }
 
@@ -121,14 +131,18 @@ impl<'a> Words<'a> {
     }
 
     /// The word in the file.
-    fn word(&self, place: u64) -> Option<u64> {
-        let bytes = self.elf.at(place, self.width())?;
+    pub(super) fn word(&self, place: u64) -> Option<u64> {
+        Some(self.number(self.elf.at(place, self.width())?))
+    }
+
+    /// The number that at most eight bytes are.
+    pub(super) fn number(&self, bytes: &[u8]) -> u64 {
         let is_big = self.elf.header.layout.data == Data::Big;
         let ordered = bytes.iter().enumerate().map(|(index, byte)| {
             let shift = if is_big { bytes.len() - 1 - index } else { index };
             u64::from(*byte) << (8 * shift)
         });
-        Some(ordered.fold(0, |word, part| word | part))
+        ordered.fold(0, |word, part| word | part)
     }
 
     /// The address in a word. The addend is in the place itself where the relocation has none.
