@@ -62,7 +62,9 @@ type contract struct {
 	// The only plugin of a process that opens one.
 	plugin  string
 	symbols []string
-	calls   []call
+	// The types of those that have to have one.
+	types map[string]string
+	calls []call
 }
 
 // distinctSymbols are all that are looked up, those of calls too, once and in that order.
@@ -189,7 +191,7 @@ func parseArguments(words []string) (*invocation, error) {
 func parseOpen(all []string) (*openOptions, *contract, error) {
 	words := &wordReader{rest: all}
 	common := newCommonFlags()
-	parsed := &contract{}
+	parsed := &contract{types: map[string]string{}}
 	var scratch []string
 	lastCall := func(flag string) *call {
 		if len(parsed.calls) == 0 {
@@ -219,6 +221,17 @@ func parseOpen(all []string) (*openOptions, *contract, error) {
 			scratch = append(scratch, words.value(flag))
 		case "--symbol":
 			parsed.symbols = append(parsed.symbols, words.value(flag))
+		case "--type":
+			wanted := words.value(flag)
+			if len(parsed.symbols) == 0 {
+				words.fail(wrongUsage("", "`%s` must follow a `--symbol`", flag))
+				break
+			}
+			last := parsed.symbols[len(parsed.symbols)-1]
+			if parsed.types[last] != "" {
+				words.fail(wrongUsage("", "the type of `%s` is given twice", last))
+			}
+			parsed.types[last] = wanted
 		case "--call":
 			parsed.calls = append(parsed.calls, call{symbol: words.value(flag), returns: returnsNone})
 		case "--arg-string":

@@ -29,6 +29,8 @@ const (
 	outcomeNotLoadable = "not-loadable"
 	// Opened, but it lacks a symbol.
 	outcomeSymbolMissing = "symbol-missing"
+	// It has a symbol of another type than the contract names.
+	outcomeTypeDiffers = "type-differs"
 	// A call came back with something wrong.
 	outcomeCallFailed = "call-failed"
 	// A signal ended its process.

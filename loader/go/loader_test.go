@@ -141,7 +141,13 @@ func expect(t *testing.T, seen, expected string, about ...any) {
 // checkPlugin opens one plugin with flags and checks outcome, phase, symbol, status, signal and leftover processes.
 func checkPlugin(t *testing.T, name, flags, expected string) event {
 	t.Helper()
-	words := append([]string{"open"}, strings.Fields(flags)...)
+	return checkPluginWith(t, name, strings.Fields(flags), expected)
+}
+
+// checkPluginWith is the same for flags of which the values can have spaces.
+func checkPluginWith(t *testing.T, name string, flags []string, expected string) event {
+	t.Helper()
+	words := append([]string{"open"}, flags...)
 	seen := events(t, append(words, "--", at(name))...)
 	if len(seen) != 1 {
 		t.Fatalf("%v", seen)
@@ -217,6 +223,21 @@ func TestEveryMissingSymbolIsNamed(t *testing.T) {
 	if message := seen.show("message"); !strings.Contains(message, "plugin: symbol Nmae not found in plugin") {
 		t.Error(message)
 	}
+}
+
+func TestATypeIsComparedWithTheContracts(t *testing.T) {
+	checkFlags := func(flags []string, expected, message string) {
+		t.Helper()
+		seen := checkPluginWith(t, "good.so", flags, expected)
+		expect(t, seen.show("message", "missing", "calls"), message+" [] []")
+	}
+	checkFlags([]string{"--symbol", "Version", "--type", "*string", "--symbol", "Both", "--type", "func(string) (string, error)"},
+		"loaded - - 0 - 0", "-")
+	checkFlags([]string{"--symbol", "Name", "--symbol", "Version", "--type", "*int", "--call", "Name"},
+		"type-differs symbol Version 0 - 0", "interface conversion: plugin.Symbol is *string, not *int")
+	// A variable that holds a function is none.
+	checkFlags([]string{"--symbol", "Handler", "--type", "func(string) string"},
+		"type-differs symbol Handler 0 - 0", "interface conversion: plugin.Symbol is *func(string) string, not func(string) string")
 }
 
 func TestWhatCannotBeLoadedIsSaidInTheLoadersWords(t *testing.T) {

@@ -168,7 +168,7 @@ func observe(s *supervisor, options *openOptions, plugin string) (*pluginEvent, 
 // judge says what became of a plugin, from what its process has told, how it ended (nothing means that it was late), and the
 // last words of Go's runtime.
 func judge(told testimony, how *ending, stderr *capture) *pluginEvent {
-	phase, symbol, refusal, missing := told.phase, told.symbol, told.refusal, told.missing
+	phase, symbol, refusal, missing, differing := told.phase, told.symbol, told.refusal, told.missing, told.differing
 	event := &pluginEvent{header: newHeader("plugin"), Missing: []string{}, Calls: []returnedEvent{}}
 	event.Calls = append(event.Calls, told.calls...)
 	for _, record := range missing {
@@ -205,6 +205,8 @@ func judge(told testimony, how *ending, stderr *capture) *pluginEvent {
 		tell(outcomeNotLoadable, phaseOpen, "", refusal)
 	case len(missing) > 0:
 		tell(outcomeSymbolMissing, phaseSymbol, missing[0].Symbol, &missing[0].Message)
+	case len(differing) > 0:
+		tell(outcomeTypeDiffers, phaseSymbol, differing[0].Symbol, &differing[0].Message)
 	default:
 		tell(outcomeLoaded, "", "", nil)
 		for _, returned := range event.Calls {

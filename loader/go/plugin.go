@@ -32,14 +32,16 @@ type record struct {
 	// The plugin could not be opened, in the loader's words.
 	NotLoadable *string `json:",omitempty"`
 	// A symbol is not there, in the loader's words.
-	Missing *missingRecord `json:",omitempty"`
+	Missing *symbolRecord `json:",omitempty"`
+	// A symbol has another type than the contract names, in the words of a type assertion that fails.
+	Differs *symbolRecord `json:",omitempty"`
 	// A function has come back.
 	Returned *returnedEvent `json:",omitempty"`
 	// Everything that was asked for is done.
 	Done bool `json:",omitempty"`
 }
 
-type missingRecord struct {
+type symbolRecord struct {
 	Symbol  string
 	Message string
 }
@@ -92,7 +94,10 @@ func (s *session) run(c *contract) {
 		symbol, err := opened.Lookup(name)
 		symbols[name] = symbol
 		if err != nil {
-			s.tell(record{Missing: &missingRecord{name, cut(err.Error())}})
+			s.tell(record{Missing: &symbolRecord{name, cut(err.Error())}})
+			isComplete = false
+		} else if words := differs(symbol, c.types[name]); words != "" {
+			s.tell(record{Differs: &symbolRecord{name, cut(words)}})
 			isComplete = false
 		}
 	}
@@ -104,6 +109,15 @@ func (s *session) run(c *contract) {
 		returned := invoke(call, symbols[call.symbol])
 		s.tell(record{Returned: &returned})
 	}
+}
+
+// differs says what the host's type assertion would, or nothing if that succeeds or the contract names no type.
+func differs(symbol plugin.Symbol, wanted string) string {
+	found := reflect.TypeOf(symbol).String()
+	if wanted == "" || found == wanted {
+		return ""
+	}
+	return fmt.Sprintf("interface conversion: plugin.Symbol is %s, not %s", found, wanted)
 }
 
 // invoke calls a function, and gives what it returned, or what is wrong.

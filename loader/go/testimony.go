@@ -17,7 +17,9 @@ type testimony struct {
 	// The loader's words when it could not open the plugin.
 	refusal *string
 	// The symbols that are not there, with the loader's words.
-	missing []missingRecord
+	missing []symbolRecord
+	// The symbols of another type than the contract names, with the words for it.
+	differing []symbolRecord
 	// What the calls gave that came back.
 	calls []returnedEvent
 	// Whether all that there is to tell was told, and nothing else.
@@ -86,14 +88,17 @@ func (t *testimony) follow(next func(func(record) bool) bool, enter func(phase, 
 			}
 			next(func(told record) bool {
 				isMissing := told.Missing != nil && told.Missing.Symbol == name
+				differs := c.types[name] != "" && told.Differs != nil && told.Differs.Symbol == name
 				if isMissing {
 					t.missing = append(t.missing, *told.Missing)
+				} else if differs {
+					t.differing = append(t.differing, *told.Differs)
 				}
-				return isMissing
+				return isMissing || differs
 			})
 		}
 		for _, call := range c.calls {
-			if len(t.missing) > 0 {
+			if len(t.missing) > 0 || len(t.differing) > 0 {
 				break
 			}
 			isAnswered := enter(phaseCall, call.symbol) && next(func(told record) bool {
@@ -114,7 +119,7 @@ func (t *testimony) follow(next func(func(record) bool) bool, enter func(phase, 
 // isSound says whether a record says one thing, in no more words than the loader uses.
 func (r record) isSound() bool {
 	said := 0
-	for _, isSaid := range []bool{r.Phase != "", r.NotLoadable != nil, r.Missing != nil, r.Returned != nil, r.Done} {
+	for _, isSaid := range []bool{r.Phase != "", r.NotLoadable != nil, r.Missing != nil, r.Differs != nil, r.Returned != nil, r.Done} {
 		if isSaid {
 			said++
 		}
@@ -125,6 +130,9 @@ func (r record) isSound() bool {
 	}
 	if r.Missing != nil {
 		texts = append(texts, r.Missing.Message)
+	}
+	if r.Differs != nil {
+		texts = append(texts, r.Differs.Message)
 	}
 	if r.Returned != nil && r.Returned.Problem != nil {
 		texts = append(texts, *r.Returned.Problem)

@@ -41,9 +41,11 @@ func TestWhatIsWrongWithACommandLineIsNamed(t *testing.T) {
 		}
 	}
 	for line, expect := range map[string]string{
-		"open --after a.so x.so":  "unknown flag `--after`",
-		"open --flags lazy x.so":  "`--flags` cannot be `lazy`: Go opens plugins with `now` and `global`",
-		"open --scope local x.so": "`--scope` cannot be `local`: Go opens plugins with `now` and `global`",
+		"open --type int x.so":                         "`--type` must follow a `--symbol`",
+		"open --symbol A --type *int --type *int x.so": "the type of `A` is given twice",
+		"open --after a.so x.so":                       "unknown flag `--after`",
+		"open --flags lazy x.so":                       "`--flags` cannot be `lazy`: Go opens plugins with `now` and `global`",
+		"open --scope local x.so":                      "`--scope` cannot be `local`: Go opens plugins with `now` and `global`",
 	} {
 		if _, err := parseArguments(strings.Fields(line)); err == nil || err.Error() != expect {
 			t.Errorf("%s: %v, not %s", line, err, expect)
@@ -52,7 +54,7 @@ func TestWhatIsWrongWithACommandLineIsNamed(t *testing.T) {
 }
 
 func TestAPluginProcessGetsTheSameFlags(t *testing.T) {
-	flags := strings.Fields("--flags now --scope global --symbol A --call B --arg-string -x --arg-integer -7 --returns string --env A=b=c --timeout-ms 5 --user 7:8 --scratch /a --scratch /b")
+	flags := strings.Fields("--flags now --scope global --symbol A --type *int --call B --arg-string -x --arg-integer -7 --returns string --env A=b=c --timeout-ms 5 --user 7:8 --scratch /a --scratch /b")
 	for _, separator := range [][]string{nil, {"--"}} {
 		words := slices.Concat([]string{"open"}, flags, separator, []string{"x.so", "y.so"})
 		asked, err := parseArguments(words)
@@ -69,7 +71,7 @@ func TestAPluginProcessGetsTheSameFlags(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		expect := "{y.so [A] [{B [{false 0 -x} {true -7 }] string}]}"
+		expect := "{y.so [A] map[A:*int] [{B [{false 0 -x} {true -7 }] string}]}"
 		if seen := fmt.Sprint(*one.openOne); seen != expect {
 			t.Errorf("%s, not %s", seen, expect)
 		}
@@ -223,7 +225,7 @@ func TestEventsHaveTheShapesThatBothLoadersShare(t *testing.T) {
 
 // All that the loader tells of a plugin that keeps a contract, and the contract.
 func wholeTestimony() ([]record, *contract) {
-	c := &contract{symbols: []string{"A", "B", "A"}, calls: []call{{symbol: "B", returns: returnsNone}, {symbol: "C", returns: returnsInteger}}}
+	c := &contract{symbols: []string{"A", "B", "A"}, types: map[string]string{"A": "*int"}, calls: []call{{symbol: "B", returns: returnsNone}, {symbol: "C", returns: returnsInteger}}}
 	return []record{
 		{Phase: phaseOpen},
 		{Phase: phaseSymbol, Symbol: "A"},
@@ -242,8 +244,9 @@ func TestWhatTheLoaderTellsIsBelievedAndNothingElse(t *testing.T) {
 	whole, c := wholeTestimony()
 	text := "no"
 	refused := []record{whole[0], {NotLoadable: &text}, whole[8], whole[9]}
-	missing := slices.Concat(whole[:2], []record{{Missing: &missingRecord{"A", "no A"}}}, whole[2:4], whole[8:])
-	for _, records := range [][]record{whole, refused, missing} {
+	missing := slices.Concat(whole[:2], []record{{Missing: &symbolRecord{"A", "no A"}}}, whole[2:4], whole[8:])
+	differing := slices.Concat(whole[:2], []record{{Differs: &symbolRecord{"A", "no *int"}}}, whole[2:4], whole[8:])
+	for _, records := range [][]record{whole, refused, missing, differing} {
 		if told := hear(records, true, c); !told.isWhole || told.isBroken {
 			t.Errorf("%+v is not believed: %+v", records, told)
 		}
@@ -265,6 +268,10 @@ func TestWhatTheLoaderTellsIsBelievedAndNothingElse(t *testing.T) {
 				t.Errorf("%d and %d exchanged: %+v", length, other, told)
 			}
 		}
+	}
+	untyped := slices.Concat(whole[:3], []record{{Differs: &symbolRecord{"B", "no *int"}}}, whole[3:4], whole[8:])
+	if !hear(untyped, true, c).isBroken {
+		t.Error("the contract names no type of what has another one")
 	}
 	if hear(whole, false, c).isWhole {
 		t.Error("more followed that is no record")

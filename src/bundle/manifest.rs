@@ -169,6 +169,9 @@ pub struct ContractRecord {
     pub abi: String,
     /// What every plugin exports.
     pub symbols: Vec<String>,
+    /// The types of those of them of which the contract says one.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub types: BTreeMap<String, String>,
     /// What is called on every plugin, in order.
     pub calls: Vec<CallRecord>,
     /// `now` or `lazy`, if the contract says it.
@@ -373,6 +376,7 @@ impl From<&Contract> for ContractRecord {
             loader: loader.to_owned(),
             abi: abi.to_owned(),
             symbols: contract.symbols.clone(),
+            types: contract.types.clone(),
             calls: calls.collect(),
             flags: contract.flags.map(|flags| {
                 match flags {
@@ -484,6 +488,7 @@ pub(super) mod tests {
                 loader: "dlopen".to_owned(),
                 abi: "c".to_owned(),
                 symbols: vec!["plugin_name".to_owned()],
+                types: BTreeMap::new(),
                 calls: vec![CallRecord {
                     symbol: "plugin_greet".to_owned(),
                     arguments: vec![ArgumentRecord::String("World".to_owned()), ArgumentRecord::Integer(1)],

@@ -325,7 +325,9 @@ impl<'a> Host<'a> {
                     && opened.is_loaded()
                 {
                     findings.extend(go.open(side));
-                    findings.extend(rules::go_symbols(&side, &contract.symbols));
+                    let (symbols, types) = (&contract.symbols, &contract.types);
+                    findings.extend(rules::go_symbols(&side, symbols));
+                    findings.extend(rules::go_symbol_types(self.go_side.as_ref(), &side, symbols, types));
                 }
             }
             Loader::Dlopen => {

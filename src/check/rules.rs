@@ -19,6 +19,7 @@ mod go_plugin_path;
 mod go_process;
 mod go_side;
 mod go_symbol;
+mod go_symbol_type;
 mod go_version;
 mod interposed_symbol;
 mod interpreter_missing;
@@ -55,6 +56,8 @@ mod version_missing;
 mod weak_tls_undefined;
 mod wrong_machine;
 
+use std::collections::BTreeMap;
+
 pub use go_process::GoProcess;
 pub use go_side::GoSide;
 
@@ -88,6 +91,7 @@ pub const RULES: &[Rule] = &[
     go_package_hash::RULE,
     go_plugin_path::RULE,
     go_symbol::RULE,
+    go_symbol_type::RULE,
     go_version::RULE,
     interposed_symbol::RULE,
     interpreter_missing::RULE,
@@ -407,6 +411,17 @@ pub(super) fn go_host_cannot_load(host: &GoSide<'_>, plugin: &GoSide<'_>) -> Opt
 #[must_use]
 pub fn go_symbols(plugin: &GoSide<'_>, symbols: &[String]) -> Vec<Finding> {
     go_symbol::check(plugin, symbols)
+}
+
+/// The symbols of the contract that a Go plugin exports with another type than it names.
+#[must_use]
+pub fn go_symbol_types(
+    host: Option<&GoSide<'_>>,
+    plugin: &GoSide<'_>,
+    symbols: &[String],
+    types: &BTreeMap<String, String>,
+) -> Vec<Finding> {
+    go_symbol_type::check(host, plugin, symbols, types)
 }
 
 /// What `plugin.Open` makes of the loader's words: it gives the loader the path without links, and its own caller the path that

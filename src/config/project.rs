@@ -343,6 +343,9 @@ pub struct Contract {
     pub abi: Abi,
     /// `symbols:` that every plugin must export.
     pub symbols: Vec<String>,
+    /// The types of those of them of which one is said, as `reflect.Type.String()` has them.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub types: BTreeMap<String, String>,
     /// `calls:` that the smoke test makes, in order.
     pub calls: Vec<Call>,
     /// `flags:`; none for what hosts of the language do.

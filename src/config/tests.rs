@@ -435,6 +435,10 @@ fn contracts() {
                 ("plugin_greet]", "plugin_greet, plugin_greet, \"a b\", 1]"),
                 (
                     "plugin_greet]",
+                    "{name: plugin_greet}, {name: plugin_count, type: \"*int\"}, {name: plugin_name}, {type: \"*int\"}]",
+                ),
+                (
+                    "plugin_greet]",
                     "plugin_greet], calls: [{symbol: plugin_gret}, {symbol: other, args: [1, {}]}, {}]",
                 ),
                 (

@@ -104,7 +104,9 @@ pub struct Seen {
 pub fn observe(seen: &Seen, home: &Seen) -> Observed {
     let said = || seen.plugin.message.clone().unwrap_or_default();
     match seen.plugin.outcome {
-        Outcome::NotLoadable | Outcome::SymbolMissing => return Observed::Refused { message: said() },
+        Outcome::NotLoadable | Outcome::SymbolMissing | Outcome::TypeDiffers => {
+            return Observed::Refused { message: said() };
+        }
         Outcome::TimedOut => return Observed::TimedOut,
         Outcome::Crashed => {
             let signal = seen.plugin.signal_name.clone().unwrap_or_else(|| "a signal".to_owned());

@@ -344,7 +344,8 @@ fn guarded(mut spec: ContainerSpec) -> ContainerSpec {
 /// An error if something did not load of which the prediction was that it will.
 fn contradiction(environment: &EnvironmentName, opened: &[Opened], predicted: &[Verdict]) -> Result<(), RunError> {
     let is_refused = |plugin: &PluginObservation| {
-        matches!(plugin.outcome, Outcome::NotLoadable | Outcome::SymbolMissing) && !plugin.is_unopened()
+        let outcomes = [Outcome::NotLoadable, Outcome::SymbolMissing, Outcome::TypeDiffers];
+        outcomes.contains(&plugin.outcome) && !plugin.is_unopened()
     };
     let contradicted: Vec<&Opened> = opened
         .iter()
@@ -353,11 +354,12 @@ fn contradiction(environment: &EnvironmentName, opened: &[Opened], predicted: &[
     let Some(first) = contradicted.first() else {
         return Ok(());
     };
+    let fault = "one of the two is wrong, and that is a fault of lockstep's: please report it with these files";
+    let is_typed = |opened: &&Opened| opened.observation.outcome == Outcome::TypeDiffers;
     let (opener, hint) = match first.opener {
-        Opener::Host(_) => (
-            "the host",
-            "one of the two is wrong, and that is a fault of lockstep's: please report it with these files",
-        ),
+        Opener::Host(_) => ("the host", fault),
+        // A plugin's types are its own, whatever the host exports.
+        _ if contradicted.iter().all(is_typed) => ("the smoke loader", fault),
         Opener::Loader | Opener::Nobody => (
             "the smoke loader",
             "the smoke loader has nothing of what the host exports: write `opened_by: host` in the contract, or \

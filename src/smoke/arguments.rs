@@ -72,6 +72,9 @@ pub fn open(
     }
     for symbol in &contract.symbols {
         push(&mut words, "--symbol", symbol);
+        if let Some(symbol_type) = contract.types.get(symbol) {
+            push(&mut words, "--type", symbol_type);
+        }
     }
     for call in &contract.calls {
         push(&mut words, "--call", &call.symbol);

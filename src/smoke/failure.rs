@@ -155,6 +155,7 @@ pub fn outcome_in_words(plugin: &PluginObservation) -> String {
         Outcome::NotLoadable => format!("not loadable: {message}"),
         Outcome::SymbolMissing if plugin.missing.is_empty() => format!("symbol missing: {message}"),
         Outcome::SymbolMissing => format!("symbol missing: {} ({message})", plugin.missing.join(", ")),
+        Outcome::TypeDiffers => format!("{symbol} has another type: {message}"),
         Outcome::Crashed => format!(
             "crashed with {}{during}",
             plugin.signal_name.as_deref().unwrap_or("a signal")

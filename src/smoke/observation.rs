@@ -17,6 +17,8 @@ pub enum Outcome {
     NotLoadable,
     /// A symbol of the contract is not there.
     SymbolMissing,
+    /// A symbol of the contract has another type than it names.
+    TypeDiffers,
     /// A signal ended the process.
     Crashed,
     /// It did not come to an end in time.

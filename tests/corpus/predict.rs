@@ -96,6 +96,7 @@ fn one(files: &dyn RootFs, hosts: &Hosts, question: &Question) -> PairReport {
         loader: Some(Loader::Dlopen),
         abi: None,
         symbols: symbols.to_vec(),
+        types: BTreeMap::new(),
         flags: Some(match question.flags {
             Flags::Now => BindingTime::Now,
             Flags::Lazy => BindingTime::Lazy,

@@ -26,6 +26,7 @@ pub(crate) fn manifest(project: &str, environment: &str, host: &str, artifacts: 
             loader: "dlopen".to_owned(),
             abi: "c".to_owned(),
             symbols: vec![],
+            types: BTreeMap::new(),
             calls: vec![],
             flags: None,
             scope: None,

@@ -13,7 +13,8 @@ Plugin.Lookup finds the exported functions and variables of the plugin's main pa
 capital letter. Methods, generic functions, constants, types, names of other packages and names that are not exported cannot \
 be looked up: `plugin: symbol X not found in plugin P`.
 
-That the symbol is there does not say that it has the type that the host expects; the host finds out with a type assertion.
+That the symbol is there does not say that it has the type that the host expects; the host finds out with a type assertion, and \
+lockstep where the contract says the type (go-symbol-type).
 
 Export the name from package main of the plugin, spelt as the host spells it.",
 };
