@@ -160,10 +160,11 @@ fn lines(files: &BTreeMap<String, Bytes>) -> Vec<String> {
 /// What a process did with one plugin.
 #[derive(Debug, Clone, PartialEq, Eq)]
 enum Outcome {
-    /// It was opened; what was said of symbols that are missing, and of the call.
+    /// It was opened; what was said of symbols that are missing, of the call, and of the types of all that it exports.
     Loaded {
         missing: Vec<String>,
         answer: Option<String>,
+        types: BTreeSet<String>,
     },
     /// plugin.Open gave this error.
     Refused(String),
@@ -194,7 +195,9 @@ fn parse(output: &[String]) -> Observed {
             ("plugin", _) => outcomes.push(Outcome::Loaded {
                 missing: vec![],
                 answer: None,
+                types: BTreeSet::new(),
             }),
+            ("symbol", Some(Outcome::Loaded { types, .. })) => drop(types.insert(rest.to_owned())),
             ("lookup", Some(Outcome::Loaded { missing, .. })) => missing.push(rest.to_owned()),
             ("call", Some(Outcome::Loaded { answer, .. })) => *answer = Some(rest.to_owned()),
             ("open", Some(last)) => *last = Outcome::Refused(rest.to_owned()),
@@ -337,12 +340,21 @@ fn compare(libc: &str, files: &BTreeMap<String, Bytes>, observed: &Observed, roo
     let mut cells: BTreeMap<(&str, &str), String> = BTreeMap::new();
     let started = std::time::Instant::now();
     let predictions = predictions(files, observed, root);
+    let exported = exported_types(files);
+    let mut types_count = 0;
     let seconds = started.elapsed().as_secs_f64();
     for ((host, plugins, outcomes), predictions) in observed.iter().zip(&predictions) {
         assert_eq!(predictions.len(), plugins.len());
         for ((plugin, outcome), prediction) in plugins.iter().zip(outcomes).zip(predictions) {
             *figures.entry(kind(outcome)).or_default() += 1;
             let mut problems = disagreements(host, plugin, outcome, prediction);
+            // The runtime of the host says what the types are, and the file alone has said it before.
+            if let Outcome::Loaded { types, .. } = outcome {
+                types_count += types.len();
+                if *types != exported[plugin] {
+                    problems.push(format!("read the types {:?}, seen {types:?}", exported[plugin]));
+                }
+            }
             if let [plugin] = plugins.as_slice() {
                 problems.extend(wrong_cause(host, plugin, outcome, prediction));
                 cells.insert((host, plugin), short(outcome, prediction));
@@ -369,6 +381,8 @@ fn compare(libc: &str, files: &BTreeMap<String, Bytes>, observed: &Observed, roo
     for (kind, count) in &figures {
         let _ = writeln!(report.text, "  {count:>5} {kind}");
     }
+    let _ = writeln!(report.text, "  {types_count:>5} types of symbols");
+    assert!(types_count > 1000, "{libc}: {types_count} types");
     report.text += &table(&cells);
     // A run in which nothing is accepted, or nothing refused, would prove nothing.
     for kind in ["loaded", "refused by Go", "ended the host"] {
@@ -378,6 +392,22 @@ fn compare(libc: &str, files: &BTreeMap<String, Bytes>, observed: &Observed, roo
         );
     }
     report
+}
+
+/// The types that the files tell of what they export.
+fn exported_types(files: &BTreeMap<String, Bytes>) -> BTreeMap<&String, BTreeSet<String>> {
+    let plugins = files.iter().filter(|(name, _)| name.ends_with(".so"));
+    let types = plugins.map(|(name, bytes)| {
+        let exports = Fact::read(name, bytes).go.map(|go| go.exports).unwrap_or_default();
+        let shown = exports.into_iter().map(|export| {
+            let exported = export
+                .exported_type
+                .map_or_else(|| "?".to_owned(), |exported| exported.text);
+            format!("{} {exported}", export.name)
+        });
+        (name, shown.collect())
+    });
+    types.collect()
 }
 
 fn kind(outcome: &Outcome) -> &'static str {
@@ -410,7 +440,7 @@ fn disagreements(host: &str, plugin: &str, outcome: &Outcome, prediction: &Predi
     if !agrees {
         problems.push(format!("predicted {verdict:?} {predicted:?}, seen {outcome:?}"));
     }
-    if let Outcome::Loaded { missing, answer } = outcome {
+    if let Outcome::Loaded { missing, answer, .. } = outcome {
         if prediction
             .missing
             .as_ref()

@@ -4,6 +4,7 @@ package main
 import (
 	"os"
 	"plugin"
+	"reflect"
 	"time"
 
 	"example.com/app/shared"
@@ -31,6 +32,10 @@ func main() {
 		if err != nil {
 			os.Stdout.WriteString("open: " + err.Error() + "\n")
 			continue
+		}
+		// Only reflect sees all of them.
+		for symbols := reflect.ValueOf(opened).Elem().FieldByName("syms").MapRange(); symbols.Next(); {
+			os.Stdout.WriteString("symbol: " + symbols.Key().String() + " " + symbols.Value().Elem().Type().String() + "\n")
 		}
 		for _, name := range []string{"Run", "Absent"} {
 			symbol, err := opened.Lookup(name)

@@ -1,0 +1,4 @@
+package dep
+
+// Request is called like one of another package.
+type Request struct{ Number int }
