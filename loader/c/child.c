@@ -45,10 +45,14 @@
 #define SYS_close_range 436
 #endif
 #define CLOSE_ON_EXEC_FLAG 4u
+/* The same of memfd_create(2), for which not every C library has a function. */
+#define CLOSE_ON_EXEC_FLAG_OF_MEMORY 1u
 
 /* The signal that asked the loader to end, or 0. */
 int interrupt_signal = 0;
 static int signals_file = -1;
+/* The process beside which another one runs, and is waited for; or null. */
+static struct running *beside;
 /* The descendants that were reaped since the last start: their signals may still come. */
 static pid_t reaped[REAPED_LIMIT_COUNT];
 static size_t reaped_count;
@@ -140,7 +144,8 @@ static int reap(struct running *running) {
     /* It has only stopped, and has made this process its tracer to have it told (PTRACE_TRACEME). */
     if (!WIFEXITED(status) && !WIFSIGNALED(status)) continue;
     /* Once it has ended its number may be an orphan's. */
-    if (pid == running->pid && !running->has_ended) running->has_ended = 1, running->wait_status = status;
+    struct running *ended = pid == running->pid ? running : beside && pid == beside->pid ? beside : NULL;
+    if (ended && !ended->has_ended) ended->has_ended = 1, ended->wait_status = status;
     if (reaped_count < REAPED_LIMIT_COUNT) reaped[reaped_count++] = pid;
   }
 }
@@ -167,13 +172,18 @@ static void take_output(struct running *running, int index) {
 /* Handles what has happened, and waits for something to happen until then. Says whether a file of the caller's is ready,
  * where one is given. */
 int child_tick(struct running *running, int64_t deadline_ms, int file, short events) {
-  struct pollfd waits[5] = {{signals_file, POLLIN, 0}, {file, events, 0}};
-  for (int index = 0; index < 3; index++) waits[2 + index] = (struct pollfd){running->files[index], POLLIN, 0};
+  struct pollfd waits[8] = {{signals_file, POLLIN, 0}, {file, events, 0}};
+  for (int index = 0; index < 3; index++) {
+    waits[2 + index] = (struct pollfd){running->files[index], POLLIN, 0};
+    waits[5 + index] = (struct pollfd){beside ? beside->files[index] : -1, POLLIN, 0};
+  }
   reap(running);
   int64_t left = deadline_ms - now_ms();
-  if (poll(waits, 5, left > 0 ? (int)left : 0) <= 0) return 0;
-  for (int index = 0; index < 3; index++)
+  if (poll(waits, 8, left > 0 ? (int)left : 0) <= 0) return 0;
+  for (int index = 0; index < 3; index++) {
     if (waits[2 + index].revents && running->files[index] >= 0) take_output(running, index);
+    if (waits[5 + index].revents && beside && beside->files[index] >= 0) take_output(beside, index);
+  }
   take_signals();
   reap(running);
   return file >= 0 && waits[1].revents != 0;
@@ -218,6 +228,16 @@ int child_stop(struct running *running, int number, int64_t timeout_ms) {
   int has_ended = child_wait_regardless(running, now_ms() + timeout_ms);
   if (!has_ended) child_kill(running);
   return has_ended;
+}
+
+/* Lets the next process that is waited for run beside this one, whose output is read and whose end is seen all the same; or,
+ * with null, alone. */
+void child_beside(struct running *running) { beside = running; }
+
+/* Kills what is left of the process's group, and leaves all others alone: another process is at work beside it. */
+void child_sweep_group(struct running *running) {
+  kill(-running->pid, SIGKILL);
+  child_tick(running, 0, -1, 0);
 }
 
 /* Kills the living children of this process, or as a container's first process all others; remembers which. */
@@ -301,6 +321,8 @@ static void become(const struct start *start, int input, int output, int errors)
   if (sigprocmask(SIG_SETMASK, &none, NULL) < 0) return;
   sacrifice();
   if (common->has_user && (setgroups(0, NULL) < 0 || setgid(common->gid) < 0 || setuid(common->uid) < 0)) return;
+  /* Only the user itself may be able to enter it. */
+  if (start->directory && chdir(start->directory) < 0) return;
   /* After the change of the user, which would undo it. */
   if (prctl(PR_SET_PDEATHSIG, (unsigned long)SIGKILL) < 0) return;
   for (size_t index = 0; index < common->environment_count; index++)
@@ -312,11 +334,28 @@ static void become(const struct start *start, int input, int output, int errors)
   else execvp(start->words[0], start->words);
 }
 
-static char *start_failure(const char *program, int error) {
+static char *start_failure(const struct start *start, int error) {
   struct stat status;
-  char *words = error_words(error);
-  int is_there = error == ENOENT && strchr(program, '/') && stat(program, &status) == 0;
-  return text_of("failed to start `%s`: %s%s", program, words, is_there ? "; the file is there, its interpreter is not" : "");
+  const char *program = start->words[0], *directory = start->directory;
+  char *words = error_words(error), *file = (char *)program;
+  if (directory && program[0] != '/') file = text_of("%s/%s", directory, program);
+  int is_there = error == ENOENT && strchr(program, '/') && stat(file, &status) == 0 && (!directory || stat(directory, &status) == 0);
+  char *place = directory ? text_of(" in `%s`", directory) : "";
+  return text_of("failed to start `%s`%s: %s%s", program, place, words,
+                 is_there ? "; the file is there, its interpreter is not" : "");
+}
+
+/* A file in memory that holds this, and is read from its start by whoever has it. */
+static int in_memory(const char *input) {
+  int file = (int)syscall(SYS_memfd_create, "input", CLOSE_ON_EXEC_FLAG_OF_MEMORY);
+  prepared(file, "keep what the command reads");
+  for (size_t left = strlen(input); left > 0;) {
+    ssize_t length = write(file, input + strlen(input) - left, left);
+    if (length < 0 && errno != EINTR) prepared(-1, "keep what the command reads");
+    if (length > 0) left -= (size_t)length;
+  }
+  prepared((int)lseek(file, 0, SEEK_SET), "keep what the command reads");
+  return file;
 }
 
 /* Starts a process in a group of its own, whose output is read from now on. Gives why it could not be started, or null. */
@@ -327,6 +366,8 @@ char *child_start(const struct start *start, struct running *running) {
   prepared(pipe2(failure, O_CLOEXEC), "make a pipe");
   if (start->has_channel) {
     prepared(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, input), "make a channel");
+  } else if (start->input) {
+    input[1] = in_memory(start->input);
   } else {
     prepared(input[1] = open("/dev/null", O_RDONLY | O_CLOEXEC), "open /dev/null");
   }
@@ -352,5 +393,5 @@ char *child_start(const struct start *start, struct running *running) {
   if (length != (ssize_t)sizeof error) return NULL;
   while (waitpid(running->pid, NULL, 0) < 0 && errno == EINTR) continue;
   child_free(running);
-  return start_failure(start->words[0], error);
+  return start_failure(start, error);
 }

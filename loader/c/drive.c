@@ -2,6 +2,7 @@
 #define _GNU_SOURCE
 #include <stdlib.h>
 #include <string.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include "loader.h"
@@ -144,16 +145,68 @@ static void print_answer(size_t index, const struct request *request, int64_t st
   free(url);
 }
 
+/* Why nothing more can be asked, or null. */
+static char *why_not(const struct drive_options *options, struct running *running, int64_t deadline_ms) {
+  if (!is_alive(running)) return text_of("the server has ended");
+  if (now_ms() >= deadline_ms) return text_of("%lld ms were over", (long long)options->common.timeout_ms);
+  return NULL;
+}
+
+/* Starts a command as it is to be started; gives why it could not be, or null. */
+static char *start_command(const struct drive_options *options, struct running *running) {
+  struct start start = {.words = options->command, .common = &options->common, .directory = options->directory,
+                        .input = options->input, .output_limit_bytes = (size_t)options->common.output_limit_bytes};
+  return child_start(&start, running);
+}
+
+static void print_client_failure(size_t index, const char *failure) {
+  struct text out = {0};
+  event_begin(&out, "client-failed");
+  text_print(&out, ",\"index\":%zu,\"message\":", index);
+  json_string(&out, failure);
+  event_print(&out);
+}
+
+/* Runs a command beside the server to its end, and reports. None is started beside a server that is gone, or when no time is
+ * left. */
+static void run_client(const struct drive_options *options, struct running *server, size_t index, int64_t deadline_ms) {
+  const struct drive_options *client = options->questions[index].client;
+  struct running running;
+  char *why = why_not(options, server, deadline_ms);
+  char *failure = why ? text_of("not started: %s", why) : start_command(client, &running);
+  free(why);
+  if (failure) {
+    print_client_failure(index, failure);
+    free(failure);
+    return;
+  }
+  child_beside(server);
+  const char *stopped_by = run_to_end(&running, sooner(deadline_ms, running.started_ms + client->common.timeout_ms));
+  int64_t elapsed_ms = now_ms() - running.started_ms;
+  if (!interrupt_signal) {
+    child_sweep_group(&running);
+    child_drain(&running);
+    struct text out = {0};
+    event_begin(&out, "client");
+    text_print(&out, ",\"index\":%zu", index);
+    event_ending(&out, &running, 1);
+    text_print(&out, ",\"stopped_by\":\"%s\"", stopped_by);
+    event_outputs(&out, elapsed_ms, &running);
+    event_print(&out);
+  }
+  child_beside(NULL);
+  child_free(&running);
+}
+
 /* Sends one request and reports. Nothing is sent to a server that is gone, or when no time is left. */
 static void ask(const struct drive_options *options, struct running *running, size_t index, int64_t deadline_ms) {
-  const struct request *request = &options->requests[index];
+  const struct request *request = &options->questions[index].request;
   int64_t started_ms = now_ms();
   struct response response = {0};
-  char *failure;
-  if (!is_alive(running)) {
-    failure = text_of("not sent: the server has ended");
-  } else if (started_ms >= deadline_ms) {
-    failure = text_of("not sent: %lld ms were over", (long long)options->common.timeout_ms);
+  char *failure, *why = why_not(options, running, deadline_ms);
+  if (why) {
+    failure = text_of("not sent: %s", why);
+    free(why);
   } else {
     deadline_ms = sooner(deadline_ms, started_ms + options->request_timeout_ms);
     failure = http_exchange(running, request, deadline_ms, (size_t)options->common.output_limit_bytes, &response);
@@ -164,10 +217,12 @@ static void ask(const struct drive_options *options, struct running *running, si
   capture_free(&response.body);
 }
 
-static const char *serve(const struct drive_options *options, struct running *running, int64_t deadline_ms) {
-  if (await_ready(options, running, deadline_ms))
-    for (size_t index = 0; index < options->requests_count && !interrupt_signal; index++)
-      ask(options, running, index, deadline_ms);
+static const char *serve(const struct drive_options *options, struct running *running, int64_t deadline_ms, int *is_ready) {
+  *is_ready = await_ready(options, running, deadline_ms);
+  for (size_t index = 0; *is_ready && index < options->questions_count && !interrupt_signal; index++) {
+    if (options->questions[index].client) run_client(options, running, index, deadline_ms);
+    else ask(options, running, index, deadline_ms);
+  }
   if (interrupt_signal) {
     child_stop(running, interrupt_signal, options->stop_timeout_ms);
     return "interrupt";
@@ -176,20 +231,28 @@ static const char *serve(const struct drive_options *options, struct running *ru
   return child_stop(running, options->stop_signal, options->stop_timeout_ms) ? "stop-signal" : "stop-timeout";
 }
 
-/* Starts the command, drives it, and reports until it is gone. */
-void run_drive(const struct drive_options *options) {
-  struct start start = {.words = options->command, .common = &options->common,
-                        .output_limit_bytes = (size_t)options->common.output_limit_bytes};
+/* Whether a command became ready, if it is a server, and ended by itself or when it was asked to, with the status that is
+ * needed. */
+static int is_as_needed(const struct drive_options *options, const struct running *running, const char *stopped_by,
+                        int is_ready) {
+  int is_asked = strcmp(stopped_by, "itself") == 0 || strcmp(stopped_by, "stop-signal") == 0;
+  int has_status = running->has_ended && WIFEXITED(running->wait_status) && WEXITSTATUS(running->wait_status) == options->status;
+  return is_ready && is_asked && (options->status < 0 || has_status);
+}
+
+/* Starts the command, drives it, and reports until it is gone. Says whether it is as the next step needs it. */
+int run_drive(const struct drive_options *options) {
   struct running running;
   event_message("starting", NULL);
-  char *failure = child_start(&start, &running);
+  char *failure = start_command(options, &running);
   if (failure) {
     event_message("not-started", failure);
-    return;
+    return 0;
   }
   int64_t deadline_ms = running.started_ms + options->common.timeout_ms;
+  int is_ready = 1;
   const char *stopped_by = options->ready == NOT_A_SERVER ? run_to_end(&running, deadline_ms)
-                                                          : serve(options, &running, deadline_ms);
+                                                          : serve(options, &running, deadline_ms, &is_ready);
   int64_t elapsed_ms = now_ms() - running.started_ms;
   int is_complete;
   size_t leftovers = child_sweep(&running, &is_complete);
@@ -198,6 +261,21 @@ void run_drive(const struct drive_options *options) {
   event_begin(&out, "exit");
   event_ending(&out, &running, 1);
   text_print(&out, ",\"stopped_by\":\"%s\"", stopped_by);
-  event_outputs(&out, leftovers, elapsed_ms, &running);
+  text_print(&out, ",\"leftover_processes\":%zu", leftovers);
+  event_outputs(&out, elapsed_ms, &running);
   event_print(&out);
+  child_free(&running);
+  return is_as_needed(options, &running, stopped_by, is_ready);
+}
+
+/* Drives one command after the other, until one is not what the next needs. */
+void run_steps(const struct steps *steps) {
+  int goes_on = 1;
+  for (size_t index = 0; index < steps->count && goes_on && !interrupt_signal; index++) {
+    struct text out = {0};
+    event_begin(&out, "step");
+    text_print(&out, ",\"index\":%zu", index);
+    event_print(&out);
+    goes_on = run_drive(&steps->steps[index]);
+  }
 }

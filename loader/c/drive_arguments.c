@@ -9,6 +9,8 @@
 
 /* For a server to end after the stop signal, when nothing else is said. */
 #define DEFAULT_STOP_TIMEOUT_MILLISECONDS 5000
+/* The highest that a process can end with. */
+#define STATUS_LIMIT 255
 
 static void set_ready(struct drive_options *options, enum ready ready) {
   if (options->ready != NOT_A_SERVER)
@@ -21,8 +23,9 @@ static void check_url(const char *flag, const char *value, const char *problem) 
 }
 
 static struct request *last_request(struct drive_options *options, const char *flag) {
-  if (options->requests_count == 0) fail_usage(HINT_HELP, "`%s` must follow a `--request`", flag);
-  return &options->requests[options->requests_count - 1];
+  struct question *last = options->questions_count > 0 ? &options->questions[options->questions_count - 1] : NULL;
+  if (!last || last->client) fail_usage(HINT_HELP, "`%s` must follow a `--request`", flag);
+  return &last->request;
 }
 
 /* Takes white space from both ends. */
@@ -45,14 +48,26 @@ static int read_header(const char *text, struct header *header) {
   return 1;
 }
 
+static void add_question(struct drive_options *options, struct question question) {
+  options->questions = grow(options->questions, options->questions_count, sizeof question);
+  options->questions[options->questions_count++] = question;
+}
+
+static void add_client(struct drive_options *options, struct words *words) {
+  struct words own = several(words, "--client");
+  struct drive_options *client = need(malloc(sizeof *client));
+  *client = parse_drive((int)(own.end - own.next), own.next);
+  if (client->ready != NOT_A_SERVER) fail_usage(HINT_HELP, "`--client` takes a command that ends, and is given a server");
+  add_question(options, (struct question){.client = client});
+}
+
 static void add_request(struct drive_options *options, struct words *words) {
   const char *takes = "a method, such as `GET`";
   char *method = text_value(words, "--request", takes);
   if (!*method || strspn(method, "ABCDEFGHIJKLMNOPQRSTUVWXYZ") != strlen(method)) bad_value("--request", takes, method);
   char *url = text_value(words, "--request", "UTF-8 text");
-  options->requests = grow(options->requests, options->requests_count, sizeof(struct request));
   /* Until all flags are read, the path stands for the whole URL. */
-  options->requests[options->requests_count++] = (struct request){.method = method, .url = {.path = url}};
+  add_question(options, (struct question){.request = {.method = method, .url = {.path = url}}});
 }
 
 /* Takes a flag that says when a server is ready, or what belongs to a request; says whether it is one. */
@@ -104,6 +119,31 @@ static int take_server(struct drive_options *options, const char *flag, struct w
     options->stop_signal = number;
   } else if (strcmp(flag, "--request") == 0) {
     add_request(options, words);
+  } else if (strcmp(flag, "--client") == 0) {
+    add_client(options, words);
+  } else {
+    return 0;
+  }
+  return 1;
+}
+
+/* Takes a flag that says how the command is started, and what is needed of it; says whether it is one. */
+static int take_start(struct drive_options *options, const char *flag, struct words *words) {
+  if (strcmp(flag, "--directory") == 0) {
+    char *value = value_of(words, flag);
+    if (value[0] != '/') bad_value(flag, "an absolute path", value);
+    if (options->directory) fail_usage(HINT_HELP, "`%s` is given twice", flag);
+    options->directory = value;
+  } else if (strcmp(flag, "--stdin") == 0) {
+    char *value = value_of(words, flag);
+    if (options->input) fail_usage(HINT_HELP, "`%s` is given twice", flag);
+    options->input = value;
+  } else if (strcmp(flag, "--status") == 0) {
+    char *value = value_of(words, flag);
+    int64_t status;
+    if (!read_integer(value, &status) || status < 0 || status > STATUS_LIMIT) bad_value(flag, "a number from 0 to 255", value);
+    if (options->status >= 0) fail_usage(HINT_HELP, "`%s` is given twice", flag);
+    options->status = (int)status;
   } else {
     return 0;
   }
@@ -112,8 +152,9 @@ static int take_server(struct drive_options *options, const char *flag, struct w
 
 /* Makes URLs of what was given: a path alone is taken on the server's own address. */
 static void resolve_requests(struct drive_options *options) {
-  for (size_t index = 0; index < options->requests_count; index++) {
-    struct url *url = &options->requests[index].url;
+  for (size_t index = 0; index < options->questions_count; index++) {
+    if (options->questions[index].client) continue;
+    struct url *url = &options->questions[index].request.url;
     char *given = url->path;
     int is_path = given[0] == '/' && options->ready != READY_STDOUT;
     check_url("--request", given, is_path ? url_with_path(&options->ready_url, given, url) : url_parse(given, url));
@@ -123,16 +164,20 @@ static void resolve_requests(struct drive_options *options) {
 /* Reads the words after `drive`. */
 struct drive_options parse_drive(int count, char **given) {
   struct words words = {given, given + count, 0};
-  struct drive_options options = {0};
+  struct drive_options options = {.status = -1};
   /* The first flag that says nothing without a server, for the message. */
   const char *needs_ready = NULL;
   for (char *flag; (flag = next_flag(&words));) {
-    if (take_ready(&options, flag, &words)) continue;
+    if (take_ready(&options, flag, &words) || take_start(&options, flag, &words)) continue;
     if (!take_server(&options, flag, &words)) take_common(&options.common, flag, &words);
     else if (!needs_ready) needs_ready = flag;
   }
-  options.command = words.next;
   if (words.next == words.end) fail_usage("name the program and its arguments after `--`", "no command to run given");
+  for (size_t length = 0; words.next < words.end; length++) {
+    options.command = grow(options.command, length + 1, sizeof(char *));
+    options.command[length] = *words.next++;
+    options.command[length + 1] = NULL;
+  }
   if (options.ready == NOT_A_SERVER && needs_ready)
     fail_usage("add `--ready-http URL`, `--ready-tcp PORT` or `--ready-stdout TEXT`",
                "`%s` is for a server, and nothing says when the server is ready", needs_ready);
@@ -143,4 +188,17 @@ struct drive_options parse_drive(int count, char **given) {
   if (!options.stop_timeout_ms) options.stop_timeout_ms = DEFAULT_STOP_TIMEOUT_MILLISECONDS;
   if (!options.stop_signal) options.stop_signal = SIGTERM;
   return options;
+}
+
+/* Reads the words after `steps`: of each step how many they are, and the words of a `drive`. */
+struct steps parse_steps(int count, char **given) {
+  struct words words = {given, given + count, 0};
+  struct steps steps = {0};
+  while (words.next < words.end) {
+    struct words own = several(&words, "steps");
+    steps.steps = grow(steps.steps, steps.count, sizeof(struct drive_options));
+    steps.steps[steps.count++] = parse_drive((int)(own.end - own.next), own.next);
+  }
+  if (steps.count == 0) fail_usage("name the program and its arguments after `--`", "no command to run given");
+  return steps;
 }

@@ -29,8 +29,8 @@ void event_ending(struct text *out, const struct running *running, int is_known)
   }
 }
 
-void event_outputs(struct text *out, size_t leftovers, int64_t elapsed_ms, const struct running *running) {
-  text_print(out, ",\"leftover_processes\":%zu,\"elapsed_ms\":%lld,\"stdout\":", leftovers, (long long)elapsed_ms);
+void event_outputs(struct text *out, int64_t elapsed_ms, const struct running *running) {
+  text_print(out, ",\"elapsed_ms\":%lld,\"stdout\":", (long long)elapsed_ms);
   capture_json(out, &running->captures[0]);
   text_put(out, ",\"stderr\":");
   capture_json(out, &running->captures[1]);

@@ -102,20 +102,37 @@ struct open_options {
   size_t plugins_count;
 };
 enum ready { NOT_A_SERVER, READY_HTTP, READY_TCP, READY_STDOUT };
+struct drive_options;
+/* What a server is asked: a request, or by a client, which is no server itself. */
+struct question {
+  struct request request;
+  /* Null for a request. */
+  struct drive_options *client;
+};
 struct drive_options {
   struct common common;
+  /* Ends with null. */
   char **command;
+  /* Where it starts, and what it reads; null for nothing said. */
+  char *directory, *input;
+  /* The status without which no later step is begun, or -1. */
+  int status;
   enum ready ready;
   struct url ready_url;
   const char *ready_text;
   int64_t ready_timeout_ms, request_timeout_ms, stop_timeout_ms;
   int stop_signal;
-  struct request *requests;
-  size_t requests_count;
+  struct question *questions;
+  size_t questions_count;
+};
+struct steps {
+  struct drive_options *steps;
+  size_t count;
 };
 void fail_usage(const char *hint, const char *format, ...) __attribute__((noreturn, format(printf, 2, 3)));
 struct open_options parse_open(int count, char **words);
 struct drive_options parse_drive(int count, char **words);
+struct steps parse_steps(int count, char **words);
 
 /* -- child.c: processes that this one starts, and that nothing of them stays -- */
 enum wake { WAKE_ENDED, WAKE_TIMED_OUT, WAKE_INTERRUPTED };
@@ -134,6 +151,8 @@ struct start {
   char **variables;
   /* Whether there is a channel in the place of standard input, and its limit. */
   int has_channel;
+  /* Where it starts, and what it reads on standard input; null for nothing said. */
+  const char *directory, *input;
   size_t channel_limit_bytes, output_limit_bytes;
 };
 extern int interrupt_signal;
@@ -146,6 +165,8 @@ void child_signal(struct running *running, int number);
 void child_signal_group(struct running *running, int number);
 int child_stop(struct running *running, int number, int64_t timeout_ms);
 void child_kill(struct running *running);
+void child_beside(struct running *running);
+void child_sweep_group(struct running *running);
 size_t child_sweep(struct running *running, int *is_complete);
 void child_drain(struct running *running);
 void child_free(struct running *running);
@@ -153,7 +174,7 @@ void child_free(struct running *running);
 /* -- event.c -- */
 void event_begin(struct text *out, const char *name);
 void event_ending(struct text *out, const struct running *running, int is_known);
-void event_outputs(struct text *out, size_t leftovers, int64_t elapsed_ms, const struct running *running);
+void event_outputs(struct text *out, int64_t elapsed_ms, const struct running *running);
 void event_print(struct text *out);
 void event_message(const char *name, const char *message);
 void fail_internal(const char *format, ...) __attribute__((noreturn, format(printf, 1, 2)));
@@ -193,7 +214,8 @@ char *tcp_connect(struct running *running, const struct url *url, int64_t deadli
 /* -- the commands -- */
 char *run_open(const struct open_options *options);
 void run_open_one(struct open_options *options);
-void run_drive(const struct drive_options *options);
+int run_drive(const struct drive_options *options);
+void run_steps(const struct steps *steps);
 char *scratch_remains(char *const *directories, size_t count);
 char *as_path(char *plugin);
 void scratch_clear(char *const *directories, size_t count);

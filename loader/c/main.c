@@ -15,6 +15,7 @@ static const char HELP[] =
     "\n"
     "usage: lockstep-loader open [FLAG…] [--] PLUGIN…\n"
     "       lockstep-loader drive [FLAG…] -- COMMAND [ARGUMENT…]\n"
+    "       lockstep-loader steps [NUMBER WORD…]…\n"
     "       lockstep-loader version\n"
     "\n"
     "both:   --timeout-ms N  --output-limit-bytes N  --env NAME=VALUE…  --user UID:GID\n"
@@ -25,7 +26,8 @@ static const char HELP[] =
     "\n"
     "drive:  --ready-http URL | --ready-tcp PORT | --ready-stdout TEXT\n"
     "        --ready-timeout-ms N  --request-timeout-ms N  --stop-signal NAME  --stop-timeout-ms N\n"
-    "        --request METHOD URL [--header 'NAME: VALUE']… [--body TEXT]…\n";
+    "        --request METHOD URL [--header 'NAME: VALUE']… [--body TEXT]…  --client NUMBER WORD…\n"
+    "        --directory DIRECTORY  --stdin TEXT  --status N\n";
 
 static void print_version(void) {
   struct text out = {0};
@@ -66,6 +68,15 @@ int main(int count, char **given) {
     struct drive_options options = parse_drive(count, words);
     supervise(&options.common);
     run_drive(&options);
+    return finish(NULL);
+  }
+  if (strcmp(command, "steps") == 0) {
+    struct steps steps = parse_steps(count, words);
+    const struct common *other = &steps.steps[0].common;
+    for (size_t index = 0; index < steps.count; index++)
+      if (steps.steps[index].common.has_user) other = &steps.steps[index].common;
+    supervise(other);
+    run_steps(&steps);
     return finish(NULL);
   }
   if (strcmp(command, "open-one") == 0) {

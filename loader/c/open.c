@@ -79,7 +79,8 @@ static void print_plugin(const char *path, const struct verdict *verdict, const 
   json_strings(&out, told->missing, told->missing_count);
   event_ending(&out, running, is_known);
   print_calls(&out, told);
-  event_outputs(&out, leftovers, elapsed_ms, running);
+  text_print(&out, ",\"leftover_processes\":%zu", leftovers);
+  event_outputs(&out, elapsed_ms, running);
   event_print(&out);
 }
 

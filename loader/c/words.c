@@ -100,6 +100,17 @@ int64_t milliseconds(struct words *words, const char *flag, int64_t *place) {
   return *place = value;
 }
 
+/* So many of the next words, which are a command line of their own. */
+struct words several(struct words *words, const char *flag) {
+  char *value = value_of(words, flag);
+  uint64_t count;
+  if (!read_number(value, (uint64_t)(words->end - words->next), &count) || count == 0)
+    bad_value(flag, "a number of words", value);
+  struct words taken = {words->next, words->next + count, 0};
+  words->next = taken.end;
+  return taken;
+}
+
 /* A list with room for one more. */
 void *grow(void *list, size_t count, size_t size) { return need(realloc(list, (count + 1) * size)); }
 

@@ -21,6 +21,7 @@ int choice_value(struct words *words, const char *flag, const char *takes, const
 void once(const char *flag, int *is_given);
 int64_t milliseconds(struct words *words, const char *flag, int64_t *place);
 int read_integer(const char *text, int64_t *number);
+struct words several(struct words *words, const char *flag);
 void *grow(void *list, size_t count, size_t size);
 void take_common(struct common *common, const char *flag, struct words *words);
 void finish_common(struct common *common);

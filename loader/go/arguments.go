@@ -22,6 +22,8 @@ const (
 	defaultOutputLimitBytes = 256 * 1024
 	// No stream or body keeps more.
 	outputLimitLimitBytes = 64 * 1024 * 1024
+	// The highest that a process can end with.
+	statusLimit = 255
 	// As many as the loader for dlopen can pass.
 	callArgumentsLimitCount = 4
 )
@@ -31,6 +33,7 @@ type invocation struct {
 	open    *openOptions
 	openOne *contract
 	drive   *driveOptions
+	steps   []*driveOptions
 	// The directories that a process empties.
 	clear   []string
 	version bool
@@ -116,15 +119,27 @@ type driveOptions struct {
 	user             *user
 	timeout          time.Duration
 	outputLimitBytes int
+	// Where it starts; empty for where this process is.
+	directory string
+	// What it reads on standard input; nil for nothing.
+	stdin *string
+	// The status without which no later step is begun; nil for any.
+	status *int
 	// None for a command that ends by itself.
 	server *serverOptions
+}
+
+// question is what a server is asked: a request, or by a client, which is no server itself.
+type question struct {
+	request *httpRequest
+	client  *driveOptions
 }
 
 // serverOptions say how a server is awaited, asked and stopped.
 type serverOptions struct {
 	ready          ready
 	readyTimeout   time.Duration
-	requests       []httpRequest
+	questions      []question
 	requestTimeout time.Duration
 	stopSignal     syscall.Signal
 	stopTimeout    time.Duration
@@ -179,6 +194,9 @@ func parseArguments(words []string) (*invocation, error) {
 	case "drive":
 		options, err := parseDrive(rest)
 		return &invocation{drive: options}, err
+	case "steps":
+		steps, err := parseSteps(rest)
+		return &invocation{steps: steps}, err
 	case "version", "--version":
 		return &invocation{version: true}, nil
 	case "help", "--help", "-h":
@@ -285,8 +303,37 @@ func parseOpen(all []string) (*openOptions, *contract, error) {
 	return options, parsed, nil
 }
 
-// pendingRequest is a request whose URL may still be a path.
+// parseSteps reads the words after `steps`: of each step how many they are, and the words of a `drive`.
+func parseSteps(all []string) ([]*driveOptions, error) {
+	words := &wordReader{rest: all}
+	var steps []*driveOptions
+	for words.err == nil && len(words.rest) > 0 {
+		if own := words.several("steps"); words.err == nil {
+			step, err := parseDrive(own)
+			if err != nil {
+				return nil, err
+			}
+			steps = append(steps, step)
+		}
+	}
+	if words.err == nil && len(steps) == 0 {
+		words.fail(wrongUsage("name the program and its arguments after `--`", "no command to run given"))
+	}
+	return steps, words.err
+}
+
+// parseClient reads the words of a client.
+func parseClient(all []string) (*driveOptions, error) {
+	client, err := parseDrive(all)
+	if err == nil && client.server != nil {
+		err = wrongUsage("", "`--client` takes a command that ends, and is given a server")
+	}
+	return client, err
+}
+
+// pendingRequest is a request whose URL may still be a path, or a client.
 type pendingRequest struct {
+	client  *driveOptions
 	method  string
 	url     string
 	headers []httpHeader
@@ -300,10 +347,11 @@ func parseDrive(all []string) (*driveOptions, error) {
 		stopSignal:  syscall.SIGTERM,
 		stopTimeout: defaultStopTimeoutMilliseconds * time.Millisecond,
 	}
+	options := &driveOptions{}
 	isReadyKnown, needsReady := false, ""
 	var pending []pendingRequest
 	lastRequest := func(flag string) *pendingRequest {
-		if len(pending) == 0 {
+		if len(pending) == 0 || pending[len(pending)-1].client != nil {
 			words.fail(wrongUsage("", "`%s` must follow a `--request`", flag))
 			return &pendingRequest{}
 		}
@@ -311,7 +359,7 @@ func parseDrive(all []string) (*driveOptions, error) {
 	}
 	for flag := words.nextFlag(); flag != ""; flag = words.nextFlag() {
 		switch flag {
-		case "--ready-timeout-ms", "--request-timeout-ms", "--stop-timeout-ms", "--stop-signal", "--request":
+		case "--ready-timeout-ms", "--request-timeout-ms", "--stop-timeout-ms", "--stop-signal", "--request", "--client":
 			// The first flag that says nothing without a server, for the message.
 			if needsReady == "" {
 				needsReady = flag
@@ -351,6 +399,30 @@ func parseDrive(all []string) (*driveOptions, error) {
 				return text, text != "" && strings.Trim(text, "ABCDEFGHIJKLMNOPQRSTUVWXYZ") == ""
 			})
 			pending = append(pending, pendingRequest{method: method, url: words.value(flag)})
+		case "--client":
+			if own := words.several(flag); words.err == nil {
+				client, err := parseClient(own)
+				if err != nil {
+					words.fail(err)
+				}
+				pending = append(pending, pendingRequest{client: client})
+			}
+		case "--directory":
+			words.once(flag)
+			options.directory = choose(words, flag, "an absolute path", func(text string) (string, bool) {
+				return text, strings.HasPrefix(text, "/")
+			})
+		case "--stdin":
+			words.once(flag)
+			text := words.value(flag)
+			options.stdin = &text
+		case "--status":
+			words.once(flag)
+			status := choose(words, flag, "a number from 0 to 255", func(text string) (int, bool) {
+				number, err := strconv.Atoi(text)
+				return number, err == nil && number >= 0 && number <= statusLimit
+			})
+			options.status = &status
 		case "--header":
 			header := choose(words, flag, "`NAME: VALUE`", parseHeader)
 			last := lastRequest(flag)
@@ -378,25 +450,25 @@ func parseDrive(all []string) (*driveOptions, error) {
 		if words.err != nil {
 			break
 		}
+		if request.client != nil {
+			server.questions = append(server.questions, question{client: request.client})
+			continue
+		}
 		url, err := server.ready.resolve(request.url)
 		if err != nil {
 			words.fail(wrongUsage("", "`--request` cannot use `%s`: %v", request.url, err))
 			break
 		}
-		server.requests = append(server.requests, httpRequest{
+		server.questions = append(server.questions, question{request: &httpRequest{
 			method: request.method, url: url, headers: request.headers, body: request.body,
-		})
+		}})
 	}
 	if words.err != nil {
 		return nil, words.err
 	}
-	options := &driveOptions{
-		command:          command,
-		environment:      common.environment,
-		user:             common.user,
-		timeout:          common.timeout,
-		outputLimitBytes: common.outputLimitBytes,
-	}
+	options.command = command
+	options.environment, options.user = common.environment, common.user
+	options.timeout, options.outputLimitBytes = common.timeout, common.outputLimitBytes
 	if isReadyKnown {
 		server.readyTimeout = cmp.Or(server.readyTimeout, common.timeout)
 		server.requestTimeout = cmp.Or(server.requestTimeout, common.timeout)
@@ -514,6 +586,21 @@ func (w *wordReader) value(flag string) string {
 	value := w.rest[0]
 	w.rest = w.rest[1:]
 	return value
+}
+
+// several gives so many of the next words, which are a command line of their own.
+func (w *wordReader) several(flag string) []string {
+	left := len(w.rest) - 1
+	count := choose(w, flag, "a number of words", func(text string) (int, bool) {
+		number, err := strconv.Atoi(text)
+		return number, err == nil && number >= 1 && number <= left
+	})
+	if w.err != nil {
+		return nil
+	}
+	taken := w.rest[:count]
+	w.rest = w.rest[count:]
+	return taken
 }
 
 // choose reads the value of a flag that does not take everything.

@@ -50,8 +50,9 @@ type ending struct {
 
 // supervisor watches over processes, and is told when the loader itself is to end.
 type supervisor struct {
-	mutex   sync.Mutex
-	current *running
+	mutex sync.Mutex
+	// The processes that were started and have not ended, by their number.
+	watched map[int]*running
 	// Who is started; nil for whoever this process is.
 	credential *syscall.Credential
 	// Closed when the loader is asked to end, after which interruptSignal does not change.
@@ -82,7 +83,7 @@ func newSupervisor(user *user) (*supervisor, error) {
 	if err := syscall.Setrlimit(syscall.RLIMIT_CORE, &syscall.Rlimit{}); err != nil {
 		return nil, fmt.Errorf("failed to forbid core files: %w", err)
 	}
-	s := &supervisor{interrupted: make(chan struct{}), credential: credential}
+	s := &supervisor{watched: map[int]*running{}, interrupted: make(chan struct{}), credential: credential}
 	signals := make(chan os.Signal, 64)
 	signal.Notify(signals, syscall.SIGCHLD, syscall.SIGTERM, syscall.SIGINT)
 	go s.handle(signals)
@@ -111,7 +112,7 @@ func (s *supervisor) interrupt() syscall.Signal {
 	}
 }
 
-// reap takes every child that has ended: the process of interest, and orphans, which are only to be gone. It says whether
+// reap takes every child that has ended: those of interest, and orphans, which are only to be gone. It says whether
 // there are children left.
 func (s *supervisor) reap() bool {
 	s.mutex.Lock()
@@ -127,13 +128,16 @@ func (s *supervisor) reap() bool {
 			return true
 		case !status.Signaled() && !status.Exited():
 			// It has only stopped, and has made this process its tracer to have it told (PTRACE_TRACEME).
-		case s.current != nil && s.current.pid == pid && s.current.how == nil:
+		case s.watched[pid] != nil:
+			// Once it has ended its number may be an orphan's.
+			r := s.watched[pid]
+			delete(s.watched, pid)
 			if status.Signaled() {
-				s.current.how = &ending{signal: status.Signal()}
+				r.how = &ending{signal: status.Signal()}
 			} else {
-				s.current.how = &ending{status: status.ExitStatus()}
+				r.how = &ending{status: status.ExitStatus()}
 			}
-			close(s.current.ended)
+			close(r.ended)
 		}
 	}
 }
@@ -167,6 +171,12 @@ type program struct {
 	environment []string
 	// What it gets as descriptor 3, if anything.
 	extra *os.File
+	// What it reads on standard input; nil for nothing.
+	stdin *os.File
+	// Where it starts; empty for where this process is.
+	directory string
+	// Who it is; nil for the one that all are.
+	user *user
 }
 
 // start starts a process in a group of its own, and reads what it writes. It dies with this one.
@@ -187,14 +197,24 @@ func (s *supervisor) start(p program, outputLimitBytes int) (*running, error) {
 		return nil, fmt.Errorf("failed to make a pipe: %w", err)
 	}
 	defer stderrEnd.Close()
-	files := []uintptr{null.Fd(), stdoutEnd.Fd(), stderrEnd.Fd()}
+	stdin := null
+	if p.stdin != nil {
+		stdin = p.stdin
+	}
+	credential := s.credential
+	if p.user != nil {
+		credential = &syscall.Credential{Uid: p.user.uid, Gid: p.user.gid}
+	}
+	files := []uintptr{stdin.Fd(), stdoutEnd.Fd(), stderrEnd.Fd()}
 	if p.extra != nil {
 		files = append(files, p.extra.Fd())
 	}
 	attributes := &syscall.ProcAttr{
+		// The user is changed first: only that one may be able to enter the directory.
+		Dir:   p.directory,
 		Env:   mergeEnvironment(os.Environ(), p.environment),
 		Files: files,
-		Sys:   &syscall.SysProcAttr{Setpgid: true, Pdeathsig: syscall.SIGKILL, Credential: s.credential},
+		Sys:   &syscall.SysProcAttr{Setpgid: true, Pdeathsig: syscall.SIGKILL, Credential: credential},
 	}
 	// Nobody may reap between the start and the moment when it is known who was started.
 	s.mutex.Lock()
@@ -205,9 +225,9 @@ func (s *supervisor) start(p program, outputLimitBytes int) (*running, error) {
 	if err != nil {
 		stdout.Close()
 		stderr.Close()
-		return nil, startFailure(p.file, err)
+		return nil, startFailure(p.file, p.directory, err)
 	}
-	s.current = r
+	s.watched[r.pid] = r
 	r.stdout = startReader(stdout, outputLimitBytes)
 	r.stderr = startReader(stderr, outputLimitBytes)
 	return r, nil
@@ -225,12 +245,41 @@ func sacrificed(start func()) {
 
 // startFailure says more than the kernel, which says "no such file" of a file that is there when it means the interpreter
 // that the file names.
-func startFailure(file string, err error) error {
-	reason := ""
-	if _, statErr := os.Stat(file); statErr == nil && errors.Is(err, syscall.ENOENT) {
+func startFailure(file, directory string, err error) error {
+	reason, place, found := "", "", file
+	_, directoryErr := os.Stat("/")
+	if directory != "" {
+		place = " in `" + directory + "`"
+		if !filepath.IsAbs(file) {
+			found = filepath.Join(directory, file)
+		}
+		_, directoryErr = os.Stat(directory)
+	}
+	if _, statErr := os.Stat(found); statErr == nil && directoryErr == nil && errors.Is(err, syscall.ENOENT) {
 		reason = "; the file is there, its interpreter is not"
 	}
-	return fmt.Errorf("failed to start `%s`: %w%s", file, err, reason)
+	return fmt.Errorf("failed to start `%s`%s: %w%s", file, place, err, reason)
+}
+
+// inFile gives a file without a name that holds this text, and is read from its start by whoever has it.
+func inFile(text string) (*os.File, error) {
+	failure := func(err error) error { return fmt.Errorf("failed to keep what the command reads: %w", err) }
+	file, err := os.CreateTemp("", "lockstep-input-")
+	if err != nil {
+		return nil, failure(err)
+	}
+	err = errors.Join(os.Remove(file.Name()), file.Chmod(0o644))
+	if err == nil {
+		_, err = file.WriteString(text)
+	}
+	if err == nil {
+		_, err = file.Seek(0, io.SeekStart)
+	}
+	if err != nil {
+		file.Close()
+		return nil, failure(err)
+	}
+	return file, nil
 }
 
 // findProgram looks for a program as a shell does.
@@ -250,7 +299,7 @@ func findProgram(name string, environment []string) (string, error) {
 			return file, nil
 		}
 	}
-	return "", startFailure(name, syscall.ENOENT)
+	return "", startFailure(name, "", syscall.ENOENT)
 }
 
 // mergeEnvironment lets later variables replace earlier ones of the same name.
@@ -363,6 +412,12 @@ func (s *supervisor) kill(r *running) {
 	s.signalGroup(r, syscall.SIGKILL)
 	s.signal(r, syscall.SIGKILL)
 	s.waitRegardless(r, killTimeoutSeconds*time.Second)
+}
+
+// sweepGroup kills what is left of the process's group, and leaves all others alone: another process is at work beside it.
+func (s *supervisor) sweepGroup(r *running) {
+	_ = syscall.Kill(-r.pid, syscall.SIGKILL)
+	s.reap()
 }
 
 // sweep kills and reaps whatever the process has left behind, and gives how many processes that were, and whether all are

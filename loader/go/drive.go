@@ -19,35 +19,66 @@ const (
 	commandInterruptTimeoutSeconds = 5
 )
 
-// drive starts the command, drives it, and reports until it is gone.
-func drive(s *supervisor, options *driveOptions, out *printer) error {
+// driveSteps drives one command after the other, until one is not what the next needs.
+func driveSteps(s *supervisor, steps []*driveOptions, out *printer) error {
+	for index, step := range steps {
+		if err := printed(out.print(stepEvent{newHeader("step"), index})); err != nil {
+			return err
+		}
+		if isAsNeeded, err := drive(s, step, out); err != nil || !isAsNeeded || s.interrupt() != 0 {
+			return err
+		}
+	}
+	return nil
+}
+
+// startCommand starts a command as it is to be started.
+func startCommand(s *supervisor, options *driveOptions) (*running, error) {
 	file, err := findProgram(options.command[0], options.environment)
-	var r *running
-	if err := printed(out.print(newHeader("starting"))); err != nil {
-		return err
-	}
-	if err == nil {
-		command := program{file: file, arguments: options.command, environment: options.environment}
-		r, err = s.start(command, options.outputLimitBytes)
-	}
 	if err != nil {
-		return printed(out.print(messageEvent{newHeader("not-started"), err.Error()}))
+		return nil, err
+	}
+	command := program{
+		file: file, arguments: options.command, environment: options.environment,
+		directory: options.directory, user: options.user,
+	}
+	if options.stdin != nil {
+		if command.stdin, err = inFile(*options.stdin); err != nil {
+			return nil, err
+		}
+		defer command.stdin.Close()
+	}
+	return s.start(command, options.outputLimitBytes)
+}
+
+// drive starts the command, drives it, and reports until it is gone. It says whether it became ready, if it is a server, and
+// ended by itself or when it was asked to, with the status that is needed.
+func drive(s *supervisor, options *driveOptions, out *printer) (bool, error) {
+	if err := printed(out.print(newHeader("starting"))); err != nil {
+		return false, err
+	}
+	r, err := startCommand(s, options)
+	if err != nil {
+		return false, printed(out.print(messageEvent{newHeader("not-started"), err.Error()}))
 	}
 	deadline := r.started.Add(options.timeout)
-	var stoppedBy string
+	stoppedBy, isReady := "", true
 	if options.server == nil {
 		stoppedBy = runToEnd(s, r, deadline)
 	} else {
 		d := &driven{s, r, options, options.server, deadline, out}
-		if stoppedBy, err = d.serve(); err != nil {
-			return err
+		if isReady, stoppedBy, err = d.serve(); err != nil {
+			return false, err
 		}
 	}
 	elapsed := time.Since(r.started)
 	leftovers, _ := s.sweep()
-	return printed(out.print(exitEvent{
+	how := r.ending()
+	isAsked := stoppedBy == stoppedByItself || stoppedBy == stoppedBySignal
+	hasStatus := options.status == nil || how != nil && how.signal == 0 && how.status == *options.status
+	return isReady && isAsked && hasStatus, printed(out.print(exitEvent{
 		header:            newHeader("exit"),
-		endingEvent:       newEndingEvent(r.ending()),
+		endingEvent:       newEndingEvent(how),
 		StoppedBy:         stoppedBy,
 		LeftoverProcesses: leftovers,
 		ElapsedMs:         milliseconds(elapsed),
@@ -79,29 +110,80 @@ type driven struct {
 	out      *printer
 }
 
-func (d *driven) serve() (string, error) {
+// serve says whether it became ready, and what ended it.
+func (d *driven) serve() (bool, string, error) {
 	isReady, err := d.awaitReady()
 	if err != nil {
-		return "", err
+		return false, "", err
 	}
 	if isReady {
-		for index := range d.server.requests {
-			if err := d.ask(index, &d.server.requests[index]); err != nil {
-				return "", err
+		for index, question := range d.server.questions {
+			if question.client != nil {
+				err = d.runClient(index, question.client)
+			} else {
+				err = d.ask(index, question.request)
+			}
+			if err != nil {
+				return false, "", err
 			}
 		}
 	}
 	switch interrupt := d.interrupt(); {
 	case interrupt != 0:
 		d.stop(d.process, interrupt, d.server.stopTimeout)
-		return stoppedByInterrupt, nil
+		return isReady, stoppedByInterrupt, nil
 	case !d.isAlive(d.process):
-		return stoppedByItself, nil
+		return isReady, stoppedByItself, nil
 	case d.stop(d.process, d.server.stopSignal, d.server.stopTimeout):
-		return stoppedBySignal, nil
+		return isReady, stoppedBySignal, nil
 	default:
-		return stoppedByStopTimeout, nil
+		return isReady, stoppedByStopTimeout, nil
 	}
+}
+
+// whyNot says why nothing more can be asked, if that is so.
+func (d *driven) whyNot() string {
+	switch {
+	case !d.isAlive(d.process):
+		return "the server has ended"
+	case !time.Now().Before(d.deadline):
+		return fmt.Sprintf("%d ms were over", milliseconds(d.options.timeout))
+	default:
+		return ""
+	}
+}
+
+// runClient runs a command beside the server to its end, and reports. None is started beside a server that is gone, or when
+// no time is left.
+func (d *driven) runClient(index int, client *driveOptions) error {
+	if d.interrupt() != 0 {
+		return nil
+	}
+	failed := func(message string) error {
+		return printed(d.out.print(clientFailedEvent{newHeader("client-failed"), index, message}))
+	}
+	if why := d.whyNot(); why != "" {
+		return failed("not started: " + why)
+	}
+	r, err := startCommand(d.supervisor, client)
+	if err != nil {
+		return failed(err.Error())
+	}
+	stoppedBy := runToEnd(d.supervisor, r, earlier(d.deadline, r.started.Add(client.timeout)))
+	if d.interrupt() != 0 {
+		return nil
+	}
+	elapsed := time.Since(r.started)
+	d.sweepGroup(r)
+	return printed(d.out.print(clientEvent{
+		header:      newHeader("client"),
+		Index:       index,
+		endingEvent: newEndingEvent(r.ending()),
+		StoppedBy:   stoppedBy,
+		ElapsedMs:   milliseconds(elapsed),
+		Stdout:      r.stdout.finish().event(),
+		Stderr:      r.stderr.finish().event(),
+	}))
 }
 
 // awaitReady waits and reports. Not ready is also what a loader gets that is asked to end meanwhile.
@@ -183,11 +265,11 @@ func (d *driven) ask(index int, request *httpRequest) error {
 	switch {
 	case d.interrupt() != 0:
 		return nil
-	case !d.isAlive(d.process):
-		failure = fmt.Errorf("not sent: the server has ended")
-	case !started.Before(d.deadline):
-		failure = fmt.Errorf("not sent: %d ms were over", milliseconds(d.options.timeout))
 	default:
+		if why := d.whyNot(); why != "" {
+			failure = fmt.Errorf("not sent: %s", why)
+			break
+		}
 		deadline := earlier(d.deadline, started.Add(d.server.requestTimeout))
 		isSent = true
 		finished := d.meanwhile(func() {

@@ -165,6 +165,29 @@ type exitEvent struct {
 	Stderr            textEvent `json:"stderr"`
 }
 
+// stepEvent announces a step.
+type stepEvent struct {
+	header
+	Index int `json:"index"`
+}
+
+// clientEvent is the end of a command that asked the server; nobody knows what it has left behind until that has ended.
+type clientEvent struct {
+	header
+	Index int `json:"index"`
+	endingEvent
+	StoppedBy string    `json:"stopped_by"`
+	ElapsedMs int64     `json:"elapsed_ms"`
+	Stdout    textEvent `json:"stdout"`
+	Stderr    textEvent `json:"stderr"`
+}
+
+type clientFailedEvent struct {
+	header
+	Index   int    `json:"index"`
+	Message string `json:"message"`
+}
+
 type interruptedEvent struct {
 	header
 	Signal     int    `json:"signal"`

@@ -557,3 +557,91 @@ func TestUsageVersionAndAClosedOutput(t *testing.T) {
 		t.Error(stderr.String())
 	}
 }
+
+// stepsEvents gives the events of steps, each a command line of its own.
+func stepsEvents(t *testing.T, lines ...[]string) []event {
+	t.Helper()
+	words := []string{"steps"}
+	for _, line := range lines {
+		words = append(append(words, fmt.Sprint(len(line))), line...)
+	}
+	return events(t, words...)
+}
+
+// names are those of events.
+func names(seen []event) string {
+	var all []string
+	for _, event := range seen {
+		all = append(all, event.show("event"))
+	}
+	return strings.Join(all, " ")
+}
+
+func TestAStepHasWhatTheOnesBeforeItLeft(t *testing.T) {
+	directory := t.TempDir()
+	seen := stepsEvents(t,
+		[]string{"--stdin", "Grüße\nan alle\n", "--status", "0", "--", "sh", "-c", "cat > " + directory + "/text"},
+		[]string{"--directory", directory, "--", "sh", "-c", "pwd; cat text"})
+	expect(t, names(seen), "step exit step exit")
+	expect(t, seen[2].show("index"), "1")
+	expect(t, seen[3].show(exit...), "exit 0 - itself "+directory+"\nGrüße\nan alle\n")
+}
+
+func TestNoStepIsBegunThatLacksWhatItNeeds(t *testing.T) {
+	for line, expected := range map[string]string{
+		"--status 3 -- sh -c exit\t3":    "step exit step exit",
+		"-- sh -c exit\t3":               "step exit step exit",
+		"--status 0 -- sh -c exit\t3":    "step exit",
+		"--timeout-ms 100 -- sleep 60":   "step exit",
+		"-- /nowhere/initdb":             "step not-started",
+		"--ready-stdout up -- true":      "step not-ready exit",
+		"--directory /nowhere -- ./true": "step not-started",
+	} {
+		words := strings.Split(line, " ")
+		expect(t, names(stepsEvents(t, words, []string{"--", "true"})), expected, line)
+	}
+	leaves := []string{"--", "sh", "-c", "(setsid sh -c 'trap \"\" TERM; sleep 600' &); sleep 0.1"}
+	seen := stepsEvents(t, leaves, []string{"echo", "done"})
+	if seen[1].show("leftover_processes") < "1" {
+		t.Error(seen)
+	}
+	expect(t, seen[3].show(exit...), "exit 0 - itself done\n")
+	seen = events(t, "drive", "--directory", "/nowhere", "--", "true")
+	expect(t, seen[0].show("message"), "failed to start `"+truePath(t)+"` in `/nowhere`: no such file or directory")
+}
+
+func truePath(t *testing.T) string {
+	t.Helper()
+	path, err := exec.LookPath("true")
+	if err != nil {
+		t.Fatal(err)
+	}
+	return path
+}
+
+func TestAClientRunsBesideTheServer(t *testing.T) {
+	port, started := freePort(t), time.Now()
+	seen := events(t, "drive", "--ready-tcp", port,
+		"--client", "6", "--env", "A=1", "--", "sh", "-c", "printf %s \"$A\"; echo no >&2; exit 4",
+		"--request", "GET", "/healthz",
+		"--client", "4", "--stdin", "asked", "--", "cat",
+		"--client", "5", "--timeout-ms", "100", "--", "sleep", "60",
+		// Of its group nothing stays, and nothing holds its output.
+		"--client", "4", "--", "sh", "-c", "sleep 60 & echo left",
+		"--client", "1", "no-such-client",
+		"--request", "GET", "/crash",
+		"--client", "1", "true",
+		"--", server, port)
+	if elapsed := time.Since(started); elapsed > soon {
+		t.Errorf("that took %v", elapsed)
+	}
+	expect(t, names(seen), "ready client response client client client client-failed request-failed client-failed exit")
+	client := []string{"index", "status", "signal_name", "stopped_by", "stdout.text", "stderr.text"}
+	expect(t, seen[1].show(client...), "0 4 - itself 1 no\n")
+	expect(t, seen[3].show(client...), "2 0 - itself asked ")
+	expect(t, seen[4].show(client[:4]...), "3 - SIGKILL timeout")
+	expect(t, seen[5].show(client...), "4 0 - itself left\n ")
+	expect(t, seen[6].show("index", "message"), "5 failed to start `no-such-client`: no such file or directory")
+	expect(t, seen[8].show("index", "message"), "7 not started: the server has ended")
+	expect(t, seen[9].show(exit[:4]...), "exit - SIGABRT itself")
+}

@@ -27,6 +27,7 @@ const help = `Opens Go plugins and drives programs, and reports what it saw as J
 
 usage: lockstep-loader open [FLAG…] [--] PLUGIN…
        lockstep-loader drive [FLAG…] -- COMMAND [ARGUMENT…]
+       lockstep-loader steps [NUMBER WORD…]…
        lockstep-loader version
 
 both:   --timeout-ms N  --output-limit-bytes N  --env NAME=VALUE…  --user UID:GID
@@ -36,7 +37,8 @@ open:   --flags now  --scope global  --keep-open  --scratch DIRECTORY…  --symb
 
 drive:  --ready-http URL | --ready-tcp PORT | --ready-stdout TEXT
         --ready-timeout-ms N  --request-timeout-ms N  --stop-signal NAME  --stop-timeout-ms N
-        --request METHOD URL [--header 'NAME: VALUE']… [--body TEXT]…
+        --request METHOD URL [--header 'NAME: VALUE']… [--body TEXT]…  --client NUMBER WORD…
+        --directory DIRECTORY  --stdin TEXT  --status N
 `
 
 // A started process dies with the thread that started it, so that has to be one that lasts.

@@ -3,6 +3,7 @@ package main
 import (
 	"bufio"
 	"bytes"
+	"cmp"
 	"fmt"
 	"os"
 	"strings"
@@ -36,20 +37,29 @@ func perform(asked *invocation, out *printer) (syscall.Signal, error) {
 		return 0, err
 	}
 	var user *user
-	if asked.open != nil {
+	switch {
+	case asked.open != nil:
 		user = asked.open.user
-	} else {
+	case asked.drive != nil:
 		user = asked.drive.user
+	case asked.steps != nil:
+		// That this process may start others as somebody else is all that is to be known of it.
+		for _, step := range asked.steps {
+			user = cmp.Or(user, step.user)
+		}
 	}
 	s, err := newSupervisor(user)
 	if err != nil {
 		return 0, err
 	}
 	remains := ""
-	if asked.open != nil {
+	switch {
+	case asked.open != nil:
 		remains, err = openAll(s, asked.open, out)
-	} else {
-		err = drive(s, asked.drive, out)
+	case asked.drive != nil:
+		_, err = drive(s, asked.drive, out)
+	case asked.steps != nil:
+		err = driveSteps(s, asked.steps, out)
 	}
 	if err != nil {
 		return 0, err

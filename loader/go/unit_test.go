@@ -210,6 +210,12 @@ func TestEventsHaveTheShapesThatBothLoadersShare(t *testing.T) {
 		newInterruptedEvent(syscall.SIGTERM),
 		newErrorEvent(fmt.Errorf("no")),
 		newHeader("end"),
+		stepEvent{newHeader("step"), 1},
+		clientEvent{
+			header: newHeader("client"), Index: 1, endingEvent: newEndingEvent(&ending{}), StoppedBy: stoppedByItself,
+			ElapsedMs: 12, Stdout: captured("(1 row)\n"), Stderr: captured(""),
+		},
+		clientFailedEvent{newHeader("client-failed"), 1, "failed to start `x`"},
 	}
 	var seen bytes.Buffer
 	out := &printer{&seen}

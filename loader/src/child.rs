@@ -6,10 +6,12 @@
 //! What is started may be another user, who cannot signal or trace this process. Where it is the same one, a signal that
 //! came from a descendant is told apart and not heeded, and this process cannot be traced or written to all the same.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
+use std::ffi::{CString, OsStr};
 use std::fmt;
 use std::fs::{self, File};
 use std::io::{self, Read};
+use std::os::unix::ffi::OsStrExt;
 use std::os::unix::process::CommandExt;
 use std::path::Path;
 use std::process::Command;
@@ -45,6 +47,8 @@ pub enum ChildError {
     Start {
         /// As it was given.
         program: String,
+        /// Where it was to start, if that was said.
+        directory: Option<String>,
         /// What the kernel says.
         cause: io::Error,
         /// The kernel says "no such file" of a file that is there: it means the interpreter that the file names.
@@ -53,12 +57,16 @@ pub enum ChildError {
 }
 
 impl ChildError {
-    fn start(command: &Command, cause: io::Error) -> ChildError {
+    fn start(command: &Command, directory: Option<&OsStr>, cause: io::Error) -> ChildError {
         let program = Path::new(command.get_program());
-        let is_interpreter_missing =
-            cause.kind() == io::ErrorKind::NotFound && program.components().count() > 1 && program.exists();
+        let file = Path::new(directory.unwrap_or_default()).join(program);
+        let is_interpreter_missing = cause.kind() == io::ErrorKind::NotFound
+            && program.components().count() > 1
+            && file.exists()
+            && directory.is_none_or(|directory| Path::new(directory).exists());
         ChildError::Start {
             program: program.display().to_string(),
+            directory: directory.map(|directory| directory.to_string_lossy().into_owned()),
             cause,
             is_interpreter_missing,
         }
@@ -71,15 +79,19 @@ impl fmt::Display for ChildError {
             ChildError::Prepare(what, cause) => write!(formatter, "failed to {what}: {cause}"),
             ChildError::Start {
                 program,
+                directory,
                 cause,
                 is_interpreter_missing,
             } => {
+                let place = directory
+                    .as_ref()
+                    .map_or_else(String::new, |directory| format!(" in `{directory}`"));
                 let reason = if *is_interpreter_missing {
                     "; the file is there, its interpreter is not"
                 } else {
                     ""
                 };
-                write!(formatter, "failed to start `{program}`: {cause}{reason}")
+                write!(formatter, "failed to start `{program}`{place}: {cause}{reason}")
             }
         }
     }
@@ -93,6 +105,19 @@ pub struct Supervisor {
     user: Option<User>,
     /// The descendants that were reaped since the last start: their signals may still come.
     reaped: BTreeSet<i32>,
+    /// The processes that were started and have not ended.
+    watched: BTreeSet<i32>,
+    /// How those ended that have, until it is asked.
+    endings: BTreeMap<i32, Ending>,
+}
+
+/// Who a process is, and where it starts.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Manner<'a> {
+    /// None for whoever this process is.
+    pub user: Option<User>,
+    /// None for where this process is.
+    pub directory: Option<&'a OsStr>,
 }
 
 /// What a sweep came to.
@@ -135,6 +160,8 @@ impl Supervisor {
             interrupt: None,
             user,
             reaped: BTreeSet::new(),
+            watched: BTreeSet::new(),
+            endings: BTreeMap::new(),
         })
     }
 
@@ -144,8 +171,27 @@ impl Supervisor {
     }
 
     /// Starts a process in a group of its own, and reads what it writes. Its standard input is the caller's affair.
-    pub fn spawn(&mut self, mut command: Command, output_limit_bytes: usize) -> Result<Running, ChildError> {
-        system::prepare(&mut command, self.user);
+    pub fn spawn(&mut self, command: Command, output_limit_bytes: usize) -> Result<Running, ChildError> {
+        let manner = Manner {
+            user: self.user,
+            directory: None,
+        };
+        self.spawn_as(manner, command, output_limit_bytes)
+    }
+
+    /// The same, as somebody and somewhere.
+    pub fn spawn_as(
+        &mut self,
+        manner: Manner<'_>,
+        mut command: Command,
+        output_limit_bytes: usize,
+    ) -> Result<Running, ChildError> {
+        system::prepare(&mut command, manner.user);
+        if let Some(directory) = manner.directory {
+            let path = CString::new(directory.as_bytes());
+            let path = path.map_err(|cause| ChildError::start(&command, Some(directory), cause.into()))?;
+            system::start_in(&mut command, path);
+        }
         let pipe = || system::pipe().map_err(|cause| ChildError::Prepare("make a pipe", cause));
         let ((stdout, stdout_end), (stderr, stderr_end)) = (pipe()?, pipe()?);
         command.process_group(0).stdout(stdout_end).stderr(stderr_end);
@@ -160,10 +206,14 @@ impl Supervisor {
         self.reaped.clear();
         let started = Instant::now();
         // The command has the other ends of the pipes, which close with it.
-        let child = command.spawn().map_err(|cause| ChildError::start(&command, cause))?;
+        let child = command
+            .spawn()
+            .map_err(|cause| ChildError::start(&command, manner.directory, cause))?;
         // A process id is positive and fits; the kernel's own type is signed.
+        let pid = child.id() as i32;
+        self.watched.insert(pid);
         Ok(Running {
-            pid: child.id() as i32,
+            pid,
             started,
             ending: None,
             stdout,
@@ -198,21 +248,31 @@ impl Supervisor {
         }
     }
 
-    /// Takes every child that has ended: the one of interest, and orphans, which are only to be gone.
+    /// Takes every child that has ended: those of interest, and orphans, which are only to be gone.
     fn reap(&mut self, running: &mut Running) -> Reaped {
         loop {
             match system::reap() {
                 Reaped::Ended(pid, ending) => {
                     // Once it has ended its number may be an orphan's.
-                    if pid == running.pid {
-                        running.ending.get_or_insert(ending);
+                    if self.watched.remove(&pid) {
+                        self.endings.insert(pid, ending);
                     }
                     if self.reaped.len() < REAPED_LIMIT_COUNT {
                         self.reaped.insert(pid);
                     }
                 }
-                other => return other,
+                other => {
+                    self.tell_ending(running);
+                    return other;
+                }
             }
+        }
+    }
+
+    /// Lets a process know that it was reaped, perhaps while another one was waited for.
+    fn tell_ending(&mut self, running: &mut Running) {
+        if running.ending.is_none() {
+            running.ending = self.endings.remove(&running.pid);
         }
     }
 
@@ -264,6 +324,7 @@ impl Supervisor {
 
     /// Asks the process to end, and kills it if it does not in time. Says whether it ended by itself.
     pub fn stop(&mut self, running: &mut Running, signal: Signal, timeout: Duration) -> bool {
+        self.tell_ending(running);
         running.signal(signal);
         let ended = self.wait_regardless(running, Instant::now() + timeout);
         if !ended {
@@ -274,9 +335,16 @@ impl Supervisor {
 
     /// Kills the process and its group.
     pub fn kill(&mut self, running: &mut Running) {
+        self.tell_ending(running);
         running.signal(libc::SIGKILL);
         system::signal_group(running.pid, libc::SIGKILL);
         self.wait_regardless(running, Instant::now() + Duration::from_secs(KILL_TIMEOUT_SECONDS));
+    }
+
+    /// Kills what is left of the process's group, and leaves all others alone: another process is at work beside it.
+    pub fn sweep_group(&mut self, running: &mut Running) {
+        system::signal_group(running.pid, libc::SIGKILL);
+        self.tick(running, Duration::ZERO);
     }
 
     /// Kills and reaps whatever the process has left behind.

@@ -1,15 +1,18 @@
 //! `drive`: a command that runs to its end, or a server that is awaited, asked and stopped.
 
+use std::ffi::OsStr;
 use std::fmt;
 use std::io::{self, Write};
 use std::net::TcpStream;
+use std::os::unix::ffi::OsStrExt;
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
-use crate::arguments::{DriveOptions, Ready, ServerOptions};
-use crate::child::{Running, Supervisor, Wake};
+use crate::arguments::{DriveOptions, Question, Ready, ServerOptions};
+use crate::child::{ChildError, Manner, Running, Supervisor, Wake};
 use crate::event::{Asked, Event, ExitEvent, NotReady, Printer, StoppedBy};
 use crate::http::{self, Request, Url};
+use crate::system::{self, Ending};
 
 /// Between two looks whether a server is ready.
 const READY_PAUSE_MILLISECONDS: u64 = 10;
@@ -36,30 +39,38 @@ impl fmt::Display for DriveError {
     }
 }
 
-/// Starts the command, drives it, and reports until it is gone.
+/// Drives one command after the other, until one is not what the next needs.
+pub fn drive_steps(
+    supervisor: &mut Supervisor,
+    steps: &[DriveOptions],
+    printer: &mut Printer<impl Write>,
+) -> Result<(), DriveError> {
+    for (index, step) in steps.iter().enumerate() {
+        printer.print(&Event::Step(index)).map_err(DriveError::Print)?;
+        if !drive(supervisor, step, printer)? || supervisor.interrupt().is_some() {
+            break;
+        }
+    }
+    Ok(())
+}
+
+/// Starts the command, drives it, and reports until it is gone. Says whether it became ready, if it is a server, and ended by
+/// itself or when it was asked to, with the status that is needed.
 pub fn drive(
     supervisor: &mut Supervisor,
     options: &DriveOptions,
     printer: &mut Printer<impl Write>,
-) -> Result<(), DriveError> {
-    let [program, arguments @ ..] = options.command.as_slice() else {
-        return Ok(());
-    };
-    let mut command = Command::new(program);
-    command
-        .args(arguments)
-        .envs(options.environment.iter().map(|(name, value)| (name, value)));
-    command.stdin(Stdio::null());
+) -> Result<bool, DriveError> {
     printer.print(&Event::Starting).map_err(DriveError::Print)?;
-    let mut running = match supervisor.spawn(command, options.output_limit_bytes) {
+    let mut running = match start(supervisor, options) {
         Ok(running) => running,
         Err(error) => {
-            return printer
-                .print(&Event::NotStarted(error.to_string()))
-                .map_err(DriveError::Print)
+            let event = Event::NotStarted(error.to_string());
+            return printer.print(&event).map(|()| false).map_err(DriveError::Print);
         }
     };
     let deadline = running.started() + options.timeout;
+    let mut is_ready = true;
     let stopped_by = match &options.server {
         None => run_to_end(supervisor, &mut running, deadline),
         Some(server) => {
@@ -71,7 +82,9 @@ pub fn drive(
                 deadline,
                 printer: &mut *printer,
             };
-            session.serve()?
+            let (was_ready, stopped_by) = session.serve()?;
+            is_ready = was_ready;
+            stopped_by
         }
     };
     let elapsed = running.started().elapsed();
@@ -84,7 +97,38 @@ pub fn drive(
         stdout: running.stdout().finish(),
         stderr: running.stderr().finish(),
     };
-    printer.print(&Event::Exit(Box::new(exit))).map_err(DriveError::Print)
+    let is_as_needed = match (options.status, exit.ending, stopped_by) {
+        (_, _, StoppedBy::Timeout | StoppedBy::StopTimeout | StoppedBy::Interrupt) => false,
+        (Some(status), ending, _) => ending == Some(Ending::Status(status)),
+        (None, _, _) => true,
+    };
+    printer
+        .print(&Event::Exit(Box::new(exit)))
+        .map(|()| is_ready && is_as_needed)
+        .map_err(DriveError::Print)
+}
+
+/// Starts a command as it is to be started.
+fn start(supervisor: &mut Supervisor, options: &DriveOptions) -> Result<Running, ChildError> {
+    let (program, arguments) = match options.command.as_slice() {
+        [program, arguments @ ..] => (program.as_os_str(), arguments),
+        [] => (OsStr::new(""), [].as_slice()),
+    };
+    let mut command = Command::new(program);
+    command
+        .args(arguments)
+        .envs(options.environment.iter().map(|(name, value)| (name, value)));
+    command.stdin(match &options.stdin {
+        None => Stdio::null(),
+        Some(text) => system::in_memory(text.as_bytes())
+            .map_err(|cause| ChildError::Prepare("keep what the command reads", cause))?
+            .into(),
+    });
+    let manner = Manner {
+        user: options.user,
+        directory: options.directory.as_deref(),
+    };
+    supervisor.spawn_as(manner, command, options.output_limit_bytes)
 }
 
 fn run_to_end(supervisor: &mut Supervisor, running: &mut Running, deadline: Instant) -> StoppedBy {
@@ -118,28 +162,34 @@ struct Session<'a, W> {
 }
 
 impl<W: Write> Session<'_, W> {
-    fn serve(&mut self) -> Result<StoppedBy, DriveError> {
-        if self.await_ready()? {
-            for (index, request) in self.server.requests.iter().enumerate() {
-                self.ask(index, request)?;
+    /// Says whether it became ready, and what ended it.
+    fn serve(&mut self) -> Result<(bool, StoppedBy), DriveError> {
+        let is_ready = self.await_ready()?;
+        if is_ready {
+            for (index, question) in self.server.questions.iter().enumerate() {
+                match question {
+                    Question::Request(request) => self.ask(index, request)?,
+                    Question::Client(client) => self.run_client(index, client)?,
+                }
             }
         }
         if self.supervisor.interrupt().is_some() {
             pass_on_interrupt(self.supervisor, self.running, self.server.stop_timeout);
-            return Ok(StoppedBy::Interrupt);
+            return Ok((is_ready, StoppedBy::Interrupt));
         }
         self.supervisor.tick(self.running, Duration::ZERO);
         if self.running.ending().is_some() {
-            return Ok(StoppedBy::Itself);
+            return Ok((is_ready, StoppedBy::Itself));
         }
         let stopped = self
             .supervisor
             .stop(self.running, self.server.stop_signal, self.server.stop_timeout);
-        Ok(if stopped {
+        let stopped_by = if stopped {
             StoppedBy::StopSignal
         } else {
             StoppedBy::StopTimeout
-        })
+        };
+        Ok((is_ready, stopped_by))
     }
 
     /// Waits and reports. Not ready is also what a loader gets that is asked to end meanwhile.
@@ -223,16 +273,55 @@ impl<W: Write> Session<'_, W> {
         self.running.ending().is_none()
     }
 
+    /// Why nothing more can be asked, if that is so.
+    fn why_not(&mut self) -> Option<String> {
+        if !self.is_alive() {
+            return Some("the server has ended".to_owned());
+        }
+        let is_late = Instant::now() >= self.deadline;
+        is_late.then(|| format!("{} ms were over", self.options.timeout.as_millis()))
+    }
+
+    /// Runs a command beside the server to its end, and reports. None is started beside a server that is gone, or when no
+    /// time is left.
+    fn run_client(&mut self, index: usize, client: &DriveOptions) -> Result<(), DriveError> {
+        if self.supervisor.interrupt().is_some() {
+            return Ok(());
+        }
+        let started = match self.why_not() {
+            Some(why) => Err(format!("not started: {why}")),
+            None => start(self.supervisor, client).map_err(|error| error.to_string()),
+        };
+        let mut running = match started {
+            Ok(running) => running,
+            Err(message) => return self.print(&Event::ClientFailed(index, message)),
+        };
+        let deadline = self.deadline.min(running.started() + client.timeout);
+        let stopped_by = run_to_end(self.supervisor, &mut running, deadline);
+        if self.supervisor.interrupt().is_some() {
+            return Ok(());
+        }
+        let elapsed = running.started().elapsed();
+        self.supervisor.sweep_group(&mut running);
+        let exit = ExitEvent {
+            ending: running.ending(),
+            stopped_by,
+            leftover_processes: 0,
+            elapsed,
+            stdout: running.stdout().finish(),
+            stderr: running.stderr().finish(),
+        };
+        self.print(&Event::Client(index, Box::new(exit)))
+    }
+
     /// Sends one request and reports. Nothing is sent to a server that is gone, or when no time is left.
     fn ask(&mut self, index: usize, request: &Request) -> Result<(), DriveError> {
         let started = Instant::now();
         let mut is_sent = false;
         let result = if self.supervisor.interrupt().is_some() {
             return Ok(());
-        } else if !self.is_alive() {
-            Err("not sent: the server has ended".to_owned())
-        } else if started >= self.deadline {
-            Err(format!("not sent: {} ms were over", self.options.timeout.as_millis()))
+        } else if let Some(why) = self.why_not() {
+            Err(format!("not sent: {why}"))
         } else {
             let deadline = self.deadline.min(started + self.server.request_timeout);
             let limit = self.options.output_limit_bytes;

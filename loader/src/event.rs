@@ -47,6 +47,12 @@ pub enum Event {
     RequestFailed(Asked, String),
     /// The command has ended.
     Exit(Box<ExitEvent>),
+    /// This step is begun.
+    Step(usize),
+    /// A command that asked the server has ended.
+    Client(usize, Box<ExitEvent>),
+    /// A command that was to ask the server was not started.
+    ClientFailed(usize, String),
     /// The next plugins are not opened, because something of the last one stays.
     Unclean(String),
     /// The loader was asked to end before it was done.
@@ -246,6 +252,12 @@ impl Event {
                 asked.event("request-failed", [("message", message.as_str().into())])
             }
             Event::Exit(exit) => exit.to_json(),
+            Event::Step(index) => event("step", [("index", (*index).into())]),
+            Event::Client(index, exit) => exit.of_client(*index),
+            Event::ClientFailed(index, message) => event(
+                "client-failed",
+                [("index", (*index).into()), ("message", message.as_str().into())],
+            ),
             Event::Unclean(message) => event("unclean", [("message", message.as_str().into())]),
             Event::Interrupted(number) => event(
                 "interrupted",
@@ -339,6 +351,18 @@ impl ExitEvent {
             ("stderr", self.stderr.to_json()),
         ];
         join(event("exit", ending_fields(self.ending)), rest)
+    }
+
+    /// The same of a client, of which nobody knows what it has left behind until the server has ended.
+    fn of_client(&self, index: usize) -> Json {
+        let rest = [
+            ("stopped_by", self.stopped_by.name().into()),
+            ("elapsed_ms", milliseconds(self.elapsed)),
+            ("stdout", self.stdout.to_json()),
+            ("stderr", self.stderr.to_json()),
+        ];
+        let asked = event("client", [("index", index.into())]);
+        join(join(asked, ending_fields(self.ending)), rest)
     }
 }
 
@@ -496,6 +520,14 @@ mod tests {
             stdout: captured("HELLO, WORLD\n"),
             stderr: captured(""),
         };
+        let client = ExitEvent {
+            ending: Some(Ending::Status(0)),
+            stopped_by: StoppedBy::Itself,
+            leftover_processes: 0,
+            elapsed: Duration::from_millis(12),
+            stdout: captured("(1 row)\n"),
+            stderr: captured(""),
+        };
         let (exited, timed_out) = (NotReady::Exited, NotReady::TimedOut);
         vec![
             Event::Exit(Box::new(exit)),
@@ -519,6 +551,9 @@ mod tests {
             Event::Interrupted(libc::SIGTERM),
             Event::Error("no".into()),
             Event::End,
+            Event::Step(1),
+            Event::Client(1, Box::new(client)),
+            Event::ClientFailed(1, "failed to start `x`".into()),
         ]
     }
 

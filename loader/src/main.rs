@@ -40,6 +40,7 @@ Opens plugins and drives programs, and reports what it saw as JSON lines.
 
 usage: lockstep-loader open [FLAG…] [--] PLUGIN…
        lockstep-loader drive [FLAG…] -- COMMAND [ARGUMENT…]
+       lockstep-loader steps [NUMBER WORD…]…
        lockstep-loader version
 
 both:   --timeout-ms N  --output-limit-bytes N  --env NAME=VALUE…  --user UID:GID
@@ -50,7 +51,8 @@ open:   --flags now|lazy  --scope local|global  --keep-open  --scratch DIRECTORY
 
 drive:  --ready-http URL | --ready-tcp PORT | --ready-stdout TEXT
         --ready-timeout-ms N  --request-timeout-ms N  --stop-signal NAME  --stop-timeout-ms N
-        --request METHOD URL [--header 'NAME: VALUE']… [--body TEXT]…
+        --request METHOD URL [--header 'NAME: VALUE']… [--body TEXT]…  --client NUMBER WORD…
+        --directory DIRECTORY  --stdin TEXT  --status N
 ";
 
 /// Why the loader itself has failed.
@@ -108,6 +110,12 @@ fn run(invocation: &Invocation, printer: &mut Printer<impl Write>) -> Result<Opt
         Invocation::Drive(options) => {
             let mut supervisor = Supervisor::start(options.user).map_err(LoaderError::Child)?;
             drive::drive(&mut supervisor, options, printer).map_err(LoaderError::Drive)?;
+            (supervisor, None)
+        }
+        Invocation::Steps(steps) => {
+            let user = steps.iter().find_map(|step| step.user);
+            let mut supervisor = Supervisor::start(user).map_err(LoaderError::Child)?;
+            drive::drive_steps(&mut supervisor, steps, printer).map_err(LoaderError::Drive)?;
             (supervisor, None)
         }
         Invocation::Clear(directories) => {

@@ -1,8 +1,9 @@
 //! What the kernel offers and the standard library does not: each call in a safe function, and nothing else.
 #![expect(unsafe_code, reason = "system calls that the standard library has no functions for")]
 
+use std::ffi::CString;
 use std::fs::File;
-use std::io;
+use std::io::{self, Seek, Write};
 use std::mem::MaybeUninit;
 use std::os::fd::{AsFd, AsRawFd, FromRawFd, OwnedFd};
 use std::os::unix::process::CommandExt;
@@ -260,6 +261,29 @@ pub fn prepare(command: &mut Command, user: Option<User>) {
     };
     // SAFETY: between fork and exec the closure makes async-signal-safe calls only, and allocates nothing.
     unsafe { command.pre_exec(adjust) };
+}
+
+/// Lets the command's process start in a directory that its own user can enter. To be called after [`prepare`].
+pub fn start_in(command: &mut Command, directory: CString) {
+    let enter = move || {
+        // SAFETY: the path ends with NUL and outlives the call, which writes nothing and is async-signal-safe.
+        check(unsafe { libc::chdir(directory.as_ptr()) })
+    };
+    // SAFETY: between fork and exec the closure makes one async-signal-safe call, and allocates nothing.
+    unsafe { command.pre_exec(enter) };
+}
+
+/// A file in memory that holds these bytes and is read from its start, by whoever has it.
+pub fn in_memory(bytes: &[u8]) -> io::Result<File> {
+    // SAFETY: the name ends with NUL; the descriptor, if there is one, is new and nobody else's.
+    let mut file = unsafe {
+        let descriptor = libc::memfd_create(c"input".as_ptr(), libc::MFD_CLOEXEC);
+        check(descriptor)?;
+        File::from_raw_fd(descriptor)
+    };
+    file.write_all(bytes)?;
+    file.rewind()?;
+    Ok(file)
 }
 
 /// Makes this process the first that the kernel ends when memory runs out. Where that cannot be done, the kernel judges by

@@ -443,3 +443,180 @@ fn a_command_is_needed() {
         "error[usage]: no command to run given\nhint: name the program and its arguments after `--`\n"
     );
 }
+
+/// The words of `steps` for these command lines.
+fn steps(lines: &[&[&str]]) -> Vec<String> {
+    let mut words = vec!["steps".to_owned()];
+    for line in lines {
+        words.push(line.len().to_string());
+        words.extend(line.iter().map(|word| (*word).to_owned()));
+    }
+    words
+}
+
+/// The events of `steps`.
+fn steps_events(lines: &[&[&str]]) -> Vec<Json> {
+    let words = steps(lines);
+    events(&words.iter().map(String::as_str).collect::<Vec<_>>())
+}
+
+#[test]
+fn a_step_has_what_the_ones_before_it_left() {
+    let directory = support::file("steps-directory", b"");
+    std::fs::remove_file(&directory).unwrap();
+    let make = format!("mkdir -p {directory} && cat > {directory}/text");
+    let told = steps_events(&[
+        &["--stdin", "Grüße\nan alle\n", "--status", "0", "--", "sh", "-c", &make],
+        &["--directory", &directory, "--", "sh", "-c", "pwd; cat text; rm text"],
+    ]);
+    std::fs::remove_dir(&directory).unwrap();
+    let names: Vec<&str> = told.iter().map(|event| event.text("event")).collect();
+    assert_eq!(names, ["step", "exit", "step", "exit"]);
+    assert_eq!((told[0].integer("index"), told[2].integer("index")), (0, 1));
+    assert_eq!(told[3].text("stdout.text"), format!("{directory}\nGrüße\nan alle\n"));
+}
+
+#[test]
+fn no_step_is_begun_that_lacks_what_it_needs() {
+    let fails = shell("exit 3");
+    let cases: [(&[&str], &str); 6] = [
+        (&["--status", "3", "--"], "step exit step exit"),
+        (&["--"], "step exit step exit"),
+        (&["--status", "0", "--"], "step exit"),
+        (&["--timeout-ms", "100", "--", "sleep", "60"], "step exit"),
+        (&["--", "/nowhere/initdb"], "step not-started"),
+        (&["--ready-stdout", "up", "--", "true"], "step not-ready exit"),
+    ];
+    for (flags, expect) in cases {
+        let line = match flags.last() {
+            Some(&"--") => [flags, &fails[..]].concat(),
+            _ => flags.to_vec(),
+        };
+        let told = steps_events(&[&line, &["--", "true"]]);
+        let names: Vec<&str> = told.iter().map(|event| event.text("event")).collect();
+        assert_eq!(names.join(" "), expect, "{line:?}");
+    }
+}
+
+#[test]
+fn nothing_of_a_step_is_there_for_the_next() {
+    let told = steps_events(&[
+        &[
+            "--",
+            "sh",
+            "-c",
+            "(setsid sh -c 'trap \"\" TERM HUP; sleep 600' &); sleep 0.1",
+        ],
+        &["--", "sh", "-c", "echo done"],
+    ]);
+    assert!(told[1].integer("leftover_processes") >= 1, "{told:?}");
+    assert_eq!(told[3].show(&EXIT), "exit 0 - itself done\n 0");
+}
+
+#[test]
+fn a_directory_that_is_not_there_is_told() {
+    let event = &events(&["drive", "--directory", "/nowhere", "--", "true"])[0];
+    assert_eq!(
+        event.show(&["event", "message"]),
+        "not-started failed to start `true` in `/nowhere`: No such file or directory (os error 2)"
+    );
+}
+
+const CLIENT: [&str; 7] = [
+    "event",
+    "index",
+    "status",
+    "signal_name",
+    "stopped_by",
+    "stdout.text",
+    "stderr.text",
+];
+
+#[test]
+fn a_client_runs_beside_the_server() {
+    let say = [
+        "--client",
+        "6",
+        "--env",
+        "A=1",
+        "--",
+        "sh",
+        "-c",
+        "printf %s \"$A\"; echo no >&2; exit 4",
+    ];
+    let read = ["--client", "4", "--stdin", "asked", "--", "cat"];
+    let late = ["--client", "5", "--timeout-ms", "100", "--", "sleep", "60"];
+    // Of its group nothing stays, and nothing holds its output.
+    let leaves = ["--client", "4", "--", "sh", "-c", "sleep 60 & echo left"];
+    let missing = ["--client", "1", "no-such-client"];
+    let request = ["--request", "GET", "/healthz"];
+    let started = Instant::now();
+    let flags = [
+        &["--ready-tcp", "PORT"][..],
+        &say,
+        &request,
+        &read,
+        &late,
+        &leaves,
+        &missing,
+        &["--request", "GET", "/healthz"],
+    ];
+    let (told, _) = serve("server-clients", &flags.concat(), &["stop-status", "3"]);
+    assert!(started.elapsed() < Duration::from_secs(30), "{:?}", started.elapsed());
+    let names: Vec<&str> = told.iter().map(|event| event.text("event")).collect();
+    assert_eq!(
+        names,
+        [
+            "ready",
+            "client",
+            "response",
+            "client",
+            "client",
+            "client",
+            "client-failed",
+            "response",
+            "exit"
+        ]
+    );
+    assert_eq!(told[1].show(&CLIENT), "client 0 4 - itself 1 no\n");
+    assert_eq!(told[3].show(&CLIENT), "client 2 0 - itself asked ");
+    assert_eq!(told[4].show(&CLIENT[..5]), "client 3 - SIGKILL timeout");
+    assert_eq!(told[5].show(&CLIENT), "client 4 0 - itself left\n ");
+    assert_eq!(
+        told[6].show(&["index", "message"]),
+        "5 failed to start `no-such-client`: No such file or directory (os error 2)"
+    );
+    assert_eq!(told[8].show(&EXIT[..4]), "exit 3 - stop-signal");
+}
+
+#[test]
+fn no_client_is_started_beside_a_server_that_has_ended() {
+    let flags = [
+        "--ready-tcp",
+        "PORT",
+        "--request",
+        "GET",
+        "/crash",
+        "--client",
+        "1",
+        "true",
+    ];
+    let (told, _) = serve("server-gone", &flags, &[]);
+    assert_eq!(
+        told[2].show(&["event", "index", "message"]),
+        "client-failed 1 not started: the server has ended"
+    );
+    assert_eq!(told[3].show(&EXIT[..4]), "exit - SIGABRT itself");
+    // A client that makes the server end, and its own end, are both seen.
+    let flags = [
+        "--ready-tcp",
+        "PORT",
+        "--client",
+        "3",
+        "sh",
+        "-c",
+        "kill -TERM $(cat /proc/$PPID/task/$PPID/children)",
+    ];
+    let (told, _) = serve("server-ended-by-client", &flags, &["stop-status", "5"]);
+    assert_eq!(told.last().unwrap().integer("status"), 5, "{told:?}");
+}

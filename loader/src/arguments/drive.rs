@@ -12,6 +12,8 @@ use crate::system::User;
 
 /// For a server to end after the stop signal, when nothing else is said.
 const DEFAULT_STOP_TIMEOUT_MILLISECONDS: u64 = 5_000;
+/// The highest that a process can end with.
+const STATUS_LIMIT: i32 = 255;
 
 /// `drive`.
 #[derive(Debug, PartialEq, Eq)]
@@ -26,6 +28,12 @@ pub struct DriveOptions {
     pub output_limit_bytes: usize,
     /// Who runs it; none for whoever this process is.
     pub user: Option<User>,
+    /// Where it starts; none for where this process is.
+    pub directory: Option<OsString>,
+    /// What it reads on standard input; none for nothing.
+    pub stdin: Option<OsString>,
+    /// The status without which no later step is begun.
+    pub status: Option<i32>,
     /// For a server; none for a command that ends by itself.
     pub server: Option<ServerOptions>,
 }
@@ -38,13 +46,22 @@ pub struct ServerOptions {
     /// How long that may take.
     pub ready_timeout: Duration,
     /// What it is asked, in order.
-    pub requests: Vec<Request>,
+    pub questions: Vec<Question>,
     /// How long an answer may take.
     pub request_timeout: Duration,
     /// What asks it to end.
     pub stop_signal: Signal,
     /// How long that may take.
     pub stop_timeout: Duration,
+}
+
+/// What a server is asked.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Question {
+    /// This, over HTTP.
+    Request(Request),
+    /// What this command, which ends, makes of it.
+    Client(Box<DriveOptions>),
 }
 
 /// When a server is ready.
@@ -66,13 +83,41 @@ struct PendingRequest {
     body: Option<Vec<u8>>,
 }
 
+/// A question, as far as it is read.
+enum Pending {
+    Request(PendingRequest),
+    Client(Box<DriveOptions>),
+}
+
+/// Reads the words after `steps`: of each step how many they are, and the words of a `drive`.
+pub fn parse_steps(words: Vec<OsString>) -> Result<Vec<DriveOptions>, UsageError> {
+    let mut words = Words::new(words);
+    let mut steps = Vec::new();
+    while !words.is_at_end() {
+        steps.push(parse_drive(words.several("steps")?)?);
+    }
+    if steps.is_empty() {
+        return Err(UsageError::NoCommand);
+    }
+    Ok(steps)
+}
+
+/// Reads the words of a client, which may be no server.
+fn parse_client(words: Vec<OsString>) -> Result<DriveOptions, UsageError> {
+    match parse_drive(words)? {
+        DriveOptions { server: Some(_), .. } => Err(UsageError::ClientServes),
+        client => Ok(client),
+    }
+}
+
 /// Reads the words after `drive`.
 pub fn parse_drive(words: Vec<OsString>) -> Result<DriveOptions, UsageError> {
     let mut words = Words::new(words);
     let mut common = CommonFlags::default();
     let mut ready = None;
     let (mut ready_timeout, mut request_timeout, mut stop_timeout, mut stop_signal) = (None, None, None, None);
-    let mut pending: Vec<PendingRequest> = Vec::new();
+    let mut pending: Vec<Pending> = Vec::new();
+    let (mut directory, mut stdin, mut status) = (None, None, None);
     // The first flag that says nothing without a server, for the message.
     let mut needs_ready = None;
     while let Some(flag) = words.next_flag() {
@@ -132,12 +177,28 @@ pub fn parse_drive(words: Vec<OsString>) -> Result<DriveOptions, UsageError> {
                     (!text.is_empty() && text.bytes().all(|byte| byte.is_ascii_uppercase())).then(|| text.to_owned())
                 })?;
                 let url = words.text("--request")?;
-                pending.push(PendingRequest {
+                pending.push(Pending::Request(PendingRequest {
                     method,
                     url,
                     headers: Vec::new(),
                     body: None,
-                });
+                }));
+            }
+            Some("--client") => {
+                for_server("--client");
+                let client = parse_client(words.several("--client")?)?;
+                pending.push(Pending::Client(Box::new(client)));
+            }
+            Some("--directory") => {
+                let path = words.path("--directory", "an absolute path", b"")?;
+                once("--directory", &mut directory, path)?;
+            }
+            Some("--stdin") => once("--stdin", &mut stdin, words.value("--stdin")?)?,
+            Some("--status") => {
+                let number = words.choice("--status", "a number from 0 to 255", |text| {
+                    text.parse().ok().filter(|number| (0..=STATUS_LIMIT).contains(number))
+                })?;
+                once("--status", &mut status, number)?;
             }
             Some("--header") => {
                 let header = words.choice("--header", "`NAME: VALUE`", parse_header)?;
@@ -156,7 +217,7 @@ pub fn parse_drive(words: Vec<OsString>) -> Result<DriveOptions, UsageError> {
     }
     let server = match (ready, needs_ready) {
         (Some(ready), _) => Some(ServerOptions {
-            requests: resolve_requests(pending, &ready)?,
+            questions: resolve_questions(pending, &ready)?,
             ready,
             ready_timeout: ready_timeout.unwrap_or_else(|| common.timeout()),
             request_timeout: request_timeout.unwrap_or_else(|| common.timeout()),
@@ -172,21 +233,24 @@ pub fn parse_drive(words: Vec<OsString>) -> Result<DriveOptions, UsageError> {
         output_limit_bytes: common.output_limit_bytes(),
         environment: common.environment,
         user: common.user,
+        directory,
+        stdin,
+        status,
         server,
     })
 }
 
-fn last_request<'a>(
-    pending: &'a mut [PendingRequest],
-    flag: &'static str,
-) -> Result<&'a mut PendingRequest, UsageError> {
-    pending.last_mut().ok_or(UsageError::OutOfPlace {
-        flag,
-        after: "--request",
-    })
+fn last_request<'a>(pending: &'a mut [Pending], flag: &'static str) -> Result<&'a mut PendingRequest, UsageError> {
+    match pending.last_mut() {
+        Some(Pending::Request(request)) => Ok(request),
+        _ => Err(UsageError::OutOfPlace {
+            flag,
+            after: "--request",
+        }),
+    }
 }
 
-fn resolve_requests(pending: Vec<PendingRequest>, ready: &Ready) -> Result<Vec<Request>, UsageError> {
+fn resolve_questions(pending: Vec<Pending>, ready: &Ready) -> Result<Vec<Question>, UsageError> {
     let base = match ready {
         Ready::Http(url) => Some(url.clone()),
         Ready::Tcp(port) => Some(Url::of_port(*port)),
@@ -205,7 +269,11 @@ fn resolve_requests(pending: Vec<PendingRequest>, ready: &Ready) -> Result<Vec<R
             body: request.body,
         })
     };
-    pending.into_iter().map(resolve).collect()
+    let question = |pending| match pending {
+        Pending::Request(request) => resolve(request).map(Question::Request),
+        Pending::Client(client) => Ok(Question::Client(client)),
+    };
+    pending.into_iter().map(question).collect()
 }
 
 fn bad_url(flag: &'static str, value: &str, cause: UrlError) -> UsageError {
@@ -252,7 +320,7 @@ mod tests {
         let expect = ServerOptions {
             ready: Ready::Stdout(b"up".to_vec()),
             ready_timeout: Duration::from_secs(20),
-            requests: Vec::new(),
+            questions: Vec::new(),
             request_timeout: Duration::from_secs(20),
             stop_signal: libc::SIGTERM,
             stop_timeout: Duration::from_secs(5),
@@ -265,9 +333,8 @@ mod tests {
         let line = "--request GET /a?b=c --header X-One:1 --header X-Two:2 --body hello --request PUT http://[::1]:9/z";
         let urls = |ready: &str| -> Vec<String> {
             let server = drive(&format!("--ready-{ready} {line} -- serve")).server;
-            server
-                .into_iter()
-                .flat_map(|server| server.requests)
+            requests_of(server)
+                .iter()
                 .map(|request| request.url.to_string())
                 .collect()
         };
@@ -277,13 +344,39 @@ mod tests {
         );
         assert_eq!(urls("tcp 8081"), ["http://127.0.0.1:8081/a?b=c", "http://[::1]:9/z"]);
         let server = drive(&format!("--ready-tcp 1 {line} -- serve")).server;
-        let request = server.into_iter().flat_map(|server| server.requests).next();
-        let request = request.unwrap_or_else(|| panic!("no request"));
+        let requests = requests_of(server);
+        let request = requests.first().unwrap_or_else(|| panic!("no request"));
         assert_eq!(
             request.headers,
             [("X-One".into(), "1".into()), ("X-Two".into(), "2".into())]
         );
         assert_eq!(request.body.as_deref(), Some(b"hello".as_slice()));
+    }
+
+    fn requests_of(server: Option<ServerOptions>) -> Vec<Request> {
+        let questions = server.into_iter().flat_map(|server| server.questions);
+        questions
+            .map(|question| match question {
+                Question::Request(request) => request,
+                Question::Client(client) => panic!("{client:?} is no request"),
+            })
+            .collect()
+    }
+
+    #[test]
+    fn a_step_is_a_command_line_of_its_own() {
+        let line = "4 --user 7:8 -- init 13 --ready-tcp 1 --client 5 --stdin a --status 3 ask --request GET /x serve";
+        let steps = parse_steps(words(line)).unwrap_or_else(|error| panic!("{error}"));
+        let commands: Vec<_> = steps.iter().map(|step| step.command.clone()).collect();
+        assert_eq!(commands, [words("init"), words("serve")]);
+        assert_eq!(steps[0].user, Some(User { uid: 7, gid: 8 }));
+        let server = steps.into_iter().nth(1).and_then(|step| step.server);
+        match server.as_ref().map(|server| server.questions.as_slice()) {
+            Some([Question::Client(client), Question::Request(_)]) => {
+                assert_eq!((client.stdin.clone(), client.status), (Some("a".into()), Some(3)));
+            }
+            other => panic!("{other:?}"),
+        }
     }
 
     #[test]

@@ -7,7 +7,7 @@ mod words;
 
 use std::ffi::OsString;
 
-pub use drive::{DriveOptions, Ready, ServerOptions};
+pub use drive::{DriveOptions, Question, Ready, ServerOptions};
 pub use open::{Argument, Call, Contract, OpenOptions, Returns};
 pub use usage::UsageError;
 
@@ -22,6 +22,8 @@ pub enum Invocation {
     Clear(Vec<OsString>),
     /// Run a command, or start a server and send it requests.
     Drive(DriveOptions),
+    /// Do so several times, one after the other.
+    Steps(Vec<DriveOptions>),
     /// Say what this loader is.
     Version,
     /// Say how it is used.
@@ -42,6 +44,7 @@ pub fn parse(words: impl IntoIterator<Item = OsString>) -> Result<Invocation, Us
         }
         Some("clear") => Ok(Invocation::Clear(words)),
         Some("drive") => drive::parse_drive(words).map(Invocation::Drive),
+        Some("steps") => drive::parse_steps(words).map(Invocation::Steps),
         Some("version" | "--version") => Ok(Invocation::Version),
         Some("help" | "--help" | "-h") => Ok(Invocation::Help),
         _ => Err(UsageError::UnknownCommand(words::lossy(&command))),

@@ -53,6 +53,8 @@ pub enum UsageError {
     NoPlugin,
     /// `drive` without a command.
     NoCommand,
+    /// A client that is a server itself.
+    ClientServes,
     /// A flag that only means something for a server.
     NeedsReady(&'static str),
 }
@@ -81,6 +83,9 @@ impl fmt::Display for UsageError {
             ),
             UsageError::NoPlugin => write!(formatter, "no plugin given"),
             UsageError::NoCommand => write!(formatter, "no command to run given"),
+            UsageError::ClientServes => {
+                write!(formatter, "`--client` takes a command that ends, and is given a server")
+            }
             UsageError::NeedsReady(flag) => {
                 write!(
                     formatter,

@@ -139,6 +139,20 @@ impl Words {
         })
     }
 
+    /// So many of the next words, which are a command line of their own.
+    pub fn several(&mut self, flag: &'static str) -> Result<Vec<OsString>, UsageError> {
+        let left = self.rest.len().saturating_sub(1);
+        let count = self.choice(flag, "a number of words", |text| {
+            text.parse().ok().filter(|count| (1..=left).contains(count))
+        })?;
+        Ok(self.rest.by_ref().take(count).collect())
+    }
+
+    /// Whether no word is left.
+    pub fn is_at_end(&mut self) -> bool {
+        self.rest.peek().is_none()
+    }
+
     pub fn milliseconds(&mut self, flag: &'static str) -> Result<Duration, UsageError> {
         self.number(flag, TIMEOUT_LIMIT_MILLISECONDS).map(Duration::from_millis)
     }
