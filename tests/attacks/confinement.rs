@@ -84,6 +84,7 @@ int main(void) {
   }
   errno = 0;
   say(syscall(435, page, 88) < 0 && errno == ENOSYS, "clone3 must not seem to be there", errno);
+  say(socket(AF_NETLINK, SOCK_RAW, 9) < 0 && errno == EAFNOSUPPORT, "the audit must not seem to be there", errno);
   struct addrinfo *addresses;
   say(getaddrinfo("127.0.0.1", "80", 0, &addresses) == 0, "getaddrinfo", 0);
   struct ifaddrs *interfaces;

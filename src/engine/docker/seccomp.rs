@@ -10,6 +10,7 @@ use serde_json::{Value, json};
 
 /// Errors as the kernel counts them, on all architectures that have an engine.
 const EOPNOTSUPP: u32 = 95;
+const EAFNOSUPPORT: u32 = 97;
 const ENOSYS: u32 = 38;
 /// Families of sockets, as `socket(2)` counts them.
 const AF_UNIX: u64 = 1;
@@ -19,6 +20,8 @@ const AF_NETLINK: u64 = 16;
 /// The netlink that tells of interfaces and addresses (`rtnetlink(7)`); the others reach firewalls, audit and much else.
 const NETLINK_ROUTE: u64 = 0;
 const FAMILIES: [u64; 3] = [AF_UNIX, AF_INET, AF_INET6];
+/// There is no family from here on (`AF_MAX` of linux/socket.h).
+const FAMILIES_END: u64 = 46;
 /// All flags of `clone(2)` that make namespaces.
 const CLONE_NEW_ANY: u64 = 0x7e02_0000;
 /// The personalities that `personality(2)` may be asked for: Linux, with or without a 32-bit machine's name (`uname26` and
@@ -450,8 +453,6 @@ pub(super) fn profile(sees_interfaces: bool) -> String {
     };
     rules.push(with(clone(0), "excludes", swapped.clone()));
     rules.push(with(clone(1), "includes", swapped));
-    // The others are refused by not being listed: libseccomp takes no second answer for a call that it also has to decide
-    // for 32-bit programs, whose arguments it cannot see.
     for family in FAMILIES {
         rules.push(when(allow(&["socket"]), 0, "SCMP_CMP_EQ", family, None));
     }
@@ -461,6 +462,7 @@ pub(super) fn profile(sees_interfaces: bool) -> String {
     }
     rules.push(when(allow(&["socketpair"]), 0, "SCMP_CMP_EQ", AF_UNIX, None));
     rules.push(refuse(NOT_THERE, ENOSYS));
+    rules.extend(other_families(sees_interfaces));
     // Room that is taken without being written would fill the engine's disk before anybody looks; C libraries write then.
     rules.push(refuse(&["fallocate"], EOPNOTSUPP));
     json!({
@@ -477,6 +479,26 @@ pub(super) fn profile(sees_interfaces: bool) -> String {
     .to_string()
 }
 
+/// The other families are told as a kernel without them does it: programs do without what is not there (PAM without the audit),
+/// and give up where they may not. Each is told by its number, and once `socketcall` is decided upon: libseccomp takes no two
+/// answers that one call could match, and that one's arguments it cannot see.
+fn other_families(sees_interfaces: bool) -> Vec<Value> {
+    let not_there = || refuse(&["socket"], EAFNOSUPPORT);
+    let is_other = |family: &u64| !FAMILIES.contains(family) && *family != AF_NETLINK;
+    let others = (0..FAMILIES_END).filter(is_other);
+    let mut rules: Vec<Value> = others
+        .map(|family| when(not_there(), 0, "SCMP_CMP_EQ", family, None))
+        .collect();
+    rules.push(match sees_interfaces {
+        true => {
+            let others = [equal(0, AF_NETLINK), compared(2, "SCMP_CMP_NE", NETLINK_ROUTE, None)];
+            with(not_there(), "args", json!(others))
+        }
+        false => when(not_there(), 0, "SCMP_CMP_EQ", AF_NETLINK, None),
+    });
+    rules
+}
+
 fn allow(names: &[&str]) -> Value {
     json!({"names": names, "action": "SCMP_ACT_ALLOW"})
 }
@@ -487,12 +509,15 @@ fn refuse(names: &[&str], errno: u32) -> Value {
 
 /// `rule` for calls whose argument compares so with `value`; for masks, `value` is the mask and `masked` what it leaves.
 fn when(rule: Value, argument: u32, comparison: &str, value: u64, masked: Option<u64>) -> Value {
-    let argument = json!({"index": argument, "value": value, "valueTwo": masked.unwrap_or(0), "op": comparison});
-    with(rule, "args", json!([argument]))
+    with(rule, "args", json!([compared(argument, comparison, value, masked)]))
+}
+
+fn compared(argument: u32, comparison: &str, value: u64, masked: Option<u64>) -> Value {
+    json!({"index": argument, "value": value, "valueTwo": masked.unwrap_or(0), "op": comparison})
 }
 
 fn equal(argument: u32, value: u64) -> Value {
-    json!({"index": argument, "value": value, "valueTwo": 0, "op": "SCMP_CMP_EQ"})
+    compared(argument, "SCMP_CMP_EQ", value, None)
 }
 
 fn with(mut rule: Value, key: &str, value: Value) -> Value {
@@ -590,9 +615,18 @@ mod tests {
         let allowed = |sees_interfaces| -> Vec<Vec<u64>> {
             let rules = rules(sees_interfaces);
             let of_sockets = rules.iter().filter(|rule| names(rule) == ["socket"]);
-            of_sockets
+            let (allowed, refused): (Vec<&Value>, Vec<&Value>) =
+                of_sockets.partition(|rule| rule["action"] == "SCMP_ACT_ALLOW");
+            assert!(
+                refused.iter().all(|rule| rule["errnoRet"] == EAFNOSUPPORT),
+                "{refused:?}"
+            );
+            // Every family is decided upon, netlink in two parts where a part of it is allowed.
+            let decided = allowed.len() + refused.len();
+            assert_eq!(decided as u64, FAMILIES_END + u64::from(sees_interfaces));
+            allowed
+                .into_iter()
                 .map(|rule| {
-                    assert_eq!(rule["action"], "SCMP_ACT_ALLOW");
                     let arguments = rule["args"].as_array().unwrap();
                     // By equality: other comparisons look at 64 bits where the kernel looks at 32.
                     assert!(arguments.iter().all(|argument| argument["op"] == "SCMP_CMP_EQ"));
