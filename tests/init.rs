@@ -181,7 +181,10 @@ fn plugins_of_a_packaged_host_get_its_images_and_a_smoke_test() {
     assert!(matches!(&project.host.program, config::Program::Runtime(program) if program.path == "/usr/bin/lua5.4"));
     assert_eq!(described(&project), ["Plugin C hello [\"hello.so\"]"]);
     assert_eq!(project.contracts.named(None).unwrap().symbols, ["luaopen_hello"]);
-    assert_eq!(project.smoke.unwrap().command, ["lua5.4", "-e", "require('hello')"]);
+    assert_eq!(
+        project.smoke.unwrap().steps[0].invocation.command,
+        ["lua5.4", "-e", "require('hello')"]
+    );
     // The recipe is written once, and is not overwritten by whatever is written later.
     let recipe = directory.path().join("images/lua.yaml");
     let text = std::fs::read_to_string(&recipe).unwrap();

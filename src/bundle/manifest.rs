@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{Artifact, Difference};
 use crate::config::{
-    Abi, Argument, BindingTime, Contract, LanguageName, Loader, OpenedBy, Project, Returns, ScopeFlag, SmokeKind,
+    Abi, Argument, BindingTime, Contract, LanguageName, Loader, OpenedBy, Project, Returns, ScopeFlag, Smoke, StepKind,
     UnitRole,
 };
 use crate::digest::Digest;
@@ -416,9 +416,10 @@ impl From<&Argument> for ArgumentRecord {
 
 impl From<&Project> for SmokeRecord {
     fn from(project: &Project) -> Self {
-        let host = project.smoke.as_ref().map(|smoke| match smoke.kind {
-            SmokeKind::Command(_) => "command".to_owned(),
-            SmokeKind::Server(_) => "server".to_owned(),
+        let started = project.smoke.as_ref().and_then(Smoke::started);
+        let host = started.map(|step| match step.kind {
+            StepKind::Setup | StepKind::Command(_) => "command".to_owned(),
+            StepKind::Server(_) => "server".to_owned(),
         });
         let calls = project.contracts.iter().map(|named| named.contract.calls.len());
         Self {

@@ -6,7 +6,7 @@ use crate::owner::Owner;
 use crate::rootfs::{FileKind, Found, RootFs};
 
 /// Nobody has longer lists of users.
-const ACCOUNTS_LIMIT_BYTES: u64 = 4 * 1024 * 1024;
+pub const ACCOUNTS_LIMIT_BYTES: u64 = 4 * 1024 * 1024;
 /// No kernel has more groups of one process (`NGROUPS_MAX`).
 const GROUPS_LIMIT_COUNT: usize = 65_536;
 

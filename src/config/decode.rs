@@ -56,9 +56,11 @@ pub(super) fn project(value: Value<'_>, surroundings: &Surroundings<'_>) -> Deco
             Ok(contracts) => artifact::claim_places(&scope.placed, contracts),
             Err(reported) => Err(*reported),
         };
-        let installs = fields.get("host").is_some_and(|host| host.keys().contains(&"install"));
+        let install = fields.get("host").and_then(|host| host.child("install"));
+        // One that is no text is reported with the host.
+        let install = install.map(|value| value.scalar_text().unwrap_or_default());
         let smoke = fields.optional("smoke", |value| {
-            smoke::smoke(value, scope.host_files.as_deref(), installs)
+            smoke::smoke(value, scope.host_files.as_deref(), install)
         });
         let image = fields.or("image", ImageStart::default(), image::image);
         let source_date_epoch = fields.or("source_date_epoch", SOURCE_DATE_EPOCH_SECONDS, |value| {

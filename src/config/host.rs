@@ -88,11 +88,7 @@ fn claimed(name: UnitName, place: Value<'_>, scope: &mut Scope<'_, '_>) -> Decod
 /// Where a host looks for its plugins.
 fn directory(value: Value<'_>) -> Decoded<String> {
     let path = path(value, "/usr/lib/nginx/modules")?;
-    let is_covered = |covered: &&&str| {
-        let rest = path.strip_prefix(**covered);
-        rest.is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
-    };
-    match COVERED.iter().find(is_covered) {
+    match covered(&path) {
         Some(covered) => Err(value.report(
             format!("nothing can be installed into `{path}`"),
             format!("name a directory of the image: {covered} is the container's own"),
@@ -101,8 +97,17 @@ fn directory(value: Value<'_>) -> Decoded<String> {
     }
 }
 
+/// Which of the container's own directories a path is in, if it is in one.
+pub(super) fn covered(path: &str) -> Option<&'static str> {
+    let is_covered = |covered: &&str| {
+        let rest = path.strip_prefix(*covered);
+        rest.is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
+    };
+    COVERED.into_iter().find(is_covered)
+}
+
 /// An absolute path in an image, written in the one way that there is for it.
-fn path(value: Value<'_>, example: &str) -> Decoded<String> {
+pub(super) fn path(value: Value<'_>, example: &str) -> Decoded<String> {
     let text = value.filled_text()?;
     let problem = |message: String, label: String| Err(value.report(message, label));
     if !text.starts_with('/') {

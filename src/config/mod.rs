@@ -11,6 +11,7 @@ mod environment;
 mod fit;
 mod host;
 mod image;
+mod invocation;
 mod limits;
 mod paths;
 mod project;
@@ -18,6 +19,7 @@ mod request;
 mod reserved;
 mod scope;
 mod smoke;
+mod step;
 #[cfg(test)]
 mod tests;
 mod unit;
@@ -33,10 +35,10 @@ pub use build::{Build, BuildSystem};
 pub use contract::CheckContract;
 pub use paths::{Found, find};
 pub use project::{
-    Abi, Argument, BindingTime, Call, Contract, Contracts, Environment, Expectation, Host, ImageStart, LanguageName,
-    Limits, Loader, NamedContract, OpenedBy, PLUGINS_PLACEHOLDER, Program, Project, Ready, RecipeReference, Request,
-    ResponseExpectation, Returns, RuntimeProgram, ScopeFlag, Server, ShippedFile, Smoke, SmokeKind, Stop, Unit,
-    UnitRole,
+    Abi, Argument, BindingTime, Call, Client, Contract, Contracts, Environment, Expectation, Host, ImageStart,
+    Invocation, LanguageName, Limits, Loader, NamedContract, OpenedBy, PLUGINS_PLACEHOLDER, Program, Project, Question,
+    Ready, RecipeReference, Request, ResponseExpectation, Returns, RuntimeProgram, ScopeFlag, Server, ShippedFile,
+    Smoke, Step, StepKind, Stop, Unit, UnitRole,
 };
 pub use scope::Surroundings;
 

@@ -449,31 +449,104 @@ pub enum Returns {
     None,
 }
 
-/// The host's own smoke command.
+/// The host's own smoke test: steps in one container, each with what the ones before it left.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Smoke {
-    /// `command:`: a file of the host's or a program of the runtime image, and its arguments; `{plugins}` stands for the directory that holds the plugins.
+    /// At least one.
+    pub steps: Vec<Step>,
+}
+
+impl Smoke {
+    /// The step that the matched image starts: the last server, else the last command that is tested.
+    #[must_use]
+    pub fn started(&self) -> Option<&Step> {
+        let last = |is_meant: fn(&Step) -> bool| self.steps.iter().rev().find(|step| is_meant(step));
+        last(|step| matches!(step.kind, StepKind::Server(_))).or_else(|| last(|step| step.kind != StepKind::Setup))
+    }
+
+    /// Everything that is started, in order.
+    pub fn invocations(&self) -> impl Iterator<Item = &Invocation> {
+        self.steps.iter().flat_map(|step| {
+            let clients = step
+                .kind
+                .questions()
+                .unwrap_or_default()
+                .iter()
+                .filter_map(|question| match question {
+                    Question::Client(client) => Some(&client.invocation),
+                    Question::Request(_) => None,
+                });
+            std::iter::once(&step.invocation).chain(clients)
+        })
+    }
+}
+
+/// A step of the smoke test.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Step {
+    /// What is started, and how.
+    pub invocation: Invocation,
+    /// `writable:`: directories of its user's, empty at first.
+    pub writable: Vec<String>,
+    /// `exec:`: whether programs may be started from these.
+    pub exec: bool,
+    /// Whether it prepares, runs to its end, or serves.
+    pub kind: StepKind,
+}
+
+/// A program that the smoke test starts, and how.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Invocation {
+    /// A file of the host's or a program of the runtime image, and its arguments; `{plugins}` stands for the directory that
+    /// holds the plugins.
     pub command: Vec<String>,
     /// `env:`; `{plugins}` stands for the same in its values.
     pub env: BTreeMap<String, String>,
+    /// `user:`, a name or a number; none for the one that everything runs as.
+    pub user: Option<String>,
+    /// `cwd:`; none for lockstep's own directory.
+    pub cwd: Option<String>,
+    /// `stdin:`; `{plugins}` stands for the same in it.
+    pub stdin: Option<String>,
     /// `timeout:` for all of it, 30 s when not given.
     pub timeout: Duration,
-    /// Whether it runs to its end, or serves.
-    pub kind: SmokeKind,
 }
 
-/// What the smoke command does.
+/// What a step is.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[serde(tag = "kind", rename_all = "kebab-case")]
-pub enum SmokeKind {
+pub enum StepKind {
+    /// It prepares what is tested, and must end well.
+    Setup,
     /// It runs to its end.
     Command(Expectation),
     /// It serves until it is stopped.
     Server(Server),
 }
 
+impl StepKind {
+    /// The status that it must end with.
+    #[must_use]
+    pub fn status(&self) -> i32 {
+        match self {
+            Self::Setup => 0,
+            Self::Command(expectation) => expectation.status,
+            Self::Server(server) => server.stop.status,
+        }
+    }
+
+    /// What is asked while it is there; none for what does not serve.
+    #[must_use]
+    pub fn questions(&self) -> Option<&[Question]> {
+        match self {
+            Self::Setup | Self::Command(_) => None,
+            Self::Server(server) => Some(&server.requests),
+        }
+    }
+}
+
 /// `expect:` of a command.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
 pub struct Expectation {
     /// `status:`, 0 when not given.
     pub status: i32,
@@ -489,9 +562,28 @@ pub struct Server {
     /// `ready:`.
     pub ready: Ready,
     /// `requests:`, in order.
-    pub requests: Vec<Request>,
+    pub requests: Vec<Question>,
     /// `stop:`.
     pub stop: Stop,
+}
+
+/// What a server is asked.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Question {
+    /// This, over HTTP.
+    Request(Request),
+    /// What a command beside it makes of it.
+    Client(Client),
+}
+
+/// A command beside a server (`{run: [psql, -c, "select 1"]}`).
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Client {
+    /// What is started, and how; what it does not say itself is as its server's.
+    pub invocation: Invocation,
+    /// `expect:`.
+    pub expect: Expectation,
 }
 
 /// When a server is ready.

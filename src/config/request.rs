@@ -1,22 +1,60 @@
-//! `requests:` of a server's smoke test.
+//! `requests:` of a server's smoke test: over HTTP, or by a client.
 
 use std::collections::BTreeMap;
 use std::net::Ipv4Addr;
 
 use crate::yaml::{Decoded, Fields, Value};
 
-use super::project::{Ready, Request, ResponseExpectation};
-use super::smoke::texts;
+use super::invocation::invocation;
+use super::project::{Client, Invocation, Question, Ready, Request, ResponseExpectation};
+use super::step::{self, texts};
 
 /// The keys of a request.
 const KEYS: &[&str] = &["method", "path", "url", "headers", "body", "expect"];
-/// The keys of its expectation.
+/// The keys of a client.
+const CLIENT_KEYS: &[&str] = &["run", "expect", "env", "user", "cwd", "stdin", "timeout"];
+/// The keys of a request's expectation.
 const EXPECT_KEYS: &[&str] = &["status", "headers", "body"];
 /// What HTTP defines (RFC 9110, section 9.3; RFC 5789), but for those that make a tunnel.
 const METHODS: &[&str] = &["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"];
 
-/// `ready` is the server's, when it is known.
-pub(super) fn request(value: Value<'_>, ready: Option<&Ready>) -> Decoded<Request> {
+/// `ready` is the server's, and `server` how it is started, when they are known.
+pub(super) fn question(
+    value: Value<'_>,
+    ready: Option<&Ready>,
+    server: Option<&Invocation>,
+    host_files: Option<&[String]>,
+) -> Decoded<Question> {
+    match value.keys().contains(&CLIENT_KEYS[0]) {
+        true => client(value, server, host_files).map(Question::Client),
+        false => request(value, ready).map(Question::Request),
+    }
+}
+
+/// What a client does not say itself is as its server's.
+fn client(value: Value<'_>, server: Option<&Invocation>, host_files: Option<&[String]>) -> Decoded<Client> {
+    value.fields("a client", CLIENT_KEYS, |fields| {
+        let timeout = server.map_or(step::TIMEOUT_DEFAULT, |server| server.timeout);
+        let own = invocation(&fields, CLIENT_KEYS[0], host_files, timeout);
+        let expect = fields.or("expect", Default::default(), step::expectation);
+        let (own, expect) = (own?, expect?);
+        let Some(server) = server else {
+            // What is wrong with that has been reported.
+            return Err(crate::yaml::Reported);
+        };
+        Ok(Client {
+            invocation: Invocation {
+                env: server.env.clone().into_iter().chain(own.env).collect(),
+                user: own.user.or_else(|| server.user.clone()),
+                cwd: own.cwd.or_else(|| server.cwd.clone()),
+                ..own
+            },
+            expect,
+        })
+    })
+}
+
+fn request(value: Value<'_>, ready: Option<&Ready>) -> Decoded<Request> {
     value.fields("a request", KEYS, |fields| {
         let method = fields.or("method", METHODS[0].to_owned(), |value| {
             let names: Vec<_> = METHODS.iter().map(|name| (*name, (*name).to_owned())).collect();

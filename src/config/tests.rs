@@ -492,6 +492,134 @@ fn smoke_commands() {
     );
 }
 
+/// GREETER with steps in the place of its smoke test.
+fn with_steps(steps: &str) -> String {
+    let at = GREETER.find("smoke:\n").unwrap();
+    format!("{}smoke:\n{steps}", &GREETER[..at])
+}
+
+const STEPS: &str = r#"  - {setup: [initdb, -D, /data], user: postgres, writable: [/data], exec: true}
+  - serve: [greeter, "{plugins}"]
+    user: 7
+    env: {A: server, B: server}
+    cwd: /data
+    timeout: 5s
+    ready: {tcp: 5432}
+    requests:
+      - {run: [psql, -c, select 1], stdin: "x", env: {B: client}, expect: {status: 3}}
+      - {path: /healthz}
+    stop: {signal: INT}
+  - {run: [sh, -c, "ls /data"], writable: [/data], user: postgres}
+"#;
+
+#[test]
+fn smoke_steps_are_read_in_their_order() {
+    let (project, problems) = parse_text(&with_steps(STEPS));
+    assert_eq!(problems, []);
+    let smoke = project.unwrap().smoke.unwrap();
+    let [setup, server, run] = smoke.steps.as_slice() else {
+        panic!("{smoke:?}");
+    };
+    assert_eq!(
+        (&setup.kind, setup.exec, setup.writable.as_slice()),
+        (&StepKind::Setup, true, &["/data".to_owned()][..])
+    );
+    assert_eq!(run.kind, StepKind::Command(Expectation::default()));
+    assert_eq!(smoke.started(), Some(server));
+    // A client is as its server, but for what it says itself.
+    let StepKind::Server(Server { requests, .. }) = &server.kind else {
+        panic!("{server:?}");
+    };
+    let [Question::Client(client), Question::Request(request)] = requests.as_slice() else {
+        panic!("{requests:?}");
+    };
+    let own = &client.invocation;
+    assert_eq!(
+        (own.user.as_deref(), own.cwd.as_deref(), own.timeout.as_secs()),
+        (Some("7"), Some("/data"), 5)
+    );
+    assert_eq!(
+        own.env,
+        [("A", "server"), ("B", "client")]
+            .map(|(name, value)| (name.to_owned(), value.to_owned()))
+            .into()
+    );
+    assert_eq!((own.stdin.as_deref(), client.expect.status), (Some("x"), 3));
+    assert_eq!(request.url, "http://127.0.0.1:5432/healthz");
+    assert_eq!(smoke.invocations().count(), 4);
+}
+
+#[test]
+fn smoke_steps() {
+    snapshot(
+        "smoke_steps",
+        &check(
+            &with_steps(STEPS),
+            &[
+                ("\"{plugins}\"", "plugins"),
+                ("setup: [initdb", "setup: [initdb], run: [initdb"),
+                ("setup: [initdb", "steup: [initdb"),
+                ("{setup: [initdb, -D, /data], ", "{"),
+                ("exec: true", "expect: {status: 0}"),
+                ("exec: true", "exec: yes, ready: {tcp: 1}"),
+                ("writable: [/data], exec", "exec"),
+                ("    ready: {tcp: 5432}\n", ""),
+                (
+                    "    stop: {signal: INT}",
+                    "    stop: {signal: INT}\n    expect: {status: 0}",
+                ),
+                (
+                    "[sh, -c, \"ls /data\"],",
+                    "[sh, -c, \"ls /data\"], stop: {status: 1}, ready: {tcp: 1},",
+                ),
+                ("user: 7", "user: root"),
+                ("user: 7", "user: 0"),
+                ("user: 7", "user: \"postgres:postgres\""),
+                ("cwd: /data", "cwd: data"),
+                ("cwd: /data", "stdin: [text]"),
+                (
+                    "[/data], user",
+                    "[data, /tmp, /dev/shm, /lockstep/out, /etc, /, /var/../x], user",
+                ),
+                ("[/data], user: postgres}", "[/data], user: other}"),
+                ("run: [psql, -c, select 1]", "run: [psql, -c, select 1], path: /"),
+                ("run: [psql, -c, select 1]", "run: []"),
+                ("run: [psql, -c, select 1]", "run: [greter]"),
+                ("expect: {status: 3}", "expect: {status: 300}"),
+            ],
+        ),
+    );
+}
+
+#[test]
+fn smoke_tests_that_test_nothing_are_refused() {
+    let many = "  - {run: [greeter, '{plugins}']}\n".repeat(65);
+    let places: Vec<String> = (0..17).map(|place| format!("/place/{place}")).collect();
+    let places = format!(
+        "  - {{run: [greeter, '{{plugins}}'], writable: [{}]}}\n",
+        places.join(", ")
+    );
+    let long = format!(
+        "  - {{run: [greeter, '{{plugins}}'], stdin: {}}}\n",
+        "x".repeat(65 * 1024)
+    );
+    for (steps, expect) in [
+        ("  []\n", "a smoke test without a step tests nothing"),
+        (
+            "  - {setup: [greeter, '{plugins}']}\n",
+            "a smoke test that only sets up tests nothing",
+        ),
+        (&many, "these are too many steps"),
+        (&places, "these are too many directories"),
+        (&long, "this is too much to read"),
+    ] {
+        let (project, problems) = parse_text(&with_steps(steps));
+        assert_eq!(project, None);
+        let messages: Vec<&str> = problems.iter().map(|problem| problem.message.as_str()).collect();
+        assert_eq!(messages, [expect]);
+    }
+}
+
 #[test]
 fn smoke_servers() {
     snapshot(

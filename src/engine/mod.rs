@@ -22,6 +22,7 @@ use futures_util::stream::BoxStream;
 use serde::{Deserialize, Serialize};
 
 use crate::digest::Digest;
+use crate::owner::Owner;
 
 /// Bytes on their way to or from the engine.
 pub type ByteStream = BoxStream<'static, Result<Bytes, EngineError>>;
@@ -182,6 +183,17 @@ pub enum Mount {
         path: String,
         /// Its size in bytes.
         size_bytes: u64,
+    },
+    /// Memory that belongs to somebody, and that all can read.
+    OwnedTmpfs {
+        /// Where it is seen.
+        path: String,
+        /// Its size in bytes.
+        size_bytes: u64,
+        /// Whose it is.
+        owner: Owner,
+        /// Whether programs may be started from it.
+        executable: bool,
     },
 }
 

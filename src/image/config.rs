@@ -102,6 +102,8 @@ pub struct ConfigChanges {
     pub command: Option<Vec<String>>,
     /// Who its processes run as.
     pub user: Option<String>,
+    /// Where they start.
+    pub directory: Option<String>,
     /// Labels that are added or replaced.
     pub labels: BTreeMap<String, String>,
 }
@@ -160,6 +162,9 @@ pub fn stacked_config(
     }
     if let Some(command) = &changes.command {
         defaults.insert("Cmd".to_owned(), json!(command));
+    }
+    if let Some(directory) = &changes.directory {
+        defaults.insert("WorkingDir".to_owned(), json!(directory));
     }
     if let Some(user) = &changes.user {
         defaults.insert("User".to_owned(), json!(user));
@@ -242,6 +247,7 @@ mod tests {
         let changes = ConfigChanges {
             env: BTreeMap::from([("B".to_owned(), "2".to_owned())]),
             entry_point: Some(vec!["/opt/host".to_owned()]),
+            directory: Some("/data".to_owned()),
             labels: BTreeMap::from([("m".to_owned(), "2".to_owned())]),
             ..ConfigChanges::default()
         };
@@ -254,6 +260,7 @@ mod tests {
         assert_eq!(config["config"].get("Cmd"), None);
         assert_eq!(config["config"]["Labels"], json!({"l": "1", "m": "2"}));
         assert_eq!(config["config"]["User"], "1000:1000");
+        assert_eq!(config["config"]["WorkingDir"], "/data");
         for bad in ["", "[]", "{}", r#"{"rootfs": {"diff_ids": 1}}"#] {
             assert!(
                 stacked_config(bad.as_bytes(), Digest::of(b"2"), "", 0, &changes).is_err(),

@@ -4,7 +4,7 @@ use serde::Serialize;
 
 use crate::check::{Phase, Predicted, Verdict};
 use crate::name::EnvironmentName;
-use crate::smoke::{HostObservation, Outcome, PluginObservation};
+use crate::smoke::{Ended, HostObservation, Outcome, PluginObservation};
 
 /// What happened.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -168,8 +168,12 @@ fn host_difference(seen: Option<&HostObservation>, home: Option<&HostObservation
     })
 }
 
-/// All that a host answered, question by question. Headers are left out: they hold dates and counters.
+/// All that a host answered in all steps, question by question. Headers are left out: they hold dates and counters.
 fn answers(host: &HostObservation) -> Vec<(String, String)> {
+    host.earlier.iter().chain([host]).flat_map(answers_of_step).collect()
+}
+
+fn answers_of_step(host: &HostObservation) -> Vec<(String, String)> {
     let mut answers: Vec<(String, String)> = host
         .responses
         .iter()
@@ -185,16 +189,17 @@ fn answers(host: &HostObservation) -> Vec<(String, String)> {
             .iter()
             .map(|request| (format!("request {}", request.index + 1), request.message.clone())),
     );
+    for client in &host.clients {
+        let question = format!("command {}", client.index + 1);
+        answers.push((question.clone(), end_in_words(&client.ended)));
+        let stdout = client.ended.stdout.shown();
+        answers.extend(stdout.lines().map(|line| (question.clone(), line.to_owned())));
+    }
     if let Some(failure) = &host.failure {
         answers.push(("host".to_owned(), failure.clone()));
     }
     if let Some(ended) = &host.ended {
-        let end = match (&ended.signal_name, ended.status) {
-            (Some(signal), _) => format!("ended by {signal}"),
-            (None, Some(status)) => format!("status {status}"),
-            (None, None) => "no end".to_owned(),
-        };
-        answers.push(("host".to_owned(), end));
+        answers.push(("host".to_owned(), end_in_words(ended)));
         // A server's output is a log, with times in it; a command's is its answer.
         if host.responses.is_empty() && !host.ready {
             answers.extend(
@@ -209,6 +214,14 @@ fn answers(host: &HostObservation) -> Vec<(String, String)> {
     answers
 }
 
+fn end_in_words(ended: &Ended) -> String {
+    match (&ended.signal_name, ended.status) {
+        (Some(signal), _) => format!("ended by {signal}"),
+        (None, Some(status)) => format!("status {status}"),
+        (None, None) => "no end".to_owned(),
+    }
+}
+
 /// An address without scheme and host, which are always the same.
 fn path_of(url: &str) -> &str {
     let rest = url.split_once("://").map_or(url, |(_, rest)| rest);
@@ -218,7 +231,7 @@ fn path_of(url: &str) -> &str {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::smoke::{Ended, Returned};
+    use crate::smoke::Returned;
 
     fn plugin(outcome: Outcome, returned: &str) -> PluginObservation {
         PluginObservation {

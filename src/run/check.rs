@@ -14,7 +14,9 @@ use super::rootfs::stream_image;
 use super::{OpenRootError, Run, RunError};
 use crate::bundle::{Manifest, verify};
 use crate::check::{Environment, PairReport, Plugin, Request, Subject, User, Verdict, check};
-use crate::config::{BindingTime, CheckContract, Contract, Host, Loader, PLUGINS_PLACEHOLDER, Program, Project, Unit};
+use crate::config::{
+    BindingTime, CheckContract, Contract, Host, Invocation, Loader, PLUGINS_PLACEHOLDER, Program, Project, Smoke, Unit,
+};
 use crate::digest::Digest;
 use crate::engine::{Engine, EngineError};
 use crate::event::{Event, Stage};
@@ -81,15 +83,19 @@ impl CheckedProcess {
     #[must_use]
     pub fn of_smoke(project: &Project) -> Self {
         Self {
-            variables: project
-                .smoke
-                .as_ref()
-                .map(|smoke| smoke.env.clone())
+            variables: started(project)
+                .map(|invocation| invocation.env.clone())
                 .unwrap_or_default(),
             directory: ROOT.to_owned(),
             user: Some(smoke_user()),
         }
     }
+}
+
+/// How the smoke test starts the host.
+pub(super) fn started(project: &Project) -> Option<&Invocation> {
+    let step = project.smoke.as_ref().and_then(Smoke::started);
+    step.map(|step| &step.invocation)
 }
 
 /// Who the smoke test runs as.

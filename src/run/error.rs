@@ -3,6 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use super::accounts::AccountsError;
 use super::images::locate;
 use super::install::InstallError;
 use super::making::MakeError;
@@ -246,6 +247,9 @@ pub enum RunError {
     /// The host, where it is not compiled.
     #[error(transparent)]
     PresentHost(#[from] PresentHostError),
+    /// A step of the smoke test names a user that there is not.
+    #[error(transparent)]
+    Accounts(#[from] AccountsError),
     /// The host, where it is to open plugins.
     #[error(transparent)]
     Opener(#[from] OpenerError),
@@ -441,6 +445,7 @@ impl RunError {
                 // What a fetch command left is no file of the machine.
                 _ => Failure::new(Exit::Build, "fetch", message),
             },
+            Self::Accounts(error) => Failure::new(Exit::Smoke, "smoke", message).with_hint(error.hint()),
             Self::PresentHost(error) => Failure::new(Exit::Usage, "host", message).with_hint(error.hint()),
             Self::Opener(_) => Failure::new(Exit::Usage, "host", message).with_hint(OpenerError::hint()),
             Self::Install(error) => Failure::new(Exit::Usage, "host", message).with_hint(error.hint()),

@@ -63,12 +63,14 @@ pub(super) async fn assemble_matched(engine: &dyn Engine, request: MatchedImage<
         command,
         env,
         user,
+        directory,
     } = request.start.clone();
     let changes = ConfigChanges {
         env,
         entry_point,
         command,
         user,
+        directory,
         labels: request.labels.clone(),
     };
     let config = stacked_config(config, diff_id, "lockstep bundle", request.created_seconds, &changes)

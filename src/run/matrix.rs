@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use futures_util::stream::{StreamExt as _, TryStreamExt as _};
 
+use super::accounts::{Accounts, accounts};
 use super::build::Workload;
 use super::check::{CheckedFiles, CheckedHost, CheckedPlugin, check_bundle, predict, smoked_contract};
 use super::images::ResolvedEnvironment;
@@ -43,6 +44,7 @@ pub(super) struct Side {
     name: EnvironmentName,
     runtime: ImageId,
     root: Option<Arc<dyn RootFs>>,
+    accounts: Accounts,
     bundle: PathBuf,
     loader: PathBuf,
     openers: Vec<Opener>,
@@ -64,6 +66,11 @@ impl Side {
         PlacedFile::of_bundle(unit, &self.manifest, &self.bundle)
     }
 
+    /// Who is who in its runtime image.
+    pub(super) fn accounts(&self) -> &Accounts {
+        &self.accounts
+    }
+
     /// The directory that holds the loader of this environment.
     pub(super) fn loader(&self) -> &Path {
         &self.loader
@@ -76,6 +83,7 @@ impl Side {
             subject,
             image: &self.runtime,
             loader: self.loader.clone(),
+            accounts: &self.accounts,
             openers: self.openers.clone(),
             bundle: StagedBundle::OfFiles(host),
             plugins,
@@ -235,14 +243,13 @@ impl Run {
             .await?;
         let bundle = self.project.directory.join(&plan.publication.directory);
         let manifest = check_bundle(&bundle, &plan.publication.directory)?;
-        let root = match self.options.check {
-            true => Some(self.runtime_root(&resolved.runtime).await?),
-            false => None,
-        };
+        let root = self.runtime_root(&resolved.runtime).await?;
+        let accounts = accounts(name, &*root, self.project.smoke.as_ref())?;
         Ok(Side {
             name: name.clone(),
             runtime: resolved.runtime.id,
-            root,
+            root: self.options.check.then_some(root),
+            accounts,
             loader: loader.directory,
             openers: self.openers(&bundle)?,
             bundle,

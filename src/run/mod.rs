@@ -1,6 +1,7 @@
 //! The run: a plan in, steps carried out on the engine, results published. The only module that strings the others
 //! together.
 
+mod accounts;
 mod after;
 mod build;
 mod check;

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use super::check::started;
 use super::opener::Opener;
 use super::placed::plugins_directory;
 use super::smoke::{CONFINEMENT, PROBE_PATH, Stage};
@@ -156,7 +157,7 @@ impl Run {
             Opener::Host(program) => Some(Within {
                 program,
                 probe: PROBE_PATH,
-                env: self.project.smoke.as_ref().map_or(&NO_VARIABLES, |smoke| &smoke.env),
+                env: started(&self.project).map_or(&NO_VARIABLES, |invocation| &invocation.env),
                 plugins_directory: plugins_directory(&self.project),
             }),
             Opener::Loader | Opener::Nobody => None,
@@ -166,7 +167,7 @@ impl Run {
         let timeout = timeout.min(PROCESS_TIMEOUT_LIMIT);
         let arguments = smoke::open(manner.contract, within, timeout, CONFINEMENT, before, paths);
         let limit = (timeout + PLUGIN_GRACE).saturating_mul(count(paths));
-        let told = self.run_loader(stage, role, arguments, limit).await?;
+        let told = self.run_loader(stage, role, arguments, limit, None).await?;
         let report =
             smoke::plugin_report(&told.events, paths, !told.ending.is_success()).map_err(SmokeFailure::from)?;
         match (report.place, report.plugins.is_empty(), paths.first()) {

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::path::Path;
 use std::time::Duration;
 
+use super::accounts::accounts;
 use super::build::Workload;
 use super::compile::Compiled;
 use super::images::{ResolvedEnvironment, ResolvedImage};
@@ -194,11 +195,14 @@ impl Run {
         bundle: &Path,
         predicted: &[Verdict],
     ) -> Result<SmokeReport, RunError> {
+        let root = self.runtime_root(&resolved.runtime).await?;
+        let accounts = accounts(&plan.name, &*root, self.project.smoke.as_ref())?;
         let stage = SmokeStage {
             environment: &plan.name,
             subject: "bundle",
             image: &resolved.runtime.id,
             loader,
+            accounts: &accounts,
             openers: self.openers(bundle)?,
             bundle: StagedBundle::InVolume {
                 volume: plan.publication.volume.clone(),

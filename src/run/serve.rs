@@ -40,6 +40,7 @@ impl Run {
             subject: "matched",
             image: &image.id,
             loader: side.loader().to_owned(),
+            accounts: side.accounts(),
             openers: vec![],
             bundle: StagedBundle::InImage,
             plugins: vec![],

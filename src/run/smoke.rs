@@ -7,14 +7,15 @@ use std::time::Duration;
 
 use serde::Serialize;
 
-use super::container::{ContainerPlan, OWNER, TMP_LIMIT_BYTES, plain_variables};
+use super::accounts::Accounts;
+use super::container::{ContainerPlan, OWNER, TMP_LIMIT_BYTES, in_memory, plain_variables};
 use super::open::Opened;
 use super::opener::Opener;
 use super::placed::{BUNDLE_PATH, PlacedFile, bundle_path, plugins_directory};
 use super::sources::loader_files;
 use super::{Run, RunError};
 use crate::check::Verdict;
-use crate::config::SmokeKind;
+use crate::config::Smoke;
 use crate::engine::job::{self, Ending, Job, Upload};
 use crate::engine::{ContainerSpec, ImageId, Mount, Network, OutputStream};
 use crate::event::{Event, Stage as EventStage};
@@ -22,13 +23,16 @@ use crate::language::{HOME_ROOT, ROOT};
 use crate::name::EnvironmentName;
 use crate::owner::Owner;
 use crate::smoke::{
-    self, Confinement, HostObservation, Mismatch, Outcome, Place, PluginObservation, SmokeFailure, failed_plugins,
+    self, Confinement, HostObservation, Mismatch, Outcome, Place, PluginObservation, SmokeFailure, Whereabouts,
+    failed_plugins,
 };
 
 /// Where the loader is in the container.
 const LOADER_PATH: &str = "/lockstep/loader/lockstep-loader";
 /// Where the probe is, which makes a host open plugins.
 pub(super) const PROBE_PATH: &str = "/lockstep/loader/lockstep-probe.so";
+/// How long a step may take to end beyond what it is given: to stop, and until nothing of it is left.
+const STEP_GRACE: Duration = Duration::from_secs(20);
 /// How long a container may take beyond what the loader itself may, before it is taken for dead.
 const CONTAINER_GRACE: Duration = Duration::from_secs(30);
 /// The longest event: two streams of the loader's limit and a channel of four times that, each byte as six.
@@ -47,6 +51,13 @@ const WRITABLE: [(&str, u64, u64); 3] = [
     (HOME_ROOT, TMP_LIMIT_BYTES, 8),
     ("/dev/shm", 64 * 1024 * 1024, 8),
 ];
+/// To what part of the container's memory at most the directories may grow together that steps ask for. Where there are some, the
+/// others may grow to half of what they may else.
+const ASKED_FOR_PART: u64 = 4;
+/// Where users and groups are, of which a container may have to be told.
+const ACCOUNTS_DIRECTORY: &str = "/etc";
+/// The files there.
+const ACCOUNTS_FILES: [&str; 2] = ["passwd", "group"];
 /// What keeps plugins from the loader and from each other. Every engine has `/dev/mqueue`, for queues of messages.
 pub(super) const CONFINEMENT: Confinement<'static> = Confinement {
     user: OWNER,
@@ -73,6 +84,8 @@ pub(super) struct Stage<'a> {
     pub(super) image: &'a ImageId,
     /// The directory of this machine that holds the loader, compiled in the same environment.
     pub(super) loader: PathBuf,
+    /// Who is who in the image.
+    pub(super) accounts: &'a Accounts,
     /// Who opens plugins, for each contract in their order.
     pub(super) openers: Vec<Opener>,
     /// How the bundle comes into the container.
@@ -103,7 +116,11 @@ impl Run {
         self.events.emit(Event::StepStarted { step: step.clone() });
         let result = self.smoke(stage).await.and_then(|(report, opened)| {
             contradiction(environment, &opened, predicted)?;
-            judge(environment, report, self.is_sure_of_host(&opened))
+            let missing = match (&self.project.smoke, &report.host) {
+                (Some(smoke), Some(host)) => smoke::hint_missing_program(smoke, host),
+                _ => None,
+            };
+            judge(environment, report, self.is_sure_of_host(&opened), missing)
         });
         self.emit_end(step, &result, |_| "loaded".to_owned());
         let report = result?;
@@ -180,20 +197,22 @@ impl Run {
         let Some(smoke) = &self.project.smoke else {
             return Ok(None);
         };
-        let arguments = smoke::drive(
-            smoke,
-            &self.project.host,
-            CONFINEMENT,
-            BUNDLE_PATH,
-            plugins_directory(&self.project),
-        );
-        let requests = match &smoke.kind {
-            SmokeKind::Server(server) => Some(server.requests.len()),
-            SmokeKind::Command(_) => None,
+        let whereabouts = Whereabouts {
+            host: &self.project.host,
+            host_directory: BUNDLE_PATH,
+            plugins_directory: plugins_directory(&self.project),
+            users: &stage.accounts.users,
+            user: OWNER,
         };
-        let told = self.run_loader(stage, "drive", arguments, smoke.timeout).await?;
+        let limit = smoke
+            .steps
+            .iter()
+            .map(|step| step.invocation.timeout + STEP_GRACE)
+            .sum();
+        let arguments = smoke::steps(smoke, whereabouts);
+        let told = self.run_loader(stage, "drive", arguments, limit, Some(smoke)).await?;
         let report =
-            smoke::host_report(&told.events, requests, !told.ending.is_success()).map_err(SmokeFailure::from)?;
+            smoke::host_report(&told.events, &smoke.steps, !told.ending.is_success()).map_err(SmokeFailure::from)?;
         match report.place {
             Place::Ended => Ok(Some(report.host)),
             Place::AtWork | Place::Between => Ok(Some(HostObservation {
@@ -204,13 +223,14 @@ impl Run {
         }
     }
 
-    /// Runs the loader in a container of its own and gives what it told, however it ended.
+    /// Runs the loader in a container of its own and gives what it told, however it ended. What `smoke` asks for is there.
     pub(super) async fn run_loader(
         &self,
         stage: &Stage<'_>,
         role: &str,
         arguments: Vec<String>,
         limit: Duration,
+        smoke: Option<&Smoke>,
     ) -> Result<Told, RunError> {
         let mut command = vec![LOADER_PATH.to_owned()];
         command.extend(arguments);
@@ -232,20 +252,16 @@ impl Run {
                 StagedBundle::InImage | StagedBundle::OfFiles(_) => vec![],
             },
         });
-        let mut spec = guarded(spec);
-        let (above, _) = bundle_path();
-        let filled = match &stage.bundle {
-            StagedBundle::InImage => vec![],
-            StagedBundle::InVolume { .. } | StagedBundle::OfFiles(_) => self
-                .project
-                .host
-                .install
-                .as_deref()
-                .into_iter()
-                .chain([above])
-                .collect(),
+        let places = smoke.map_or_else(Vec::new, |smoke| places(smoke, stage.accounts));
+        let mut spec = guarded(spec, places);
+        let told = stage.accounts.files.as_ref().map(|_| ACCOUNTS_DIRECTORY);
+        let bundle = match &stage.bundle {
+            StagedBundle::InImage => [None, None],
+            StagedBundle::InVolume { .. } | StagedBundle::OfFiles(_) => {
+                [self.project.host.install.as_deref(), Some(bundle_path().0)]
+            }
         };
-        for path in filled {
+        for path in told.into_iter().chain(bundle.into_iter().flatten()) {
             // The engine fills a new volume with what the image has there.
             spec.mounts.push(Mount::Anonymous {
                 path: path.to_owned(),
@@ -287,6 +303,9 @@ impl Run {
             .map(|file| (stage.loader.join(file), (*file).to_owned(), true))
             .collect();
         uploads.push(self.files_of(GUARD, "loader", loader));
+        if let Some(texts) = &stage.accounts.files {
+            uploads.push(self.accounts_files(texts)?);
+        }
         let (above, current) = bundle_path();
         match &stage.bundle {
             StagedBundle::InImage => return Ok(uploads),
@@ -303,6 +322,52 @@ impl Run {
         }
         Ok(uploads)
     }
+
+    /// Users and groups, in the place of those that the image has.
+    fn accounts_files(&self, texts: &[String; 2]) -> Result<Upload, RunError> {
+        let mut archive = tar::Builder::new(Vec::new());
+        for (name, text) in ACCOUNTS_FILES.into_iter().zip(texts) {
+            let mut header = tar::Header::new_gnu();
+            header.set_mode(0o644);
+            header.set_uid(GUARD.uid.into());
+            header.set_gid(GUARD.gid.into());
+            header.set_size(text.len() as u64);
+            header.set_mtime(self.project.source_date_epoch);
+            archive
+                .append_data(&mut header, name, text.as_bytes())
+                .map_err(RunError::file("write a tar"))?;
+        }
+        let bytes = archive.into_inner().map_err(RunError::file("write a tar"))?;
+        Ok(Upload {
+            path: ACCOUNTS_DIRECTORY.to_owned(),
+            archive: in_memory(bytes),
+        })
+    }
+}
+
+/// A directory that a step asks for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct WritablePlace {
+    path: String,
+    owner: Owner,
+    executable: bool,
+}
+
+/// The directories that steps ask for, each once.
+fn places(smoke: &Smoke, accounts: &Accounts) -> Vec<WritablePlace> {
+    let mut places: BTreeMap<&str, WritablePlace> = BTreeMap::new();
+    for step in &smoke.steps {
+        let user = step.invocation.user.as_ref().and_then(|user| accounts.users.get(user));
+        for path in &step.writable {
+            let place = places.entry(path).or_insert_with(|| WritablePlace {
+                path: path.clone(),
+                owner: user.copied().unwrap_or(OWNER),
+                executable: false,
+            });
+            place.executable |= step.exec;
+        }
+    }
+    places.into_values().collect()
 }
 
 /// What the loader told until its container ended.
@@ -323,7 +388,7 @@ impl Told {
 
 /// A container in which the loader is another user than what it loads, and where that can write to memory alone: to so
 /// little of it that what stays there leaves enough for the loader.
-fn guarded(mut spec: ContainerSpec) -> ContainerSpec {
+fn guarded(mut spec: ContainerSpec, places: Vec<WritablePlace>) -> ContainerSpec {
     let memory_bytes = spec.limits.memory_bytes;
     // The loader is the first process: it reaps what plugins leave behind and hands on signals.
     spec.init = false;
@@ -332,10 +397,20 @@ fn guarded(mut spec: ContainerSpec) -> ContainerSpec {
     spec.user = format!("{}:{}", GUARD.uid, GUARD.gid);
     spec.capabilities = CAPABILITIES.map(ToOwned::to_owned).to_vec();
     spec.mounts.retain(|mount| !matches!(mount, Mount::Tmpfs { .. }));
+    let shares = if places.is_empty() { 1 } else { 2 };
     for (path, limit_bytes, part) in WRITABLE {
         spec.mounts.push(Mount::Tmpfs {
             path: path.to_owned(),
-            size_bytes: (memory_bytes / part).min(limit_bytes),
+            size_bytes: (memory_bytes / (part * shares)).min(limit_bytes),
+        });
+    }
+    let each_bytes = memory_bytes / ASKED_FOR_PART / (places.len() as u64).max(1);
+    for place in places {
+        spec.mounts.push(Mount::OwnedTmpfs {
+            path: place.path,
+            size_bytes: each_bytes.min(TMP_LIMIT_BYTES),
+            owner: place.owner,
+            executable: place.executable,
         });
     }
     spec
@@ -378,11 +453,12 @@ fn contradiction(environment: &EnvironmentName, opened: &[Opened], predicted: &[
     .into())
 }
 
-/// An error unless all is as expected. Of plugins that the host opens, `is_sure_of_host` says whether the contract says so.
+/// An error unless all is as expected; `missing` says what to do about a program that is not there. Of plugins that the host opens, `is_sure_of_host` says whether the contract says so.
 fn judge(
     environment: &EnvironmentName,
     report: SmokeReport,
     is_sure_of_host: Option<bool>,
+    missing: Option<String>,
 ) -> Result<SmokeReport, RunError> {
     if failed_plugins(&report.plugins).next().is_none() && report.mismatches.is_empty() {
         return Ok(report);
@@ -392,7 +468,10 @@ fn judge(
     } = report;
     Err(SmokeFailure::Observed {
         environment: environment.clone(),
-        hint: is_sure_of_host.and_then(|is_sure| smoke::hint_within_host(&plugins, is_sure)),
+        hint: is_sure_of_host
+            .and_then(|is_sure| smoke::hint_within_host(&plugins, is_sure))
+            .map(str::to_owned)
+            .or(missing),
         plugins,
         mismatches,
     }

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use super::container::OWNER;
 use super::placed::{BUNDLE_PATH, plugins_directory};
-use crate::config::{PLUGINS_PLACEHOLDER, Program, Project};
+use crate::config::{PLUGINS_PLACEHOLDER, Program, Project, Smoke};
 
 /// What containers of a matched image start with; what is none stays as the runtime image has it.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -17,6 +17,8 @@ pub(super) struct Start {
     pub(super) env: BTreeMap<String, String>,
     /// Who it runs as.
     pub(super) user: Option<String>,
+    /// Where it starts.
+    pub(super) directory: Option<String>,
 }
 
 /// How the matched image of a project starts.
@@ -25,19 +27,26 @@ pub(super) fn start(project: &Project) -> Start {
     let plugins = plugins_directory(project);
     let filled = |word: &String| word.replace(PLUGINS_PLACEHOLDER, plugins);
     let all = |words: &Vec<String>| words.iter().map(filled).collect::<Vec<_>>();
-    let tested = match (&project.smoke, &project.host.program) {
-        (Some(smoke), _) => {
-            let mut words = smoke.command.iter().map(filled);
+    let step = project.smoke.as_ref().and_then(Smoke::started);
+    let tested = match (step.map(|step| &step.invocation), &project.host.program) {
+        (Some(tested), _) => {
+            let mut words = tested.command.iter().map(filled);
             let program = words.next().map(|word| project.host.resolve(&word, directory));
             Start {
                 entry_point: program.map(|program| vec![program]),
                 command: Some(words.collect()),
-                env: smoke
+                env: tested
                     .env
                     .iter()
                     .map(|(name, value)| (name.clone(), filled(value)))
                     .collect(),
-                user: Some(format!("{}:{}", OWNER.uid, OWNER.gid)),
+                user: Some(
+                    tested
+                        .user
+                        .clone()
+                        .unwrap_or_else(|| format!("{}:{}", OWNER.uid, OWNER.gid)),
+                ),
+                directory: tested.cwd.clone(),
             }
         }
         (None, Program::Compiled(_)) => Start {
@@ -70,6 +79,7 @@ pub(super) fn start(project: &Project) -> Start {
             .chain(said.env.iter().map(|(name, value)| (name.clone(), filled(value))))
             .collect(),
         user: said.user.clone().or(tested.user),
+        directory: tested.directory,
     }
 }
 
@@ -106,11 +116,13 @@ mod tests {
             command,
             env,
             user,
+            directory,
         } = start(&project.unwrap());
         let words = |words: Option<Vec<String>>| words.map_or("-".to_owned(), |words| words.join(" "));
         let env: Vec<String> = env.iter().map(|(name, value)| format!("{name}={value}")).collect();
+        let place = directory.map_or_else(String::new, |directory| format!(" | {directory}"));
         format!(
-            "{} | {} | {} | {}",
+            "{} | {} | {} | {}{place}",
             words(entry_point),
             words(command),
             env.join(" "),
@@ -134,6 +146,19 @@ mod tests {
         );
         assert_eq!(started(&[COMPILED]), "/bundle/current/app |  |  | ");
         assert_eq!(started(&[PRESENT]), "- | - |  | ");
+    }
+
+    #[test]
+    fn of_several_steps_an_image_starts_the_last_server_or_else_the_last_command() {
+        let smoke = "smoke:\n  - {setup: [initdb], user: postgres}\n  \
+                     - {serve: [postgres, -D, /data], user: postgres, cwd: /data, env: {A: '{plugins}'}, ready: {tcp: 1}}\n  \
+                     - {run: [ls], user: '7'}\n";
+        assert_eq!(
+            started(&[PRESENT, smoke]),
+            "postgres | -D /data | A=/usr/lib/nginx/modules | postgres | /data"
+        );
+        let commands = "smoke: [{run: [nginx, -t]}, {run: [nginx, -T], user: 7}, {setup: [ls]}]";
+        assert_eq!(started(&[PRESENT, commands]), "/usr/sbin/nginx | -T |  | 7");
     }
 
     #[test]

@@ -16,7 +16,7 @@ use crate::config::load;
 use crate::context::Context;
 use crate::engine::fake::{Behaviour, FakeContainer, FakeEngine, Files, Node};
 use crate::engine::job::OUTPUT_LIMIT_BYTES;
-use crate::engine::{Engine as _, EngineError, Labels, Mount, Network, OutputStream};
+use crate::engine::{ContainerSpec, Engine as _, EngineError, Labels, Mount, Network, OutputStream};
 use crate::event::{Event, Recorded};
 use crate::exit::Exit;
 use crate::name::EnvironmentName;
@@ -205,6 +205,7 @@ fn compile(container: &FakeContainer) -> Behaviour {
 const TEXT: &str = r#"{"text":"hello","tail":null}"#;
 const END: &str = r#"{"schema":1,"event":"end"}"#;
 
+const STEP: &str = r#"{"schema":1,"event":"step","index":0}"#;
 const STARTING: &str = r#"{"schema":1,"event":"starting"}"#;
 
 fn opening(path: &str) -> String {
@@ -223,11 +224,15 @@ fn loaded(path: &str) -> String {
 
 /// A loader that finds everything as it should be.
 fn smoke(container: &FakeContainer) -> Behaviour {
-    if container.argument_with("drive").is_some() {
+    if container.argument_with("steps").is_some() {
         let exit = format!(
             r#"{{"schema":1,"event":"exit","status":0,"signal_name":null,"stopped_by":"itself","stdout":{TEXT},"stderr":{TEXT}}}"#
         );
-        return Behaviour::exit(0).stdout(STARTING).stdout(&exit).stdout(END);
+        return Behaviour::exit(0)
+            .stdout(STEP)
+            .stdout(STARTING)
+            .stdout(&exit)
+            .stdout(END);
     }
     let plugins = container.spec.command.iter().filter(|word| word.ends_with(".so"));
     let behaviour = plugins.fold(Behaviour::exit(0), |behaviour, path| {
@@ -500,7 +505,7 @@ fn smoke_ended_by(hostile: &'static str, status: i64) -> impl Fn(&FakeContainer)
             told.extend([opening(path), loaded(path)]);
         }
         let ended = container.spec.command.iter().find(|word| is_hostile(word));
-        match ended.filter(|_| container.argument_with("drive").is_none()) {
+        match ended.filter(|_| container.argument_with("steps").is_none()) {
             None => smoke(container),
             Some(path) => {
                 told.push(opening(path));
@@ -578,8 +583,8 @@ async fn a_loader_that_never_begins_is_nobodys_fault() {
 
 #[tokio::test]
 async fn a_host_that_ends_the_loader_is_named() {
-    let engine = engine().on("smoke", |container| match container.argument_with("drive") {
-        Some(_) => Behaviour::exit(137).stdout(STARTING),
+    let engine = engine().on("smoke", |container| match container.argument_with("steps") {
+        Some(_) => Behaviour::exit(137).stdout(STEP).stdout(STARTING),
         None => smoke(container),
     });
     let failure = Sample::new().build(&engine).await.unwrap_err().failure();
@@ -593,21 +598,20 @@ async fn a_host_that_ends_the_loader_is_named() {
     );
 }
 
-/// The loader is somebody else than what it loads, with what it needs for that and nothing more.
-#[tokio::test]
-async fn what_is_loaded_can_write_to_a_part_of_memory_alone() {
-    let (sample, engine) = (Sample::new(), engine());
-    sample.build(&engine).await.unwrap();
+/// What the smoke containers of a build may write to, which is memory alone: all of it in bytes.
+fn smoke_containers(engine: &FakeEngine) -> Vec<ContainerSpec> {
     let created = engine.created();
-    let smoke: Vec<_> = created.iter().filter(|spec| spec.name.contains("-smoke-")).collect();
+    let smoke: Vec<_> = created
+        .into_iter()
+        .filter(|spec| spec.name.contains("-smoke-"))
+        .collect();
     assert_eq!(smoke.len(), 2);
-    for spec in smoke {
+    for spec in &smoke {
         assert_eq!(spec.user, "0:0");
         assert_eq!(spec.capabilities, ["KILL", "SETGID", "SETUID"]);
         assert!(spec.read_only_root && !spec.init && spec.network == Network::None);
-        assert!(spec.command.windows(2).any(|words| words == ["--user", "1000:1000"]));
         let sizes = spec.mounts.iter().map(|mount| match mount {
-            Mount::Tmpfs { size_bytes, .. } => *size_bytes,
+            Mount::Tmpfs { size_bytes, .. } | Mount::OwnedTmpfs { size_bytes, .. } => *size_bytes,
             Mount::Volume { read_only, .. } => {
                 assert!(read_only, "{mount:?}");
                 0
@@ -617,6 +621,64 @@ async fn what_is_loaded_can_write_to_a_part_of_memory_alone() {
         });
         assert!(sizes.sum::<u64>() <= spec.limits.memory_bytes / 2);
     }
+    smoke
+}
+
+/// The directories that steps ask for are their users', and take from what there is for all.
+#[tokio::test]
+async fn steps_write_to_a_part_of_memory_alone() {
+    let (sample, engine) = (Sample::new(), engine());
+    let steps = "smoke:\n- {run: [host, '{plugins}'], user: 7, writable: [/data], exec: true}\n- {run: [ls], user: 7, writable: [/data]}\n- {run: [ls], writable: [/other]}";
+    let smoke = PROJECT.lines().find(|line| line.starts_with("smoke:")).unwrap();
+    sample.write("lockstep.yaml", &PROJECT.replace(smoke, steps));
+    // One step is all that this loader tells of.
+    let failure = sample.build(&engine).await.unwrap_err();
+    assert!(failure.to_string().contains("where `step` 1 comes next"), "{failure}");
+    let containers = smoke_containers(&engine);
+    let own = containers
+        .iter()
+        .flat_map(|spec| &spec.mounts)
+        .filter_map(|mount| match mount {
+            Mount::OwnedTmpfs {
+                path,
+                owner,
+                executable,
+                ..
+            } => Some((path.as_str(), owner.uid, owner.gid, *executable)),
+            _ => None,
+        });
+    assert_eq!(
+        own.collect::<Vec<_>>(),
+        [("/data", 7, 7, true), ("/other", 1000, 1000, false)]
+    );
+    let steps = containers
+        .iter()
+        .find(|spec| spec.command.iter().any(|word| word == "steps"))
+        .unwrap();
+    for user in ["7:7", "1000:1000"] {
+        assert!(
+            steps.command.windows(2).any(|words| words == ["--user", user]),
+            "{user}"
+        );
+    }
+    // The image knows nobody, so its container is told.
+    assert!(
+        steps
+            .mounts
+            .iter()
+            .any(|mount| matches!(mount, Mount::Anonymous { path, .. } if path == "/etc"))
+    );
+}
+
+/// The loader is somebody else than what it loads, with what it needs for that and nothing more.
+#[tokio::test]
+async fn what_is_loaded_can_write_to_a_part_of_memory_alone() {
+    let (sample, engine) = (Sample::new(), engine());
+    sample.build(&engine).await.unwrap();
+    for spec in smoke_containers(&engine) {
+        assert!(spec.command.windows(2).any(|words| words == ["--user", "1000:1000"]));
+    }
+    let created = engine.created();
     for spec in created.iter().filter(|spec| spec.name.contains("-compile-")) {
         assert_eq!(
             (spec.user.as_str(), spec.capabilities.as_slice()),

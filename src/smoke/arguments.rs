@@ -1,11 +1,11 @@
-//! The smoke loader's command line (`loader/README.md` is its reference): a contract or a smoke command in, words out.
+//! The smoke loader's command line (`loader/README.md` is its reference): a contract or a smoke test in, words out.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
 
 use crate::config::{
-    Argument, BindingTime, Contract, Host, Loader, PLUGINS_PLACEHOLDER, Ready, Returns, ScopeFlag, Server, Smoke,
-    SmokeKind,
+    Argument, BindingTime, Contract, Host, Invocation, Loader, PLUGINS_PLACEHOLDER, Question, Ready, Request, Returns,
+    ScopeFlag, Server, Smoke, Step, StepKind,
 };
 use crate::owner::Owner;
 
@@ -96,49 +96,101 @@ pub fn open(
     words
 }
 
-/// `drive`: runs the smoke command, of which the first word may be a file of the host's.
-#[must_use]
-pub fn drive(
-    smoke: &Smoke,
-    host: &Host,
-    confinement: Confinement<'_>,
-    host_directory: &str,
-    plugins_directory: &str,
-) -> Vec<String> {
-    let mut words = vec!["drive".to_owned()];
-    push_limits(&mut words, smoke.timeout);
-    push_user(&mut words, confinement.user);
-    push_variables(&mut words, &smoke.env, plugins_directory);
-    if let SmokeKind::Server(server) = &smoke.kind {
-        push_server(&mut words, server);
+/// Where a smoke test finds what it speaks of.
+#[derive(Debug, Clone, Copy)]
+pub struct Whereabouts<'a> {
+    /// The host, of which a command's first word may be a file.
+    pub host: &'a Host,
+    /// The directory that holds it.
+    pub host_directory: &'a str,
+    /// The directory that holds the plugins.
+    pub plugins_directory: &'a str,
+    /// Who the users are that are named.
+    pub users: &'a BTreeMap<String, Owner>,
+    /// Who everybody else is.
+    pub user: Owner,
+}
+
+impl Whereabouts<'_> {
+    fn filled(&self, text: &str) -> String {
+        text.replace(PLUGINS_PLACEHOLDER, self.plugins_directory)
     }
-    words.push("--".to_owned());
-    let mut command = smoke
-        .command
-        .iter()
-        .map(|word| word.replace(PLUGINS_PLACEHOLDER, plugins_directory));
-    words.extend(command.next().map(|program| host.resolve(&program, host_directory)));
-    words.extend(command);
+}
+
+/// `steps`: does one step of the smoke test after the other, until one has not ended as the next needs it.
+#[must_use]
+pub fn steps(smoke: &Smoke, whereabouts: Whereabouts<'_>) -> Vec<String> {
+    let mut words = vec!["steps".to_owned()];
+    for step in &smoke.steps {
+        push_counted(&mut words, &step_words(step, whereabouts));
+    }
     words
 }
 
-fn push_server(words: &mut Vec<String>, server: &Server) {
+fn step_words(step: &Step, whereabouts: Whereabouts<'_>) -> Vec<String> {
+    let mut words = Vec::new();
+    push(&mut words, "--status", &step.kind.status().to_string());
+    if let StepKind::Server(server) = &step.kind {
+        push_server(&mut words, server, whereabouts);
+    }
+    push_invocation(&mut words, &step.invocation, whereabouts);
+    words
+}
+
+fn push_server(words: &mut Vec<String>, server: &Server, whereabouts: Whereabouts<'_>) {
     match &server.ready {
         Ready::Http(url) => push(words, "--ready-http", url),
         Ready::Tcp(port) => push(words, "--ready-tcp", &port.to_string()),
         Ready::Stdout(text) => push(words, "--ready-stdout", text),
     }
     push(words, "--stop-signal", &server.stop.signal);
-    for request in &server.requests {
-        push(words, "--request", &request.method);
-        words.push(request.url.clone());
-        for (name, value) in &request.headers {
-            push(words, "--header", &format!("{name}: {value}"));
-        }
-        if let Some(body) = &request.body {
-            push(words, "--body", body);
+    for question in &server.requests {
+        match question {
+            Question::Request(request) => push_request(words, request),
+            Question::Client(client) => {
+                let mut own = Vec::new();
+                push_invocation(&mut own, &client.invocation, whereabouts);
+                words.push("--client".to_owned());
+                push_counted(words, &own);
+            }
         }
     }
+}
+
+fn push_request(words: &mut Vec<String>, request: &Request) {
+    push(words, "--request", &request.method);
+    words.push(request.url.clone());
+    for (name, value) in &request.headers {
+        push(words, "--header", &format!("{name}: {value}"));
+    }
+    if let Some(body) = &request.body {
+        push(words, "--body", body);
+    }
+}
+
+/// The command and how it is started, which end a command line.
+fn push_invocation(words: &mut Vec<String>, invocation: &Invocation, whereabouts: Whereabouts<'_>) {
+    push_limits(words, invocation.timeout);
+    let user = invocation.user.as_ref().and_then(|user| whereabouts.users.get(user));
+    push_user(words, user.copied().unwrap_or(whereabouts.user));
+    push_variables(words, &invocation.env, whereabouts.plugins_directory);
+    if let Some(directory) = &invocation.cwd {
+        push(words, "--directory", directory);
+    }
+    if let Some(text) = &invocation.stdin {
+        push(words, "--stdin", &whereabouts.filled(text));
+    }
+    words.push("--".to_owned());
+    let mut command = invocation.command.iter().map(|word| whereabouts.filled(word));
+    let program = command.next();
+    words.extend(program.map(|program| whereabouts.host.resolve(&program, whereabouts.host_directory)));
+    words.extend(command);
+}
+
+/// A command line within another one.
+fn push_counted(words: &mut Vec<String>, own: &[String]) {
+    words.push(own.len().to_string());
+    words.extend_from_slice(own);
 }
 
 fn push_limits(words: &mut Vec<String>, timeout: Duration) {

@@ -1,8 +1,9 @@
 //! A smoke test that failed, as the user sees it: every plugin and every expectation, not only the first.
 
 use super::judge::{Mismatch, failed_plugins};
-use super::observation::{EventError, Outcome, PluginObservation, START_PHASE};
+use super::observation::{EventError, HostObservation, Outcome, PluginObservation, START_PHASE};
 use super::order::named;
+use crate::config::{Question, Smoke};
 use crate::engine::job::Ending;
 use crate::exit::Exit;
 use crate::name::EnvironmentName;
@@ -24,7 +25,7 @@ pub enum SmokeFailure {
         /// What the host did otherwise than expected.
         mismatches: Vec<Mismatch>,
         /// What to do about it, where that can be told.
-        hint: Option<&'static str>,
+        hint: Option<String>,
     },
     /// Plugins did not load of which the prediction was that they will.
     #[error(
@@ -81,7 +82,7 @@ impl SmokeFailure {
                 let plugins = failed_plugins(plugins).flat_map(plugin_lines);
                 let failure = failure.with_notes(plugins.chain(mismatches.iter().flat_map(mismatch_lines)));
                 match hint {
-                    Some(hint) => failure.with_hint(*hint),
+                    Some(hint) => failure.with_hint(hint.as_str()),
                     None => failure,
                 }
             }
@@ -107,6 +108,37 @@ pub fn hint_within_host(plugins: &[PluginObservation], is_sure: bool) -> Option<
         "plugins are opened in the host before its main has run: where they need what that sets up, write `opened_by: loader` or \
          `opened_by: nobody` in the contract",
     )
+}
+
+/// What to do about a program that the runtime image does not have; none for a host that failed in another way.
+#[must_use]
+pub fn hint_missing_program(smoke: &Smoke, host: &HostObservation) -> Option<String> {
+    let begun = host.earlier.iter().chain([host]);
+    let missing = smoke.steps.iter().zip(begun).find_map(|(step, seen)| {
+        let questions = step.kind.questions().unwrap_or_default();
+        let client = |index: usize| match questions.get(index) {
+            Some(Question::Client(client)) => Some(&client.invocation),
+            _ => None,
+        };
+        let failed = seen.failed_requests.iter();
+        let failed = failed.filter_map(|failed| Some((client(failed.index)?, failed.message.as_str())));
+        let own = seen.failure.iter().map(|failure| (&step.invocation, failure.as_str()));
+        let mut all = own.chain(failed);
+        all.find(|(invocation, message)| invocation.cwd.is_none() && says_missing(message))
+    });
+    let (invocation, _) = missing?;
+    let program = invocation.command.first()?;
+    Some(format!(
+        "the runtime image has no `{program}`: add the package that has it to the recipe of `runtime:`, or write where it is"
+    ))
+}
+
+/// Whether the loader says that there is no such program; the words are the system's, or Go's.
+fn says_missing(message: &str) -> bool {
+    let message = message.to_lowercase();
+    message.contains("failed to start `")
+        && message.contains("no such file or directory")
+        && !message.contains("interpreter")
 }
 
 /// How the loader's container ended, for people.
@@ -135,7 +167,11 @@ fn summary(plugins: &[PluginObservation], mismatches: &[Mismatch]) -> String {
         1 => Some("1 plugin failed".to_owned()),
         count => Some(format!("{count} plugins failed")),
     };
-    let host = (!mismatches.is_empty()).then(|| "the host did not do what is expected".to_owned());
+    let host = match mismatches.first() {
+        None => None,
+        Some(mismatch) if mismatch.is_of_setup => Some("the setup failed".to_owned()),
+        Some(_) => Some("the host did not do what is expected".to_owned()),
+    };
     plugins.into_iter().chain(host).collect::<Vec<_>>().join(", and ")
 }
 

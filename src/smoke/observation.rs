@@ -1,4 +1,5 @@
-//! What the smoke loader saw: its JSON lines in, typed observations out. Nothing is judged here.
+//! What the smoke loader saw: its JSON lines in, typed observations out. Nothing is judged here. What it saw of the host is read
+//! in `life`.
 
 use std::collections::BTreeMap;
 
@@ -214,14 +215,29 @@ impl Ended {
     }
 }
 
-/// What the host did.
+/// How a command ended that ran beside a server.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct ClientObservation {
+    /// Which of the server's questions, from 0.
+    pub index: usize,
+    /// Its end.
+    pub ended: Ended,
+}
+
+/// What the host did, in the last step of the smoke test that was begun.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize)]
 pub struct HostObservation {
+    /// What was seen of the steps before it, in order.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub earlier: Vec<HostObservation>,
     /// Whether it was ready, for servers.
     pub ready: bool,
     /// The answers, in order.
     pub responses: Vec<Response>,
-    /// Requests without an answer.
+    /// What commands beside it made of it, in order.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub clients: Vec<ClientObservation>,
+    /// Requests without an answer, and commands beside it that were not started.
     pub failed_requests: Vec<FailedRequest>,
     /// How it ended; none when it was never started.
     pub ended: Option<Ended>,
@@ -296,20 +312,49 @@ pub enum EventError {
 /// An event, as far as this program needs it.
 #[derive(Deserialize)]
 #[serde(tag = "event", rename_all = "kebab-case")]
-enum Event {
+pub(super) enum Event {
     Opening { path: String },
     Plugin(Box<PluginObservation>),
+    Step { index: usize },
     Starting {},
     NotStarted { message: String },
     Ready {},
     NotReady { reason: String, message: Option<String> },
     Response(Box<Response>),
     RequestFailed(FailedRequest),
+    Client(Box<ClientEnd>),
+    ClientFailed(FailedRequest),
     Exit(Box<Ended>),
     Unclean {},
     Interrupted { signal_name: String },
     Error { message: String },
     End {},
+}
+
+/// How a client ended, as the loader tells it.
+#[derive(Deserialize)]
+pub(super) struct ClientEnd {
+    pub(super) index: usize,
+    status: Option<i64>,
+    signal_name: Option<String>,
+    stopped_by: String,
+    stdout: Text,
+    stderr: Text,
+}
+
+impl From<ClientEnd> for ClientObservation {
+    fn from(end: ClientEnd) -> Self {
+        Self {
+            index: end.index,
+            ended: Ended {
+                status: end.status,
+                signal_name: end.signal_name,
+                stopped_by: end.stopped_by,
+                stdout: end.stdout,
+                stderr: end.stderr,
+            },
+        }
+    }
 }
 
 impl Event {
@@ -320,6 +365,9 @@ impl Event {
             Self::Plugin(plugin) => format!("`plugin` of {}", plugin.path),
             Self::Response(response) => format!("`response` {}", response.index),
             Self::RequestFailed(request) => format!("`request-failed` {}", request.index),
+            Self::Client(client) => format!("`client` {}", client.index),
+            Self::ClientFailed(client) => format!("`client-failed` {}", client.index),
+            Self::Step { index } => format!("`step` {index}"),
             Self::Starting {} => "`starting`".to_owned(),
             Self::NotStarted { .. } => "`not-started`".to_owned(),
             Self::Ready {} => "`ready`".to_owned(),
@@ -332,7 +380,7 @@ impl Event {
         }
     }
 
-    fn out_of_place(&self, expected: impl Into<String>) -> EventError {
+    pub(super) fn out_of_place(&self, expected: impl Into<String>) -> EventError {
         EventError::OutOfPlace {
             found: self.described(),
             expected: expected.into(),
@@ -340,7 +388,7 @@ impl Event {
     }
 
     /// The error of an event with which the loader gives up.
-    fn surrender(&self) -> Option<EventError> {
+    pub(super) fn surrender(&self) -> Option<EventError> {
         match self {
             Self::Error { message } => Some(EventError::Loader {
                 message: message.clone(),
@@ -354,7 +402,7 @@ impl Event {
 }
 
 /// Reads lines. Of a stream that was `cut`, the last line may be the beginning of one.
-fn read(lines: &[String], is_cut: bool) -> Result<Vec<Event>, EventError> {
+pub(super) fn read(lines: &[String], is_cut: bool) -> Result<Vec<Event>, EventError> {
     let mut events = Vec::new();
     for (index, line) in lines.iter().enumerate() {
         match read_line(line) {
@@ -422,101 +470,6 @@ pub fn plugin_report(lines: &[String], paths: &[String], is_cut: bool) -> Result
         };
     }
     Ok(PluginReport { plugins, place })
-}
-
-/// What may come next of the host.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Life {
-    Unborn,
-    Started,
-    /// Ready, and asked this often.
-    Ready(usize),
-    NotReady,
-    Over,
-}
-
-/// The events of `drive` for a command, or for a server that gets so many `requests`: that it is started, how it became
-/// ready and answered, how it ended, then an end, and nothing more. Those of a loader that did not come to its end may stop
-/// anywhere.
-///
-/// # Errors
-/// [`EventError`].
-pub fn host_report(lines: &[String], requests: Option<usize>, is_cut: bool) -> Result<HostReport, EventError> {
-    let mut host = HostObservation::default();
-    let (mut life, mut place) = (Life::Unborn, Place::NotBegun);
-    for event in read(lines, is_cut)? {
-        if place == Place::Ended {
-            return Err(event.out_of_place("nothing"));
-        }
-        if let Some(error) = event.surrender() {
-            return Err(error);
-        }
-        life = match (life, event) {
-            (Life::Unborn, Event::Starting {}) => {
-                place = Place::AtWork;
-                Life::Started
-            }
-            (Life::Started, Event::NotStarted { message }) => {
-                host.failure = Some(format!("not started: {message}"));
-                Life::Over
-            }
-            (Life::Started, Event::Ready {}) if requests.is_some() => {
-                host.ready = true;
-                Life::Ready(0)
-            }
-            (Life::Started, Event::NotReady { reason, message }) if requests.is_some() => {
-                let why = if reason == "exited" {
-                    "it ended before it was ready"
-                } else {
-                    "it was not ready in time"
-                };
-                host.failure = Some(message.map_or_else(|| why.to_owned(), |message| format!("{why}: {message}")));
-                Life::NotReady
-            }
-            (Life::Ready(asked), Event::Response(response))
-                if response.index == asked && requests.is_some_and(|requests| asked < requests) =>
-            {
-                host.responses.push(*response);
-                Life::Ready(asked + 1)
-            }
-            (Life::Ready(asked), Event::RequestFailed(request))
-                if request.index == asked && requests.is_some_and(|requests| asked < requests) =>
-            {
-                host.failed_requests.push(request);
-                Life::Ready(asked + 1)
-            }
-            (life, Event::Exit(ended)) if may_exit(life, requests) => {
-                host.ended = Some(*ended);
-                Life::Over
-            }
-            (Life::Over, Event::End {}) => {
-                place = Place::Ended;
-                Life::Over
-            }
-            (life, event) => return Err(event.out_of_place(what_comes_next(life, requests))),
-        };
-    }
-    Ok(HostReport { host, place })
-}
-
-fn may_exit(life: Life, requests: Option<usize>) -> bool {
-    match life {
-        Life::Started => requests.is_none(),
-        Life::Ready(asked) => Some(asked) == requests,
-        Life::NotReady => true,
-        Life::Unborn | Life::Over => false,
-    }
-}
-
-fn what_comes_next(life: Life, requests: Option<usize>) -> String {
-    match life {
-        Life::Unborn => "`starting`".to_owned(),
-        Life::Started if requests.is_none() => "`not-started` or `exit`".to_owned(),
-        Life::Started => "`not-started`, `ready` or `not-ready`".to_owned(),
-        Life::Ready(asked) if Some(asked) != requests => format!("`response` or `request-failed` {asked}"),
-        Life::Ready(_) | Life::NotReady => "`exit`".to_owned(),
-        Life::Over => "`end`".to_owned(),
-    }
 }
 
 #[cfg(test)]
@@ -678,67 +631,6 @@ mod tests {
             let lines = [opening("/p/x.so"), line.to_owned()];
             let error = report(&lines, false).unwrap_err();
             assert!(error.contains("what is no event"), "{error}");
-        }
-    }
-
-    const STARTING: &str = r#"{"schema":1,"event":"starting"}"#;
-    const READY: &str = r#"{"schema":1,"event":"ready","attempts":1,"elapsed_ms":1}"#;
-    const NOT_READY: &str = r#"{"schema":1,"event":"not-ready","reason":"exited","message":null,"elapsed_ms":1}"#;
-    const NOT_STARTED: &str = r#"{"schema":1,"event":"not-started","message":"no"}"#;
-    const RESPONSE: &str = r#"{"schema":1,"event":"response","index":0,"method":"GET","url":"http://x/","elapsed_ms":1,"status":200,"headers":{"a":["1"]},"body":{"text":"hi","tail":null,"bytes":2,"truncated":false,"lossy":false}}"#;
-    const FAILED: &str = r#"{"schema":1,"event":"request-failed","index":1,"method":"GET","url":"http://x/","elapsed_ms":1,"message":"no"}"#;
-    const EXIT: &str = r#"{"schema":1,"event":"exit","status":0,"signal":null,"signal_name":null,"stopped_by":"stop-signal","leftover_processes":0,"elapsed_ms":12,"stdout":NOTHING,"stderr":NOTHING}"#;
-
-    fn lines(lines: &[&str]) -> Vec<String> {
-        lines.iter().map(|line| line.replace("NOTHING", NOTHING)).collect()
-    }
-
-    #[test]
-    fn a_hosts_life_is_read_whole() {
-        let report = host_report(&lines(&[STARTING, READY, RESPONSE, FAILED, EXIT, END]), Some(2), false).unwrap();
-        let host = report.host;
-        assert!(host.ready && host.failure.is_none() && report.place == Place::Ended);
-        assert_eq!(host.responses[0].body, Text::from("hi"));
-        assert_eq!(host.failed_requests[0].index, 1);
-        assert_eq!(host.ended.unwrap().status, Some(0));
-        for (told, requests) in [
-            ([STARTING, EXIT, END].as_slice(), None),
-            (&[STARTING, NOT_STARTED, END], None),
-            (&[STARTING, NOT_STARTED, END], Some(1)),
-            (&[STARTING, NOT_READY, EXIT, END], Some(1)),
-            (&[STARTING, READY, EXIT, END], Some(0)),
-        ] {
-            let place = host_report(&lines(told), requests, false).map(|report| report.place);
-            assert_eq!(place, Ok(Place::Ended), "{told:?}");
-        }
-    }
-
-    #[test]
-    fn a_host_lives_once_and_in_this_order() {
-        let told = lines(&[STARTING, READY, RESPONSE, FAILED, EXIT, END]);
-        let read = |lines: &[String]| host_report(lines, Some(2), false).map(|report| report.place);
-        for first in 0..told.len() {
-            let mut doubled = told.clone();
-            doubled.insert(first, told[first].clone());
-            assert!(read(&doubled).is_err(), "{first} twice");
-            for second in first + 1..told.len() {
-                let mut exchanged = told.clone();
-                exchanged.swap(first, second);
-                assert!(read(&exchanged).is_err(), "{first} and {second} exchanged");
-            }
-            let place = host_report(&told[..first], Some(2), true).map(|report| report.place);
-            let expect = if first == 0 { Place::NotBegun } else { Place::AtWork };
-            assert_eq!(place, Ok(expect), "{first} lines");
-        }
-        for (told, requests) in [
-            ([STARTING, READY, EXIT, END].as_slice(), None),
-            (&[STARTING, EXIT, END], Some(1)),
-            (&[STARTING, READY, EXIT, END], Some(1)),
-            (&[STARTING, READY, RESPONSE, EXIT, END], Some(0)),
-            (&[STARTING, NOT_STARTED, EXIT, END], None),
-            (&[STARTING, END], None),
-        ] {
-            assert!(host_report(&lines(told), requests, false).is_err(), "{told:?}");
         }
     }
 }

@@ -103,6 +103,23 @@ impl<'a> Value<'a> {
         }
     }
 
+    /// What is written, when it is no collection; nothing is reported.
+    #[must_use]
+    pub fn scalar_text(&self) -> Option<&'a str> {
+        self.node.text()
+    }
+
+    /// Whether a text stands in it somewhere, keys left out; nothing is reported.
+    #[must_use]
+    pub fn mentions(&self, text: &str) -> bool {
+        let of = |node| Value { node, ..*self };
+        match &self.node.kind {
+            Kind::Scalar(scalar) => scalar.text.contains(text),
+            Kind::Sequence(items) => items.iter().any(|node| of(node).mentions(text)),
+            Kind::Mapping(entries) => entries.iter().any(|(_, node)| of(node).mentions(text)),
+        }
+    }
+
     /// What it is, for people.
     pub(super) fn found(&self) -> String {
         match &self.node.kind {

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use serde::Deserialize;
 
-use crate::sample::{Container, Sample, docker_says, said, with_project};
+use crate::sample::{Container, Sample, docker, docker_says, said, with_project};
 
 /// How long a server may take until it answers from its image.
 const SERVER_PATIENCE: Duration = Duration::from_secs(30);
@@ -25,6 +25,8 @@ pub(crate) struct Trial {
     /// Whose matched images are asked.
     #[serde(default = "environments")]
     environments: Vec<String>,
+    /// What must be there before the matched image is started.
+    prepare: Option<Prepare>,
     /// For a server: the command that asks it, beside it in its container.
     ask: Option<Vec<String>>,
     /// What the matched image says when it is started as it is.
@@ -32,6 +34,17 @@ pub(crate) struct Trial {
     change: Change,
     #[serde(rename = "break")]
     breaks: Vec<Break>,
+}
+
+/// A volume that a command of the matched image fills.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Prepare {
+    /// Where it is seen.
+    path: String,
+    /// Whose it is.
+    owner: String,
+    command: Vec<String>,
 }
 
 /// A line is changed, and the project still answers.
@@ -115,7 +128,14 @@ impl Trial {
 
     fn answers_from(&self, sample: &Sample, image: &str, says: &str) {
         let labels = format!("dev.lockstep.project={}", sample.name);
-        let options = ["run", "--rm", "--network", "none", "--label", &labels];
+        let volume = self
+            .prepare
+            .as_ref()
+            .map(|prepare| Volume::prepared(prepare, image, &labels));
+        let mount = volume
+            .as_ref()
+            .map_or_else(Vec::new, |volume| vec!["--volume", &volume.mount]);
+        let options = [&["run", "--rm", "--network", "none", "--label", &labels][..], &mount].concat();
         let Some(ask) = &self.ask else {
             let output = docker_says(&[&options[..], &[image]].concat());
             assert!(output.status.success(), "{}: {}", self.name, all_of(&output));
@@ -174,6 +194,50 @@ impl Trial {
             self.name, self.change.says
         );
         std::fs::write(table.join(format!("{}.tsv", self.name)), row).unwrap();
+    }
+}
+
+/// A volume, removed in the end.
+struct Volume {
+    name: String,
+    mount: String,
+}
+
+impl Volume {
+    fn prepared(prepare: &Prepare, image: &str, labels: &str) -> Self {
+        let name = docker(&["volume", "create", "--label", labels]).trim().to_owned();
+        let mount = format!("{name}:{}", prepare.path);
+        let volume = Self { name, mount };
+        let run = [
+            "run",
+            "--rm",
+            "--network",
+            "none",
+            "--label",
+            labels,
+            "--volume",
+            &volume.mount,
+        ];
+        let give = [
+            "--user",
+            "0",
+            "--entrypoint",
+            "/bin/chown",
+            image,
+            &prepare.owner,
+            &prepare.path,
+        ];
+        docker(&[&run[..], &give].concat());
+        let command: Vec<&str> = prepare.command.iter().map(String::as_str).collect();
+        let (program, arguments) = command.split_first().unwrap();
+        docker(&[&run[..], &["--entrypoint", program, image], arguments].concat());
+        volume
+    }
+}
+
+impl Drop for Volume {
+    fn drop(&mut self) {
+        docker_says(&["volume", "rm", "--force", &self.name]);
     }
 }
 

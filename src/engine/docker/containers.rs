@@ -74,7 +74,8 @@ fn request(spec: &ContainerSpec, ability: Ability) -> ContainerCreateBody {
         security_opt: Some(security),
         readonly_rootfs: Some(spec.read_only_root),
         init: Some(spec.init),
-        mounts: Some(spec.mounts.iter().map(mount).collect()),
+        mounts: Some(spec.mounts.iter().filter_map(mount).collect()),
+        tmpfs: Some(spec.mounts.iter().filter_map(owned_tmpfs).collect()),
         // Output goes to whoever is attached and nowhere else: a kept log either fills the disk or, with a limit, drops
         // lines under a reader that is slower than the writer.
         log_config: Some(HostConfigLogConfig {
@@ -109,8 +110,27 @@ fn request(spec: &ContainerSpec, ability: Ability) -> ContainerCreateBody {
     }
 }
 
-fn mount(mount: &Mount) -> ApiMount {
-    match mount {
+/// Memory that belongs to somebody, as the engine takes it: its mounts have no owners (tmpfs(5)).
+fn owned_tmpfs(mount: &Mount) -> Option<(String, String)> {
+    let Mount::OwnedTmpfs {
+        path,
+        size_bytes,
+        owner,
+        executable,
+    } = mount
+    else {
+        return None;
+    };
+    let exec = if *executable { "exec" } else { "noexec" };
+    let options = format!(
+        "rw,nosuid,nodev,{exec},size={size_bytes},mode=0755,uid={},gid={}",
+        owner.uid, owner.gid
+    );
+    Some((path.clone(), options))
+}
+
+fn mount(mount: &Mount) -> Option<ApiMount> {
+    Some(match mount {
         Mount::Volume { name, path, read_only } => ApiMount {
             typ: Some(MountType::VOLUME),
             source: Some(name.clone()),
@@ -136,7 +156,8 @@ fn mount(mount: &Mount) -> ApiMount {
             }),
             ..Default::default()
         },
-    }
+        Mount::OwnedTmpfs { .. } => return None,
+    })
 }
 
 impl Docker {

@@ -282,7 +282,7 @@ impl State {
                         is_read_only: false,
                     });
                 }
-                Mount::Tmpfs { .. } => {}
+                Mount::Tmpfs { .. } | Mount::OwnedTmpfs { .. } => {}
             }
         }
         let container = Container {
