@@ -1415,5 +1415,59 @@ fn what_a_unit_brings_beside_its_plugin_is_there() {
     );
     std::fs::write(bench.path("lockstep.yaml"), text).unwrap();
     assert_eq!(bench.verdicts(&files), (0, vec!["ok".to_owned()]));
-    assert_eq!(bench.verdicts(&[]), (0, vec!["ok".to_owned(); 2]));
+    // Without files, what is beside the plugins is looked at, too.
+    assert_eq!(bench.verdicts(&[]), (0, vec!["ok".to_owned(); 3]));
+}
+
+/// Whatever is shipped and a loader could load is looked at: not only what the host opens.
+#[test]
+fn what_lies_beside_plugins_is_looked_at() {
+    let bench = project();
+    bench.library("apart/libgone.so", "int gone(void) { return 3; }", &[]);
+    let lost = ["-Wl,--no-as-needed", "-Lapart", "-lgone"];
+    bench.library("dist/here/fine.so", GOOD, &[]);
+    bench.library("dist/here/lost.so", GOOD, &lost);
+    bench.compile("dist/here/tool", "int main(void) { return 0; }", &[]);
+    bench.compile("dist/here/lost-tool", "int main(void) { return 0; }", &lost);
+    // What linkers and debuggers read, and what is no object at all.
+    bench.compile("dist/here/part.o", GOOD, &["-c"]);
+    bench.library("dist/here/fine.debug", GOOD, &["-g"]);
+    let debug = Command::new("objcopy")
+        .args([
+            "--only-keep-debug".as_ref(),
+            bench.path("dist/here/fine.debug").as_os_str(),
+        ])
+        .status();
+    assert!(debug.unwrap().success());
+    bench.write("dist/here/LICENSE", "free");
+    let beside = ["fine.so", "tool", "part.o", "fine.debug", "LICENSE"];
+    let with = |more: &[&str]| {
+        let all: Vec<&str> = beside.iter().chain(more).copied().collect();
+        let text = format!("artifacts: [helped.so, {}], command: make", all.join(", "));
+        std::fs::write(
+            bench.path("lockstep.yaml"),
+            PROJECT.replace("artifacts: [helped.so]", &text),
+        )
+        .unwrap();
+        bench.seal();
+        let (exit, report) = bench.check(&["--env", LEAD]);
+        let pairs = report["pairs"].as_array().unwrap().iter();
+        let told: Vec<String> = pairs
+            .filter(|pair| pair["is_companion"] == true)
+            .map(|pair| {
+                let name = pair["plugin"].as_str().unwrap().rsplit('/').next().unwrap();
+                format!("{name} {}", pair["verdict"].as_str().unwrap())
+            })
+            .collect();
+        (exit, told.join(", "))
+    };
+    assert_eq!(with(&[]), (0, "fine.so ok, tool ok".to_owned()));
+    let text = bench.lockstep(&["check", "--env", LEAD]);
+    assert!(
+        seen(&text).contains("ok: 2 plugins and 2 files beside will load"),
+        "{}",
+        seen(&text)
+    );
+    let expected = "fine.so ok, tool ok, lost.so refuse, lost-tool refuse";
+    assert_eq!(with(&["lost.so", "lost-tool"]), (1, expected.to_owned()));
 }
