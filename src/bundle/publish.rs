@@ -612,4 +612,38 @@ mod tests {
         fs::remove_file(path.join("manifest.json")).unwrap();
         assert!(verify(&path).is_err());
     }
+
+    #[test]
+    fn directories_are_looked_into_and_links_are_not_followed() {
+        let bench = Bench::new();
+        let staging = Staging::create(bench.project.path(), "run", &bench.environment).unwrap();
+        let manifest = manifest_of(&[artifact("greeter", b"host"), artifact("handlers/v1/ip.so", b"plugin")]);
+        staging.make_directories(&manifest).unwrap();
+        fs::write(staging.path().join("greeter"), "host").unwrap();
+        fs::write(staging.path().join("handlers/v1/ip.so"), "plugin").unwrap();
+        staging.write_manifest(&manifest).unwrap();
+        let path = staging.publish(&bench.environment).unwrap().keep();
+        let told = || -> Vec<String> { verify(&path).unwrap().1.iter().map(ToString::to_string).collect() };
+        assert_eq!(told(), Vec::<String>::new());
+        fs::create_dir(path.join("empty")).unwrap();
+        fs::write(path.join("handlers/more"), "").unwrap();
+        fs::write(path.join("handlers/v1/ip.so"), "plugIn").unwrap();
+        assert_eq!(
+            told(),
+            [
+                "handlers/v1/ip.so has another content",
+                "empty is not in the manifest",
+                "handlers/more is not in the manifest",
+            ]
+        );
+        // What the link leads to has the right bits, and is not the bundle's.
+        fs::write(path.join("handlers/v1/ip.so"), "plugin").unwrap();
+        fs::rename(path.join("handlers/v1"), bench.project.path().join("aside")).unwrap();
+        std::os::unix::fs::symlink(bench.project.path().join("aside"), path.join("handlers/v1")).unwrap();
+        assert_eq!(
+            told()[..2],
+            ["handlers/v1/ip.so is missing", "empty is not in the manifest"]
+        );
+        assert!(told().contains(&"handlers/v1 has another kind".to_owned()));
+    }
 }

@@ -375,10 +375,15 @@ mod tests {
     impl Ground {
         fn new() -> Self {
             let directory = tempfile::tempdir().unwrap();
-            let expected = Expected::of(&manifest_of(&[artifact("greeter", b"host")])).unwrap();
+            let expected = Expected::of(&manifest_of(&[
+                artifact("greeter", b"host"),
+                artifact("handlers/ip.so", b"plugin"),
+            ]))
+            .unwrap();
             let release = directory.path().join(expected.path());
-            fs::create_dir_all(&release).unwrap();
+            fs::create_dir_all(release.join("handlers")).unwrap();
             fs::write(release.join("greeter"), "host").unwrap();
+            fs::write(release.join("handlers/ip.so"), "plugin").unwrap();
             fs::write(release.join(MANIFEST_FILE), &expected.manifest).unwrap();
             symlink(expected.path(), directory.path().join("current")).unwrap();
             fs::write(directory.path().join("instance"), "mark\n").unwrap();
@@ -454,6 +459,25 @@ mod tests {
                     symlink(ground.path("elsewhere"), ground.file("greeter")).unwrap();
                 },
                 "greeter has another kind",
+            ),
+            (
+                |ground| fs::write(ground.file("handlers/ip.so"), "plugIn").unwrap(),
+                "handlers/ip.so has another content",
+            ),
+            (
+                |ground| fs::write(ground.file("handlers/more"), "").unwrap(),
+                "handlers/more is not in the manifest",
+            ),
+            (
+                |ground| fs::create_dir(ground.file("empty")).unwrap(),
+                "empty is not in the manifest",
+            ),
+            (
+                |ground| {
+                    fs::rename(ground.file("handlers"), ground.path("elsewhere")).unwrap();
+                    symlink(ground.path("elsewhere"), ground.file("handlers")).unwrap();
+                },
+                "handlers has another kind",
             ),
             (
                 |ground| fs::remove_file(ground.path("current")).unwrap(),
