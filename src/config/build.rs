@@ -134,6 +134,12 @@ impl BuildSystem {
         self.known().and_then(|known| known.language)
     }
 
+    /// Whether its command is told the one file that it makes.
+    #[must_use]
+    pub fn makes_one_file(self) -> bool {
+        matches!(self, Self::Go | Self::Apxs)
+    }
+
     fn known(self) -> Option<&'static Known> {
         SYSTEMS.iter().find(|known| known.system == self)
     }
@@ -177,15 +183,37 @@ impl Build {
 /// `build:` beside the other keys of its unit.
 pub(super) fn of_unit(value: Value<'_>, unit: &Fields<'_, '_>) -> Decoded<Build> {
     let build = build(value);
-    if let Some(other) = unit.get("command") {
-        let label = "remove one of the two; `options:` of the build are for its command";
-        return Err(other.report("`build` and `command` exclude each other", label));
-    }
+    not_beside_command(unit)?;
     if let Some(other) = unit.get("package") {
         let label = "write it into the build: `build: {system: …, package: …}`";
         return Err(other.report("a unit with `build` has no `package` of its own", label));
     }
     build
+}
+
+/// The same of a build that several units take from, whose command must make more than one file.
+pub(super) fn of_build(value: Value<'_>, fields: &Fields<'_, '_>) -> Decoded<Build> {
+    let build = build(value);
+    not_beside_command(fields)?;
+    let build = build?;
+    if build.system.makes_one_file() {
+        let message = format!(
+            "`build: {}` makes one file, and a build is for several units",
+            build.system.name()
+        );
+        return Err(value.report(message, "write it into the unit, without `from:`, or use a `command:`"));
+    }
+    Ok(build)
+}
+
+fn not_beside_command(fields: &Fields<'_, '_>) -> Decoded<()> {
+    match fields.get("command") {
+        Some(other) => {
+            let label = "remove one of the two; `options:` of the build are for its command";
+            Err(other.report("`build` and `command` exclude each other", label))
+        }
+        None => Ok(()),
+    }
 }
 
 /// Reports a language, at `place`, that the system does not compile. The hosts' own systems do not mind C++.

@@ -8,7 +8,7 @@ use crate::yaml::{Decoded, Fields, Reported, Value};
 
 use super::project::{Contracts, Environment, ImageStart, Limits, Project, Unit};
 use super::scope::{Scope, Surroundings, claim};
-use super::{artifact, contracts, environment, host, image, limits, reserved, smoke, unit};
+use super::{artifact, builds, contracts, environment, host, image, limits, reserved, smoke, unit};
 
 /// The keys of the file.
 const KEYS: &[&str] = &[
@@ -16,6 +16,7 @@ const KEYS: &[&str] = &[
     "project",
     "environments",
     "default",
+    "builds",
     "host",
     "plugins",
     "contract",
@@ -47,10 +48,17 @@ pub(super) fn project(value: Value<'_>, surroundings: &Surroundings<'_>) -> Deco
             environment::environments(value, &scope)
         });
         let default = default(&fields, environments.as_ref().ok());
+        // Before the units, which may take from them.
+        let builds = fields.optional("builds", |value| builds::builds(value, &mut scope));
         let host = fields.required("host", "the program that loads plugins: `{language: …, source: …, artifacts: […]}`, or one of the runtime image, `{from: runtime, path: …}`", |value| {
             host::host(value, &mut scope)
         });
         let plugins = fields.required("plugins", "a list of plugins", |value| unit::plugins(value, &mut scope));
+        // What a unit with problems was meant to take is not known.
+        let taken = match (&host, &plugins) {
+            (Ok(_), Ok(_)) => builds::all_are_taken(&scope),
+            _ => Ok(()),
+        };
         let contracts = contracts::contracts(&fields, &scope);
         let places = match &contracts {
             Ok(contracts) => artifact::claim_places(&scope.placed, contracts),
@@ -69,6 +77,8 @@ pub(super) fn project(value: Value<'_>, surroundings: &Surroundings<'_>) -> Deco
         let limits = fields.or("limits", Limits::default(), limits::limits);
 
         version?;
+        builds?;
+        taken?;
         places?;
         let contracts = contracts?;
         let host = host?;
@@ -85,14 +95,16 @@ pub(super) fn project(value: Value<'_>, surroundings: &Surroundings<'_>) -> Deco
                     .map_err(|error| fields.value().report_absent(error.to_string(), "add `project:`"))?
             }
         };
+        let plugins = settled(plugins?, &contracts);
         Ok(Project {
             name,
             directory: surroundings.directory.to_owned(),
             file: surroundings.file.to_owned(),
             environments: environments?,
             default: default?,
+            builds: builds::joined(&scope, host.unit().into_iter().chain(&plugins)),
             host,
-            plugins: settled(plugins?, &contracts),
+            plugins,
             contracts,
             smoke: smoke?,
             image: image?,

@@ -17,14 +17,15 @@ const PRESENT_KEYS: &[&str] = &["name", "from", "path", "install"];
 static COMPILED_KEYS: LazyLock<Vec<&str>> = LazyLock::new(|| unit::KEYS.iter().copied().chain(["install"]).collect());
 /// The keys that tell one of these.
 const TELLING_KEYS: [&str; 2] = ["from", "path"];
+/// Where a host comes from that is there already; no build is called so.
+pub(super) const RUNTIME: &str = "runtime";
 /// The longest path that Linux takes (limits.h: PATH_MAX, with its NUL).
 const PATH_LIMIT_BYTES: usize = 4095;
 /// Where nothing of an image can be seen in a container, or lockstep has its own.
 const COVERED: [&str; 5] = ["/dev", "/lockstep", "/proc", "/sys", "/tmp"];
 
 pub(super) fn host<'v>(value: Value<'v>, scope: &mut Scope<'v, '_>) -> Decoded<Host> {
-    let keys = value.keys();
-    if TELLING_KEYS.iter().any(|key| keys.contains(key)) && !keys.contains(&"language") {
+    if is_present(value, scope) {
         return value.fields("a host that is not compiled", PRESENT_KEYS, |fields| {
             let program = present(&fields, scope);
             let install = fields.optional("install", directory);
@@ -44,9 +45,20 @@ pub(super) fn host<'v>(value: Value<'v>, scope: &mut Scope<'v, '_>) -> Decoded<H
     })
 }
 
+/// Whether a host is one that is not compiled: it says where it is. `from:` may name a build as well.
+fn is_present(value: Value<'_>, scope: &Scope<'_, '_>) -> bool {
+    let keys = value.keys();
+    let from = value.child("from").and_then(|from| from.scalar_text());
+    let is_of_build = from.is_some_and(|name| {
+        let looks_compiled = keys.contains(&"artifacts") && !keys.contains(&"path");
+        scope.has_build(name) || looks_compiled && name != RUNTIME
+    });
+    TELLING_KEYS.iter().any(|key| keys.contains(key)) && !keys.contains(&"language") && !is_of_build
+}
+
 fn present(fields: &Fields<'_, '_>, scope: &mut Scope<'_, '_>) -> Decoded<RuntimeProgram> {
     let from = fields.required("from", "`runtime`: it is in the runtime image", |value| {
-        value.one_of("place", &[("runtime", ())])
+        value.one_of("place", &[(RUNTIME, ())])
     });
     let path = fields.required("path", "where it is: `/usr/sbin/nginx`", |value| {
         path(value, "/usr/sbin/nginx")

@@ -4,6 +4,7 @@
 
 mod artifact;
 mod build;
+mod builds;
 mod contract;
 mod contracts;
 mod decode;

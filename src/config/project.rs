@@ -26,6 +26,9 @@ pub struct Project {
     pub environments: BTreeMap<EnvironmentName, Environment>,
     /// `default:`: what `build` builds when nothing is named, in the order given; else all, in order of their names.
     pub default: Vec<EnvironmentName>,
+    /// `builds:`, each with all artifacts that units take from it.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub builds: Vec<Unit>,
     /// `host:`.
     pub host: Host,
     /// `plugins:`, in the order given, which is the order in which they are loaded.
@@ -216,6 +219,10 @@ pub struct Unit {
     pub name: UnitName,
     /// Host or plugin.
     pub role: UnitRole,
+    /// `from:`: the build that it takes its artifacts from; what says how they are made is then that build's. A build has its
+    /// own name there.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub from: Option<UnitName>,
     /// `language:`.
     pub language: LanguageName,
     /// `source:`: the directory it is compiled in, relative to the project's, `/`-separated, `.` for the project itself.

@@ -1,5 +1,7 @@
 //! Names that are taken: by lockstep itself, or by what it calls things on an engine and on the disk after others.
 
+use super::host::RUNTIME;
+
 /// A name that cannot be had.
 pub(super) struct Taken {
     /// What the problem says.
@@ -32,6 +34,14 @@ const BUILD_SUFFIX: &str = "-build";
 /// Why a unit cannot be called so.
 pub(super) fn unit(name: &str) -> Option<Taken> {
     (name == LOADER).then(|| taken(name, "it is the smoke loader's"))
+}
+
+/// Why a build cannot be called so.
+pub(super) fn build(name: &str) -> Option<Taken> {
+    if name == RUNTIME {
+        return Some(taken(name, "`from: runtime` is a host of the runtime image"));
+    }
+    unit(name)
 }
 
 /// Why a project cannot be called so.
@@ -91,6 +101,8 @@ mod tests {
         let others = ["glibc", "x", "release"];
         for (refused, taken) in [
             ("units: lockstep-loader", unit("lockstep-loader").is_some()),
+            ("builds: runtime", build("runtime").is_some()),
+            ("builds: lockstep-loader", build("lockstep-loader").is_some()),
             ("projects: environment", project("environment").is_some()),
             ("projects: recipe", project("recipe").is_some()),
             ("projects: a.staged-b", project("a.staged-b").is_some()),

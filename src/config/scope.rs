@@ -6,6 +6,7 @@ use std::path::Path;
 use crate::yaml::{Decoded, Value};
 
 use super::artifact::Placed;
+use super::builds::KnownBuild;
 use super::paths::Found;
 use super::project::{LanguageName, UnitRole};
 
@@ -47,6 +48,10 @@ pub(super) struct Contracted<'v> {
 /// What is known so far. It is filled also by what has problems elsewhere, so that these do not hide others.
 pub(super) struct Scope<'v, 's> {
     pub(super) surroundings: &'s Surroundings<'s>,
+    /// `builds:`.
+    pub(super) builds: Vec<KnownBuild<'v>>,
+    /// Whether a unit takes from a build that there is not.
+    pub(super) has_unknown_build: bool,
     /// The lines of the units' names.
     pub(super) names: BTreeMap<String, usize>,
     /// What is to lie in the bundle.
@@ -80,12 +85,19 @@ impl<'s> Scope<'_, 's> {
     pub(super) fn new(surroundings: &'s Surroundings<'s>) -> Self {
         Self {
             surroundings,
+            builds: Vec::new(),
+            has_unknown_build: false,
             names: BTreeMap::new(),
             placed: Vec::new(),
             host_files: None,
             languages: Vec::new(),
             contracted: Vec::new(),
         }
+    }
+
+    /// Whether there is a build of this name.
+    pub(super) fn has_build(&self, name: &str) -> bool {
+        self.builds.iter().any(|known| known.is_called(name))
     }
 
     /// A path of the project that is there.

@@ -279,6 +279,74 @@ fn builds() {
     snapshot("builds", &check(GREETER, &changes));
 }
 
+/// Two builds, and who takes what.
+const SHARED: &str = "version: 1
+project: greeter
+environments: {glibc: {build: {builtin: debian/build}, runtime: {builtin: debian/runtime}}}
+builds:
+  tree: {build: cmake, language: c, source: plugins, inputs: [host]}
+  crates: {language: rust, source: plugins/shout, env: {A: b}}
+host: {from: tree, artifacts: [greeter]}
+plugins:
+  - {name: reverse, from: tree, artifacts: [reverse.so]}
+  - {name: shout, from: crates, artifacts: [libshout.so, {file: libloud.so, to: loud/er.so}]}
+contract: {loader: dlopen, abi: c, symbols: [greet]}
+";
+
+#[test]
+fn units_take_from_builds() {
+    let (project, problems) = parse_text(SHARED);
+    assert_eq!(told(&problems), "");
+    let project = project.unwrap();
+    let shown = serde_json::json!({"builds": project.builds, "host": project.host, "plugins": project.plugins});
+    snapshot("shared", &serde_json::to_string_pretty(&shown).unwrap());
+}
+
+#[test]
+fn shared_builds() {
+    snapshot(
+        "shared_builds",
+        &check(
+            SHARED,
+            &[
+                ("host: {from: tree,", "host: {from: crates,"),
+                ("reverse, from: tree", "reverse, from: tere"),
+                ("reverse, from: tree", "reverse, from: runtime"),
+                ("reverse, from: tree", "reverse, from: elsewhere"),
+                ("reverse, from: tree", "reverse, from: [tree]"),
+                ("reverse, from: tree", "reverse, from: ''"),
+                ("reverse, from: tree", "reverse, form: tree"),
+                ("host: {from: tree,", "host: {from: trees,"),
+                ("host: {from: tree,", "host: {from: runtime,"),
+                ("host: {from: tree,", "host: {from: tree, path: /usr/bin/greeter,"),
+                ("host: {from: tree,", "host: {from: runtime, language: c,"),
+                ("shout, from: crates", "shout, from: tree"),
+                (
+                    "shout, from: crates",
+                    "shout, from: crates, source: plugins/shout, inputs: [], language: rust, package: ., build: cargo, command: x, fetch: y, env: {}",
+                ),
+                ("[reverse.so]", "[libshout.so]"),
+                ("[reverse.so]", "[{file: libshout.so, to: other.so}]"),
+                ("name: shout", "name: tree"),
+                ("[greeter]", "[tree]"),
+                ("  crates:", "  runtime:"),
+                ("  crates:", "  Crates:"),
+                ("  crates:", "  lockstep-loader:"),
+                ("build: cmake", "build: {system: go, buildmode: c-shared}"),
+                ("build: cmake, language: c", "build: cmake"),
+                ("build: cmake, language: c", "language: c"),
+                ("build: cmake, language: c", "language: c, command: make"),
+                ("build: cmake, language: c", "build: cmake, command: make, language: c"),
+                ("inputs: [host]", "artifacts: [greeter]"),
+                ("source: plugins/shout, ", ""),
+                ("abi: c", "abi: rust"),
+                ("{loader: dlopen, abi: c", "{loader: go, abi: go"),
+                ("builds:\n  tree", "builds: {}\nbilds:\n  tree"),
+            ],
+        ),
+    );
+}
+
 #[test]
 fn units() {
     snapshot(

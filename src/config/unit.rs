@@ -8,6 +8,7 @@ use crate::yaml::{Decoded, Fields, Reported, Value};
 
 use super::artifact::{self, Shipped};
 use super::build::{self, Build};
+use super::builds;
 use super::decode::name;
 use super::project::{LanguageName, Unit, UnitRole};
 use super::reserved;
@@ -16,6 +17,7 @@ use super::scope::{Contracted, Expected, Scope, Spoken, claim};
 /// The keys of a unit.
 pub(super) const KEYS: &[&str] = &[
     "name",
+    "from",
     "language",
     "source",
     "inputs",
@@ -53,22 +55,39 @@ pub(super) fn plugins<'v>(value: Value<'v>, scope: &mut Scope<'v, '_>) -> Decode
     Ok(plugins)
 }
 
+/// How artifacts come about, of one unit or of all that come from one build.
+#[derive(Clone)]
+pub(super) struct Making {
+    pub(super) language: LanguageName,
+    pub(super) source: String,
+    pub(super) inputs: Vec<String>,
+    pub(super) package: Option<String>,
+    pub(super) build: Option<Build>,
+    pub(super) command: Option<String>,
+    pub(super) fetch: Option<String>,
+    pub(super) env: BTreeMap<String, String>,
+}
+
 pub(super) fn unit<'v>(fields: &Fields<'v, '_>, role: UnitRole, scope: &mut Scope<'v, '_>) -> Decoded<Unit> {
-    let build = fields.optional("build", |value| build::of_unit(value, fields));
-    let language = language(fields, role, &build, scope);
-    let shipped = artifact::shipped(
-        fields,
-        contract(fields, role).and_then(text),
-        language.ok().filter(|_| !has_own_way(fields)),
-        scope,
-    );
+    let named = contract(fields, role);
+    let held_to = named.and_then(text);
+    let (own_command_of, from, making) = match fields.get("from") {
+        Some(from) => match builds::take(from, fields, role, held_to, scope) {
+            Ok((name, making)) => (None, Some(name), Ok(making)),
+            Err(reported) => (None, None, Err(reported)),
+        },
+        None => {
+            let (language, making) = own(fields, role, held_to, scope);
+            (language.filter(|_| !has_own_way(fields)), None, making)
+        }
+    };
+    let shipped = artifact::shipped(fields, held_to, own_command_of, scope);
     let artifacts = shipped.as_ref().map(|shipped| &shipped.artifacts[..]);
     if let (UnitRole::Host, Ok(shipped)) = (role, &shipped) {
         let places = shipped.places.values().map(ToString::to_string);
         scope.host_files = Some(shipped.artifacts.iter().cloned().chain(places).collect());
     }
     let name = unit_name(fields, role, artifacts, scope);
-    let named = contract(fields, role);
     let contract = named.map(contract_name).transpose();
     if role == UnitRole::Plugin {
         scope.contracted.push(Contracted {
@@ -79,6 +98,65 @@ pub(super) fn unit<'v>(fields: &Fields<'v, '_>, role: UnitRole, scope: &mut Scop
             },
         });
     }
+    let Shipped {
+        artifacts,
+        places,
+        files,
+    } = shipped?;
+    let (name, making) = (name?, making?);
+    Ok(Unit {
+        name,
+        role,
+        from,
+        language: making.language,
+        source: making.source,
+        inputs: making.inputs,
+        package: making.package,
+        contract: contract?,
+        artifacts,
+        places,
+        files,
+        build: making.build,
+        command: making.command,
+        fetch: making.fetch,
+        env: making.env,
+    })
+}
+
+/// What a unit without `from:` says of its making, and its language if that is known.
+fn own<'v>(
+    fields: &Fields<'v, '_>,
+    role: UnitRole,
+    contract: Option<&'v str>,
+    scope: &mut Scope<'v, '_>,
+) -> (Option<LanguageName>, Decoded<Making>) {
+    let build = fields.optional("build", |value| build::of_unit(value, fields));
+    let spoken = language(fields, &build);
+    let is_go_plugin = matches!(&build, Ok(Some(build)) if build.is_go_plugin(role));
+    if let Ok((place, language)) = spoken {
+        scope.languages.push(Spoken {
+            place,
+            language,
+            role,
+            contract,
+            has_command: has_own_way(fields) && !is_go_plugin,
+        });
+    }
+    let language = spoken.map(|(_, language)| language);
+    let package = fields.optional("package", |value| {
+        package(value, language.ok().filter(|_| fields.get("build").is_none()))
+    });
+    (language.ok(), making(fields, language, build, package, scope))
+}
+
+/// The making of a unit or of a build, of which the parts that are read apart are handed in.
+pub(super) fn making(
+    fields: &Fields<'_, '_>,
+    language: Decoded<LanguageName>,
+    build: Decoded<Option<Build>>,
+    package: Decoded<Option<String>>,
+    scope: &Scope<'_, '_>,
+) -> Decoded<Making> {
     let source = fields.required("source", "the directory that it is compiled in", |value| {
         scope.path(value, Expected::Directory)
     });
@@ -89,28 +167,14 @@ pub(super) fn unit<'v>(fields: &Fields<'v, '_>, role: UnitRole, scope: &mut Scop
             claim(&mut taken, "input", &path, item).map(|()| path)
         })
     });
-    let package = fields.optional("package", |value| {
-        package(value, language.ok().filter(|_| fields.get("build").is_none()))
-    });
     let command = fields.optional("command", script);
     let fetch = fields.optional("fetch", script);
     let env = fields.or("env", BTreeMap::new(), |value| variables(value, REFUSED_VARIABLES));
-    let Shipped {
-        artifacts,
-        places,
-        files,
-    } = shipped?;
-    Ok(Unit {
-        name: name?,
-        role,
+    Ok(Making {
         language: language?,
         source: source?,
         inputs: inputs?,
         package: package?,
-        contract: contract?,
-        artifacts,
-        places,
-        files,
         build: build?,
         command: command?,
         fetch: fetch?,
@@ -141,33 +205,20 @@ fn contract_name(value: Value<'_>) -> Decoded<ContractName> {
 }
 
 /// Whether something else than the language's own command makes the artifacts.
-fn has_own_way(fields: &Fields<'_, '_>) -> bool {
+pub(super) fn has_own_way(fields: &Fields<'_, '_>) -> bool {
     fields.get("command").is_some() || fields.get("build").is_some()
 }
 
-/// `language:`; a build system that compiles but one says it as well.
-fn language<'v>(
+/// `language:`, and where it is said; a build system that compiles but one says it as well.
+pub(super) fn language<'v>(
     fields: &Fields<'v, '_>,
-    role: UnitRole,
     build: &Decoded<Option<Build>>,
-    scope: &mut Scope<'v, '_>,
-) -> Decoded<LanguageName> {
+) -> Decoded<(Value<'v>, LanguageName)> {
     let build = build.as_ref().map_err(|reported| *reported);
-    let is_go_plugin = matches!(build, Ok(Some(build)) if build.is_go_plugin(role));
-    let mut speak = |place, language| {
-        scope.languages.push(Spoken {
-            place,
-            language,
-            role,
-            contract: contract(fields, role).and_then(text),
-            has_command: has_own_way(fields) && !is_go_plugin,
-        });
-        Ok(language)
-    };
     if let (Some(place), None) = (fields.get("build"), fields.get("language")) {
         // Which language it would be is not known when the build has problems.
         if let Some(language) = build?.as_ref().and_then(|build| build.system.language()) {
-            return speak(place, language);
+            return Ok((place, language));
         }
     }
     fields.required("language", "`rust`, `go`, `c` or `cpp`", |value| {
@@ -184,7 +235,7 @@ fn language<'v>(
         if let Ok(Some(build)) = build {
             build::check_language(value, language, build)?;
         }
-        speak(value, language)
+        Ok((value, language))
     })
 }
 
@@ -200,6 +251,7 @@ fn unit_name(
             .map_err(|reported| *reported)?
             .first()
             .map_or("", String::as_str);
+        not_a_build(first, fields.value(), scope)?;
         claim(&mut scope.names, "unit", first, fields.value())?;
         if let Some(taken) = reserved::unit(first) {
             return Err(fields.value().report_absent(taken.message, "add another `name:`"));
@@ -212,12 +264,24 @@ fn unit_name(
     fields.required("name", "a name for it", |value| {
         let text = value.text()?;
         let unit = name(value, UnitName::new);
+        not_a_build(text, value, scope)?;
         claim(&mut scope.names, "unit", text, value)?;
         match reserved::unit(text) {
             Some(taken) => Err(value.report(taken.message, taken.label)),
             None => unit,
         }
     })
+}
+
+/// What is compiled is told by one name, a unit's or a build's.
+fn not_a_build(name: &str, value: Value<'_>, scope: &Scope<'_, '_>) -> Decoded<()> {
+    match scope.has_build(name) {
+        true => Err(value.report(
+            format!("the name `{name}` is a build's"),
+            "choose another name for one of the two",
+        )),
+        false => Ok(()),
+    }
 }
 
 fn package(value: Value<'_>, language: Option<LanguageName>) -> Decoded<String> {

@@ -144,6 +144,7 @@ mod tests {
         Unit {
             name: UnitName::new("unit").unwrap(),
             role,
+            from: None,
             language,
             source: "plugins/unit".to_owned(),
             inputs: vec![],

@@ -57,6 +57,9 @@ pub struct UnitPlan {
     pub fetch_inputs: Option<Digest>,
     /// Compiles it.
     pub compile: Command,
+    /// What is then collected when that is more than its own artifacts: those of all units of its build.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub collected: Vec<String>,
 }
 
 impl UnitPlan {
@@ -87,6 +90,18 @@ impl UnitPlan {
             fetch,
             fetch_inputs,
             compile,
+            collected: vec![],
+        }
+    }
+
+    /// A unit that takes its artifacts from `build`: the same steps, run once for all of them.
+    pub(super) fn taken_from(build: &Self, unit: &Unit, files: &[PlannedFile]) -> Self {
+        Self {
+            name: unit.name.clone(),
+            unit: unit.clone(),
+            files: files.to_vec(),
+            collected: build.unit.artifacts.clone(),
+            ..build.clone()
         }
     }
 
@@ -102,7 +117,11 @@ impl UnitPlan {
     pub fn action_key(&self, image: Digest) -> Digest {
         let mut inputs = vec![self.source];
         inputs.extend(self.fetch_key(image));
-        let names = self.unit.artifacts.iter().map(String::as_bytes);
+        let collected = match self.collected.is_empty() {
+            true => &self.unit.artifacts,
+            false => &self.collected,
+        };
+        let names = collected.iter().map(String::as_bytes);
         let mut artifacts = Hasher::new();
         names.for_each(|name| artifacts.field(name));
         inputs.push(artifacts.finish());

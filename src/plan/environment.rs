@@ -21,7 +21,10 @@ pub struct EnvironmentPlan {
     /// The host, where it is a program of the runtime image.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub host: Option<RuntimeProgram>,
-    /// The units, host first, all compiled in the build image.
+    /// What several units take their artifacts from; each is compiled once.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub builds: Vec<UnitPlan>,
+    /// The units, host first, all compiled in the build image. The steps of one that takes from a build are that build's.
     pub units: Vec<UnitPlan>,
     /// The smoke loader, compiled in the same image.
     pub loader: UnitPlan,
@@ -56,11 +59,26 @@ impl Publication {
 }
 
 impl EnvironmentPlan {
+    /// What is compiled, each once: the builds, and the units that have a compile of their own.
+    pub fn compiles(&self) -> impl Iterator<Item = &UnitPlan> {
+        let own = self.units.iter().filter(|unit| unit.unit.from.is_none());
+        self.builds.iter().chain(own)
+    }
+
+    /// The units whose artifacts a compile yields: those that take from it if it is a build, else its own unit.
+    pub fn units_of<'a>(&'a self, compile: &'a UnitPlan) -> impl Iterator<Item = &'a UnitPlan> {
+        let is_its = move |unit: &&UnitPlan| match &compile.unit.from {
+            Some(_) => unit.unit.from == compile.unit.from,
+            None => unit.name == compile.name,
+        };
+        self.units.iter().filter(is_its)
+    }
+
     pub(super) fn new(
         project: &Project,
         name: &EnvironmentName,
         environment: &Environment,
-        units: &[UnitPlan],
+        (builds, units): (&[UnitPlan], &[UnitPlan]),
         loader: &UnitPlan,
         locked: Option<&lock::Environment>,
     ) -> Self {
@@ -73,6 +91,7 @@ impl EnvironmentPlan {
                 Program::Compiled(_) => None,
                 Program::Runtime(program) => Some(program.clone()),
             },
+            builds: builds.to_vec(),
             units: units.to_vec(),
             loader: loader.clone(),
             publication: Publication::new(&project.name, name),

@@ -133,12 +133,34 @@ pub fn plan(
 ) -> Result<Plan, PlanError> {
     check_artifacts(project)?;
     check_module_graphs(project, sources)?;
+    let own = |unit: &Unit, source: &UnitSource| UnitPlan::new(unit, source, project.source_date_epoch);
+    let builds: Vec<UnitPlan> = project
+        .builds
+        .iter()
+        .filter_map(|build| {
+            // The sources of its units are its own.
+            let unit = project.units().find(|unit| unit.from == build.from)?;
+            let source = sources.get(&unit.name)?;
+            Some(own(
+                build,
+                &UnitSource {
+                    files: vec![],
+                    ..source.clone()
+                },
+            ))
+        })
+        .collect();
     let units: Vec<UnitPlan> = project
         .units()
         .filter_map(|unit| {
-            sources
-                .get(&unit.name)
-                .map(|source| UnitPlan::new(unit, source, project.source_date_epoch))
+            let source = sources.get(&unit.name)?;
+            match &unit.from {
+                None => Some(own(unit, source)),
+                Some(name) => {
+                    let build = builds.iter().find(|build| build.name == *name)?;
+                    Some(UnitPlan::taken_from(build, unit, &source.files))
+                }
+            }
         })
         .collect();
     let loader = UnitPlan::new(&loader.0, &loader.1, project.source_date_epoch);
@@ -147,7 +169,7 @@ pub fn plan(
         .filter_map(|name| project.environments.get(name).map(|environment| (name, environment)))
         .map(|(name, environment)| {
             let locked = lock.and_then(|lock| lock.environments.get(name));
-            EnvironmentPlan::new(project, name, environment, &units, &loader, locked)
+            EnvironmentPlan::new(project, name, environment, (&builds, &units), &loader, locked)
         })
         .collect();
     Ok(Plan {

@@ -40,8 +40,11 @@ fn render_environment(environment: &EnvironmentPlan, text: &mut String) {
     if let Some(host) = &environment.host {
         let _ = writeln!(text, "  host     {}  in the runtime image", printable(&host.path));
     }
-    for unit in environment.units.iter().chain([&environment.loader]) {
-        render_unit(unit, text);
+    for compile in environment.compiles().chain([&environment.loader]) {
+        render_compile(compile, text);
+        for unit in environment.units_of(compile) {
+            render_unit(unit, text);
+        }
     }
     let publication = &environment.publication;
     let _ = writeln!(
@@ -51,7 +54,7 @@ fn render_environment(environment: &EnvironmentPlan, text: &mut String) {
     );
 }
 
-fn render_unit(unit: &UnitPlan, text: &mut String) {
+fn render_compile(unit: &UnitPlan, text: &mut String) {
     let indented = |script: &str| {
         script
             .lines()
@@ -76,6 +79,19 @@ fn render_unit(unit: &UnitPlan, text: &mut String) {
         unit.source.short(),
         indented(&unit.compile.script)
     );
+}
+
+fn render_unit(unit: &UnitPlan, text: &mut String) {
+    if let Some(build) = &unit.unit.from {
+        let places: Vec<String> = unit.unit.places().map(placed).collect();
+        let artifacts = places.join(", ");
+        let _ = writeln!(
+            text,
+            "  take     {}  from {build}: {}",
+            unit.name,
+            printable(&artifacts)
+        );
+    }
     for file in &unit.files {
         let line = format!("{} as {}", file.path, file.place);
         let _ = writeln!(text, "  ship     {}  {}", unit.name, printable(&line));

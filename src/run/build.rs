@@ -403,7 +403,7 @@ impl Run {
         Ok(())
     }
 
-    /// Compiles the loader and all units, side by side.
+    /// Compiles the loader, all builds and all units that come from none, side by side; gives what came of each unit.
     pub(super) async fn compile_all(
         &self,
         plan: &EnvironmentPlan,
@@ -411,38 +411,46 @@ impl Run {
         work: &Workload,
     ) -> Result<BTreeMap<UnitName, Compiled>, RunError> {
         let image = resolved.build_image();
-        let units = plan
-            .units
-            .iter()
-            .filter_map(|unit| work.sources.get(&unit.name).map(|(tree, _)| (unit, tree)));
+        let compiles = plan.compiles().filter_map(|compile| {
+            let unit = plan.units_of(compile).next()?;
+            work.sources.get(&unit.name).map(|(tree, _)| (compile, tree))
+        });
         // The loader first: it takes longest, and nothing else has to wait for it.
         let (teller, exports) = exports::channel();
         let is_asked = plan.units.iter().any(|unit| needs_exports(&unit.unit));
         if is_asked {
             self.tell_exports(&teller, &resolved.runtime).await?;
         }
-        let all: Vec<_> = [(&plan.loader, &work.loader.tree)].into_iter().chain(units).collect();
+        let all: Vec<_> = [(&plan.loader, &work.loader.tree)]
+            .into_iter()
+            .chain(compiles)
+            .collect();
         let stop = self.cancellation.child_token();
         let mut compiling = futures_util::stream::iter(all)
-            .map(|(unit, tree)| {
+            .map(|(compile, tree)| {
                 let (image, exports, stop) = (&image, &exports, &stop);
                 async move {
-                    let compiled = self.compile(&plan.name, image, unit, tree, Some(exports), stop).await;
-                    (unit, compiled)
+                    let compiled = self
+                        .compile(&plan.name, image, compile, tree, Some(exports), stop)
+                        .await;
+                    (compile, compiled)
                 }
             })
             .buffer_unordered(self.options.jobs);
         let (mut compiled, mut failure) = (BTreeMap::new(), None);
-        while let Some((unit, result)) = compiling.next().await {
+        while let Some((compile, result)) = compiling.next().await {
+            let host = plan.units_of(compile).find(|unit| unit.is_host());
             // The host's plugins may wait for it.
-            let result = result.and_then(|done| match unit.unit.artifacts.first() {
-                Some(program) if is_asked && unit.is_host() && unit.name != plan.loader.name => {
-                    teller.tell_of_file(&done.directory.join(program)).map(|()| done)
-                }
+            let result = result.and_then(|done| match host.and_then(|host| host.unit.artifacts.first()) {
+                Some(program) if is_asked => teller.tell_of_file(&done.directory.join(program)).map(|()| done),
                 _ => Ok(done),
             });
             match result {
-                Ok(done) => _ = compiled.insert(unit.name.clone(), done),
+                Ok(done) if compile.name == plan.loader.name => _ = compiled.insert(compile.name.clone(), done),
+                Ok(done) => {
+                    let units = plan.units_of(compile);
+                    compiled.extend(units.map(|unit| (unit.name.clone(), done.part(&unit.unit.artifacts))));
+                }
                 Err(error) => {
                     // The others end themselves: dropped while the engine makes its container, one would leave it.
                     stop.cancel();
@@ -596,7 +604,7 @@ fn out_of_date(environment: &EnvironmentName, changes: Vec<Change>) -> Result<()
 
 /// An error when a unit's files ask for a compiler that is not the image's; told before anything is fetched for it.
 fn check_toolchains(plan: &EnvironmentPlan, resolved: &ResolvedEnvironment) -> Result<(), RunError> {
-    for unit in &plan.units {
+    for unit in plan.compiles() {
         for required in &unit.required {
             // What has no compiler says so itself.
             if let Some(found) = resolved.toolchains.get(&required.tool)

@@ -48,6 +48,17 @@ pub(super) struct Compiled {
     pub(super) cached: bool,
 }
 
+impl Compiled {
+    /// What one unit takes of it.
+    pub(super) fn part(&self, names: &[String]) -> Self {
+        let is_its = |artifact: &&Artifact| names.contains(&artifact.name);
+        Self {
+            artifacts: self.artifacts.iter().filter(is_its).cloned().collect(),
+            ..self.clone()
+        }
+    }
+}
+
 /// The full output of a step, in a file.
 pub(super) struct Log {
     path: PathBuf,

@@ -226,6 +226,7 @@ impl LoaderSources {
         let mut unit = Unit {
             name,
             role: UnitRole::Host,
+            from: None,
             language,
             source: ".".to_owned(),
             inputs: vec![],

@@ -344,6 +344,173 @@ async fn a_build_publishes_and_the_next_one_does_nothing() {
     assert_eq!(engine.left_behind(), [VOLUME]);
 }
 
+/// A host and its plugins of one build, and a plugin that lockstep links itself.
+const SHARED: &str = "version: 1
+project: sample
+environments:
+  one: {build: {image: 'build:1'}, runtime: {image: 'runtime:1'}}
+builds:
+  tree: {language: c, command: make, source: tree}
+host: {from: tree, artifacts: [host]}
+plugins:
+  - {name: loud, from: tree, artifacts: [{file: loud.so, to: very/loud.so}]}
+  - {name: quiet, from: tree, artifacts: [quiet.so]}
+  - {name: shout, language: c, source: shout, artifacts: [shout.so]}
+contract: {loader: dlopen, abi: c, symbols: [greet]}
+limits: {timeout: 1s}
+";
+
+fn sample_of_one_build() -> Sample {
+    let sample = Sample::new();
+    sample.write("lockstep.yaml", SHARED);
+    sample.write("tree/Makefile", "all:\n");
+    sample
+}
+
+/// An engine on which the compile of `tree` leaves these.
+fn engine_with_tree(names: &'static [&'static str]) -> FakeEngine {
+    engine().on("compile", move |container| {
+        let compiled = compile(container);
+        match container.spec.name.contains("compile-tree") {
+            true => names.iter().fold(Behaviour::exit(0), |behaviour, name| {
+                behaviour.file(&format!("/lockstep/out/{name}"), *name)
+            }),
+            false => compiled,
+        }
+    })
+}
+
+const TREE: &[&str] = &["host", "loud.so", "quiet.so"];
+
+/// The compiles of units and builds, in their order.
+fn compiles(engine: &FakeEngine) -> Vec<&'static str> {
+    let created = engine.created();
+    let names = created.iter().filter_map(|spec| spec.name.split_once("-compile-"));
+    let known = ["host", "loud", "quiet", "shout", "tree"];
+    names
+        .filter_map(|(_, name)| known.into_iter().find(|known| name.starts_with(known)))
+        .collect()
+}
+
+#[tokio::test]
+async fn a_build_runs_once_for_all_units_that_take_from_it() {
+    let (sample, engine) = (sample_of_one_build(), engine_with_tree(TREE));
+    let report = sample.build(&engine).await.unwrap();
+    assert_eq!(compiles(&engine), ["tree", "shout"]);
+    let units: Vec<_> = report.environments[0]
+        .units
+        .iter()
+        .map(|unit| {
+            (
+                unit.name.to_string(),
+                unit.artifacts.keys().cloned().collect::<Vec<_>>(),
+            )
+        })
+        .collect();
+    let unit = |name: &str, artifact: &str| (name.to_owned(), vec![artifact.to_owned()]);
+    assert_eq!(
+        units,
+        [
+            unit("host", "host"),
+            unit("loud", "loud.so"),
+            unit("quiet", "quiet.so"),
+            unit("shout", "shout.so")
+        ]
+    );
+    let lock = crate::lock::read(&sample.path().join("lockstep.lock"))
+        .unwrap()
+        .unwrap();
+    let locked = &lock.environments[&one()].units;
+    let evidence: BTreeMap<&str, _> = locked
+        .iter()
+        .map(|(name, unit)| (name.as_str(), (unit.source, unit.action)))
+        .collect();
+    assert!(evidence["host"] == evidence["loud"] && evidence["host"] == evidence["quiet"]);
+    assert_ne!(evidence["host"], evidence["shout"]);
+    let published = engine.volume_files("lockstep-sample-one");
+    for place in ["/host", "/very/loud.so", "/quiet.so", "/shout.so"] {
+        assert!(published.keys().any(|path| path.ends_with(place)), "{published:?}");
+    }
+    assert!(sample.locked_build(&engine).await.unwrap().environments[0].unchanged);
+    sample.check_lock(&engine).await.unwrap();
+
+    // A line of one of its units' sources, and what one of them takes, are the whole build's.
+    sample.write("tree/loud.c", "louder");
+    sample.build(&engine).await.unwrap();
+    assert_eq!(compiles(&engine), ["tree", "shout", "tree"]);
+    sample.write("lockstep.yaml", &SHARED.replace("[quiet.so]", "[quiet.so, more.so]"));
+    let failure = sample.locked_build(&engine).await.unwrap_err().failure();
+    assert_eq!(failure.exit, Exit::Drift);
+    assert_eq!(compiles(&engine).len(), 3);
+}
+
+#[tokio::test]
+async fn other_files_of_a_unit_of_a_build_compile_nothing() {
+    let (sample, engine) = (sample_of_one_build(), engine_with_tree(TREE));
+    sample.build(&engine).await.unwrap();
+    sample.write("notes.txt", "quietly");
+    sample.write(
+        "lockstep.yaml",
+        &SHARED.replace("[quiet.so]", "[quiet.so], files: [notes.txt]"),
+    );
+    sample.build(&engine).await.unwrap();
+    assert_eq!(compiles(&engine), ["tree", "shout"]);
+}
+
+#[tokio::test]
+async fn what_a_build_does_not_leave_is_named() {
+    let (sample, engine) = (sample_of_one_build(), engine_with_tree(&["host", "loud.so"]));
+    let failure = sample.build(&engine).await.unwrap_err().failure();
+    assert_eq!(failure.exit, Exit::Build);
+    assert!(
+        failure.message.contains("`tree`") && failure.message.contains("left no `quiet.so`"),
+        "{}",
+        failure.message
+    );
+    assert_nothing_left(&sample, &engine).await;
+}
+
+#[test]
+fn a_plan_shows_a_build_once_and_who_takes_what() {
+    let sample = sample_of_one_build();
+    let (project, problems) = load(&sample.path().join("lockstep.yaml"), "lockstep.yaml", &[]);
+    let project = project.unwrap_or_else(|| panic!("{problems:?}"));
+    let plan = super::plan_only(&project, &[one()]).unwrap();
+    let text = crate::plan::render(&plan);
+    let is_digest = |word: &&str| word.len() == 8 && word.bytes().all(|byte| byte.is_ascii_hexdigit());
+    let without_loader = text.split("  compile  lockstep-loader").next().unwrap();
+    let steps: Vec<String> = without_loader
+        .lines()
+        .filter(|line| ["  compile", "  take"].iter().any(|step| line.starts_with(step)))
+        .map(|line| {
+            line.split_whitespace()
+                .filter(|word| !is_digest(word))
+                .collect::<Vec<_>>()
+                .join(" ")
+        })
+        .collect();
+    assert_eq!(
+        steps,
+        [
+            "compile tree source -> host, loud.so, quiet.so",
+            "take host from tree: host",
+            "take loud from tree: loud.so as very/loud.so",
+            "take quiet from tree: quiet.so",
+            "compile shout source -> shout.so",
+        ]
+    );
+    let image = crate::digest::Digest::of(b"image");
+    let environment = &plan.environments[0];
+    let keys: BTreeSet<_> = environment
+        .units
+        .iter()
+        .filter(|unit| unit.unit.from.is_some())
+        .chain(&environment.builds)
+        .map(|unit| unit.action_key(image))
+        .collect();
+    assert_eq!(keys.len(), 1);
+}
+
 #[tokio::test]
 async fn host_and_plugins_are_compiled_in_one_image_without_a_network() {
     let (sample, engine) = (Sample::new(), engine());

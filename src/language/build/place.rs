@@ -47,12 +47,15 @@ const PLACE: &str = r#"lockstep_place() {
 /// Lists what could be an artifact of a plugin, and of a host.
 const MADE_BY_PLUGIN: &str = r#"find "$1" -type f \( -name '*.so' -o -name '*.so.*' \)"#;
 const MADE_BY_HOST: &str = r#"find "$1" -type f -perm -100 ! -name '*.so' ! -name '*.so.*' ! -name '*.sh'"#;
+/// The same of a build that several units take from, of which one may be the host.
+const MADE_BY_BUILD: &str = r#"find "$1" -type f \( -perm -100 -o -name '*.so' -o -name '*.so.*' \) ! -name '*.sh'"#;
 
 /// The end of a script that made artifacts in `trees`.
 pub(super) fn script(unit: &Unit, build: &Build, trees: &[&str]) -> String {
-    let made = match unit.role {
-        UnitRole::Host => MADE_BY_HOST,
-        UnitRole::Plugin => MADE_BY_PLUGIN,
+    let made = match (&unit.from, unit.role) {
+        (Some(_), _) => MADE_BY_BUILD,
+        (None, UnitRole::Host) => MADE_BY_HOST,
+        (None, UnitRole::Plugin) => MADE_BY_PLUGIN,
     };
     let hint = match build.knows_install() && !build.install {
         true => "echo 'lockstep: with `install: true`, what the build installs is taken instead' >&2",
@@ -100,6 +103,10 @@ mod tests {
 
     /// What the script says, and what it put where artifacts belong, with these files (path and content) in the tree.
     fn place(role: UnitRole, artifact: &str, files: &[(&str, &str)]) -> (bool, String, Option<String>) {
+        place_of(&unit(LanguageName::C, role, artifact), files)
+    }
+
+    fn place_of(unit: &Unit, files: &[(&str, &str)]) -> (bool, String, Option<String>) {
         let directory = tempfile::tempdir().unwrap();
         let path = |name: &str| directory.path().join(name);
         for name in ["tree", "out", "tmp"] {
@@ -113,11 +120,7 @@ mod tests {
                 None => fs::write(file, content).unwrap(),
             }
         }
-        let script = script(
-            &unit(LanguageName::C, role, artifact),
-            &Build::of(BuildSystem::Make),
-            &["missing", "."],
-        );
+        let script = script(unit, &Build::of(BuildSystem::Make), &["missing", "."]);
         let output = Command::new("sh")
             .args(["-eu", "-c", &script])
             .current_dir(path("tree"))
@@ -127,7 +130,7 @@ mod tests {
             .unwrap();
         let said = String::from_utf8(output.stderr).unwrap();
         let placed = |path: &Path| fs::symlink_metadata(path).map(|metadata| metadata.is_file());
-        let out = path("out").join(artifact);
+        let out = path("out").join(&unit.artifacts[0]);
         let content = placed(&out)
             .is_ok_and(|is_file| is_file)
             .then(|| fs::read_to_string(out).unwrap());
@@ -167,5 +170,10 @@ mod tests {
         assert!(said.contains("made no x.so; what it made: libz.so.1 y.so"), "{said}");
         let (_, said, _) = place(UnitRole::Host, "x", &[("y.so", "")]);
         assert!(said.contains("nothing of that kind"), "{said}");
+        // A build that units of both kinds take from.
+        let mut shared = unit(LanguageName::C, UnitRole::Host, "x");
+        shared.from = Some(shared.name.clone());
+        let (_, said, _) = place_of(&shared, &[("y.so", ""), ("y.c", "")]);
+        assert!(said.contains("what it made: y.so"), "{said}");
     }
 }
