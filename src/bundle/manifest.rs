@@ -43,7 +43,7 @@ pub struct Manifest {
     pub runtime_image: ImageRecord,
     /// The toolchains of the build image by name, for example `rustc` and `1.85.1`.
     pub toolchains: BTreeMap<String, String>,
-    /// The host, where it is a program of the runtime image; else it is one of the units.
+    /// The host, where it is not compiled; else it is one of the units.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub host: Option<HostRecord>,
     /// What the host expects of its plugins; none where each of them names a contract.
@@ -58,22 +58,30 @@ pub struct Manifest {
     pub smoke: Option<SmokeRecord>,
 }
 
-/// A host that is a program of the runtime image.
+/// A host that is not compiled.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct HostRecord {
-    /// Where it is; absolute.
+    /// Where it is: absolute in the runtime image, else relative to the project's directory.
     pub path: String,
     /// Of its content.
     pub digest: Digest,
     /// The package that brought it and its version, if the image's own lists know it.
     pub package: Option<String>,
+    /// What the bundle has of it; none where it is in the runtime image.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub file: Option<ArtifactRecord>,
 }
 
 impl From<&lock::Host> for HostRecord {
     fn from(host: &lock::Host) -> Self {
         let lock::Host { path, digest, package } = host.clone();
-        Self { path, digest, package }
+        Self {
+            path,
+            digest,
+            package,
+            file: None,
+        }
     }
 }
 
@@ -306,7 +314,8 @@ impl Manifest {
 
     /// All files of the bundle except for the manifest.
     pub fn artifacts(&self) -> impl Iterator<Item = &ArtifactRecord> {
-        self.units.iter().flat_map(UnitRecord::shipped)
+        let host = self.host.iter().filter_map(|host| host.file.as_ref());
+        host.chain(self.units.iter().flat_map(UnitRecord::shipped))
     }
 
     /// The directories in the bundle, each before those in it.

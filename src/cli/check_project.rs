@@ -9,7 +9,7 @@ use super::stop::Stop;
 use super::{World, runtime};
 use crate::bundle::{BUNDLE_DIRECTORY, MANIFEST_FILE, Manifest};
 use crate::check::PairReport;
-use crate::config::{CheckContract, Project, Unit};
+use crate::config::{CheckContract, Program, Project, Unit};
 use crate::engine::docker::Docker;
 use crate::exit::Exit;
 use crate::lock::{Lock, lock_path, read as read_lock};
@@ -92,8 +92,7 @@ fn files(
     world: &World,
 ) -> Result<CheckedFiles, Failure> {
     let directory = bundle(world, environment);
-    let of = |unit: &Unit| -> Result<Vec<PlacedFile>, Failure> {
-        let files = PlacedFile::of_bundle(unit, manifest, &directory);
+    let whole = |files: Vec<PlacedFile>| -> Result<Vec<PlacedFile>, Failure> {
         match files.iter().find(|file| !file.path.is_file()) {
             None => Ok(files),
             Some(absent) => {
@@ -108,14 +107,15 @@ fn files(
     };
     let plugin = |unit: &Unit| -> Result<CheckedPlugin, Failure> {
         Ok(CheckedPlugin {
-            files: of(unit)?,
+            files: whole(PlacedFile::of_bundle(unit, manifest, &directory))?,
             contract: contract
                 .cloned()
                 .unwrap_or_else(|| smoked_contract(project.contracts.of(unit))),
         })
     };
+    let of_host = whole(PlacedFile::of_host(&project.host, manifest, &directory))?;
     Ok(CheckedFiles {
-        host: CheckedHost::of(&project.host, project.host.unit().map_or(Ok(vec![]), of)?),
+        host: CheckedHost::of(&project.host, of_host),
         plugins: project.plugins.iter().map(plugin).collect::<Result<_, _>>()?,
         with_companions: true,
     })
@@ -165,8 +165,11 @@ pub(super) fn contract_of_its_host(host: &Path, world: &World) -> Result<Option<
     }
     let project = world.project()?;
     let name = host.file_name().unwrap_or_default();
-    let unit = project.host.unit();
-    let is_host = unit.is_some_and(|unit| unit.artifacts.first().is_some_and(|first| first.as_str() == name));
+    let is_host = match &project.host.program {
+        Program::Compiled(unit) => unit.artifacts.first().is_some_and(|first| first.as_str() == name),
+        Program::Brought(program) => program.file_name() == name,
+        Program::Runtime(_) => false,
+    };
     Ok(is_host.then(|| match project.contracts.named(None) {
         Some(contract) => CheckContract::from(contract),
         None => any_contract(&project),

@@ -28,6 +28,21 @@ pub(super) struct Placed<'v> {
     place: Place,
     /// The name of the unit's contract.
     contract: Option<String>,
+    /// Whether it lies at the bundle's top, wherever the contract puts plugins.
+    is_at_top: bool,
+}
+
+impl<'v> Placed<'v> {
+    /// A host that is not compiled, under its name.
+    pub(super) fn host(value: Value<'v>, name: &str) -> Decoded<Self> {
+        Ok(Self {
+            value,
+            kind: "file",
+            place: at_top(value, name)?,
+            contract: None,
+            is_at_top: true,
+        })
+    }
 }
 
 /// What a unit ships.
@@ -96,6 +111,7 @@ impl<'v> Shelf<'v, '_> {
             kind,
             place: place.clone(),
             contract: self.contract.clone(),
+            is_at_top: false,
         });
         Ok(place)
     }
@@ -244,6 +260,7 @@ pub(super) fn claim_places(placed: &[Placed<'_>], contracts: &Contracts) -> Deco
             let value = placed.value;
             let into = contracts
                 .named(placed.contract.as_deref())
+                .filter(|_| !placed.is_at_top)
                 .and_then(|contract| contract.into.as_ref());
             let place = match into {
                 Some(into) => placed.place.below(into).map_err(|error| report_place(value, &error))?,

@@ -50,7 +50,7 @@ pub(super) fn project(value: Value<'_>, surroundings: &Surroundings<'_>) -> Deco
         let default = default(&fields, environments.as_ref().ok());
         // Before the units, which may take from them.
         let builds = fields.optional("builds", |value| builds::builds(value, &mut scope));
-        let host = fields.required("host", "the program that loads plugins: `{language: …, source: …, artifacts: […]}`, or one of the runtime image, `{from: runtime, path: …}`", |value| {
+        let host = fields.required("host", "the program that loads plugins: `{language: …, source: …, artifacts: […]}`, one of the runtime image, `{from: runtime, path: …}`, or a file, `{file: …}`", |value| {
             host::host(value, &mut scope)
         });
         let plugins = fields.required("plugins", "a list of plugins", |value| unit::plugins(value, &mut scope));

@@ -1,4 +1,4 @@
-//! `host:`: the program that loads plugins, compiled with them or there already.
+//! `host:`: the program that loads plugins, compiled with them, there already, or brought.
 
 use std::sync::LazyLock;
 
@@ -6,17 +6,20 @@ use crate::name::UnitName;
 use crate::printable::is_plain;
 use crate::yaml::{Decoded, Fields, Value};
 
+use super::artifact::Placed;
 use super::decode::name;
-use super::project::{Host, Program, RuntimeProgram, UnitRole};
-use super::scope::{Scope, claim};
+use super::project::{BroughtProgram, BroughtSource, Host, Program, RuntimeProgram, UnitRole};
+use super::scope::{Expected, Scope, claim};
 use super::{reserved, unit};
 
-/// The keys of a host that is there already.
-const PRESENT_KEYS: &[&str] = &["name", "from", "path", "install"];
+/// The keys of a host that is not compiled.
+const PRESENT_KEYS: &[&str] = &["name", "from", "path", "file", "install"];
+/// Those of them that say where it comes from.
+const ORIGIN_KEYS: &[&str] = &["from", "file"];
 /// The keys of a host that is compiled.
 static COMPILED_KEYS: LazyLock<Vec<&str>> = LazyLock::new(|| unit::KEYS.iter().copied().chain(["install"]).collect());
 /// The keys that tell one of these.
-const TELLING_KEYS: [&str; 2] = ["from", "path"];
+const TELLING_KEYS: [&str; 3] = ["from", "path", "file"];
 /// Where a host comes from that is there already; no build is called so.
 pub(super) const RUNTIME: &str = "runtime";
 /// The longest path that Linux takes (limits.h: PATH_MAX, with its NUL).
@@ -27,10 +30,14 @@ const COVERED: [&str; 5] = ["/dev", "/lockstep", "/proc", "/sys", "/tmp"];
 pub(super) fn host<'v>(value: Value<'v>, scope: &mut Scope<'v, '_>) -> Decoded<Host> {
     if is_present(value, scope) {
         return value.fields("a host that is not compiled", PRESENT_KEYS, |fields| {
-            let program = present(&fields, scope);
+            let program = if value.keys().contains(&"file") {
+                brought(&fields, scope).map(Program::Brought)
+            } else {
+                present(&fields, scope).map(Program::Runtime)
+            };
             let install = fields.optional("install", directory);
             Ok(Host {
-                program: Program::Runtime(program?),
+                program: program?,
                 install: install?,
             })
         });
@@ -69,24 +76,51 @@ fn present(fields: &Fields<'_, '_>, scope: &mut Scope<'_, '_>) -> Decoded<Runtim
         .and_then(|path| path.rsplit('/').next())
         .map(str::to_owned);
     scope.host_files = file.clone().map(|file| vec![file]);
-    let name = match fields.get("name") {
-        Some(value) => name(value, UnitName::new).and_then(|name| claimed(name, value, scope)),
-        None => match file.as_deref() {
-            None => Err(crate::yaml::Reported),
-            // `python3.13` and `[` are no names; what they are called here is of no matter.
-            Some(file) => UnitName::new(file)
-                .map_err(|_| {
-                    let message = format!("the host needs a `name:`, as `{file}` is not a name");
-                    fields.value().report_absent(message, "add `name:` in lower case")
-                })
-                .and_then(|name| claimed(name, fields.value(), scope)),
-        },
-    };
+    let name = named(fields, file.as_deref(), scope);
     from?;
     Ok(RuntimeProgram {
         name: name?,
         path: path?,
     })
+}
+
+/// A host of which the project has the file.
+fn brought<'v>(fields: &Fields<'v, '_>, scope: &mut Scope<'v, '_>) -> Decoded<BroughtProgram> {
+    let origin = fields.exactly_one(ORIGIN_KEYS);
+    let path = fields.get("path").map(|value| {
+        let label = "name the file alone: `{file: vendor/server}`";
+        value.report("`path` says nothing beside `file`", label)
+    });
+    let (_, value) = origin?;
+    let file = scope.path(value, Expected::File);
+    let last = file.as_ref().ok().and_then(|path| path.rsplit('/').next());
+    let name = named(fields, last, scope);
+    if let (Ok(name), Some(last)) = (&name, last) {
+        scope.host_files = Some(vec![name.to_string(), last.to_owned()]);
+        let place = fields.get("name").unwrap_or(value);
+        scope.placed.push(Placed::host(place, name.as_str())?);
+    }
+    path.map_or(Ok(()), Err)?;
+    Ok(BroughtProgram {
+        name: name?,
+        source: BroughtSource::File(file?),
+        place: value.place(),
+    })
+}
+
+/// The name of a host whose file is called `file`: `name:`, else that.
+fn named(fields: &Fields<'_, '_>, file: Option<&str>, scope: &mut Scope<'_, '_>) -> Decoded<UnitName> {
+    match (fields.get("name"), file) {
+        (Some(value), _) => name(value, UnitName::new).and_then(|name| claimed(name, value, scope)),
+        (None, None) => Err(crate::yaml::Reported),
+        // `python3.13` and `[` are no names.
+        (None, Some(file)) => UnitName::new(file)
+            .map_err(|_| {
+                let message = format!("the host needs a `name:`, as `{file}` is not a name");
+                fields.value().report_absent(message, "add `name:` in lower case")
+            })
+            .and_then(|name| claimed(name, fields.value(), scope)),
+    }
 }
 
 fn claimed(name: UnitName, place: Value<'_>, scope: &mut Scope<'_, '_>) -> Decoded<UnitName> {

@@ -36,10 +36,10 @@ pub use build::{Build, BuildSystem};
 pub use contract::CheckContract;
 pub use paths::{Found, find};
 pub use project::{
-    Abi, Argument, BindingTime, Call, Client, Contract, Contracts, Environment, Expectation, Host, ImageStart,
-    Invocation, LanguageName, Limits, Loader, NamedContract, OpenedBy, PLUGINS_PLACEHOLDER, Program, Project, Question,
-    Ready, RecipeReference, Request, ResponseExpectation, Returns, RuntimeProgram, ScopeFlag, Server, ShippedFile,
-    Smoke, Step, StepKind, Stop, Unit, UnitRole,
+    Abi, Argument, BindingTime, BroughtProgram, BroughtSource, Call, Client, Contract, Contracts, Environment,
+    Expectation, Host, ImageStart, Invocation, LanguageName, Limits, Loader, NamedContract, OpenedBy,
+    PLUGINS_PLACEHOLDER, Program, Project, Question, Ready, RecipeReference, Request, ResponseExpectation, Returns,
+    RuntimeProgram, ScopeFlag, Server, ShippedFile, Smoke, Step, StepKind, Stop, Unit, UnitRole,
 };
 pub use scope::Surroundings;
 

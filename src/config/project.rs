@@ -114,6 +114,8 @@ pub enum Program {
     Compiled(Box<Unit>),
     /// It is in the runtime image already.
     Runtime(RuntimeProgram),
+    /// Somebody else has built it, and it is shipped with the plugins.
+    Brought(BroughtProgram),
 }
 
 /// A program of the runtime image (`{from: runtime, path: /usr/sbin/nginx}`).
@@ -129,8 +131,49 @@ impl RuntimeProgram {
     /// The last part of its path.
     #[must_use]
     pub fn file_name(&self) -> &str {
-        self.path.rsplit('/').next().unwrap_or_default()
+        last_part(&self.path)
     }
+}
+
+/// A program that is not compiled, and lies in the bundle under its name (`{file: vendor/server}`).
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct BroughtProgram {
+    /// `name:`, else the last part of its path.
+    pub name: UnitName,
+    /// Where it comes from.
+    pub source: BroughtSource,
+    /// Where the project's file names it: `lockstep.yaml:7:12`.
+    #[serde(skip)]
+    pub place: String,
+}
+
+/// Where a program comes from that is brought.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum BroughtSource {
+    /// `file:`: relative to the project's directory, `/`-separated.
+    File(String),
+}
+
+impl BroughtProgram {
+    /// Where it is there.
+    #[must_use]
+    pub fn path(&self) -> &str {
+        match &self.source {
+            BroughtSource::File(path) => path,
+        }
+    }
+
+    /// What it is called there.
+    #[must_use]
+    pub fn file_name(&self) -> &str {
+        last_part(self.path())
+    }
+}
+
+/// The last part of a path.
+fn last_part(path: &str) -> &str {
+    path.rsplit('/').next().unwrap_or_default()
 }
 
 impl Host {
@@ -140,14 +183,34 @@ impl Host {
         match &self.program {
             Program::Compiled(unit) => &unit.name,
             Program::Runtime(program) => &program.name,
+            Program::Brought(program) => &program.name,
         }
     }
 
-    /// The unit that it is compiled from; none for one that is there already.
+    /// The unit that it is compiled from; none for one that is not compiled.
     #[must_use]
     pub fn unit(&self) -> Option<&Unit> {
         match &self.program {
             Program::Compiled(unit) => Some(unit),
+            Program::Runtime(_) | Program::Brought(_) => None,
+        }
+    }
+
+    /// The program that is brought, if it is.
+    #[must_use]
+    pub fn brought(&self) -> Option<&BroughtProgram> {
+        match &self.program {
+            Program::Brought(program) => Some(program),
+            Program::Compiled(_) | Program::Runtime(_) => None,
+        }
+    }
+
+    /// The place of the program in the bundle; none for one that is in the runtime image.
+    #[must_use]
+    pub fn place(&self) -> Option<&str> {
+        match &self.program {
+            Program::Compiled(unit) => Some(unit.main_place()),
+            Program::Brought(program) => Some(program.name.as_str()),
             Program::Runtime(_) => None,
         }
     }
@@ -157,6 +220,7 @@ impl Host {
     pub fn path_in(&self, directory: &str) -> String {
         match &self.program {
             Program::Compiled(unit) => format!("{directory}/{}", unit.main_place()),
+            Program::Brought(program) => format!("{directory}/{}", program.name),
             Program::Runtime(program) => program.path.clone(),
         }
     }
@@ -170,6 +234,9 @@ impl Host {
                 format!("{directory}/{}", unit.place(word))
             }
             Program::Runtime(program) if program.file_name() == word => program.path.clone(),
+            Program::Brought(program) if program.name.as_str() == word || program.file_name() == word => {
+                self.path_in(directory)
+            }
             _ => word.to_owned(),
         }
     }

@@ -20,6 +20,7 @@ const DIRECTORIES: &[&str] = &[
     "plugins/include",
     "plugins/reverse",
     "plugins/shout",
+    "vendor",
 ];
 const FILES: &[&str] = &[
     "go.mod",
@@ -28,6 +29,8 @@ const FILES: &[&str] = &[
     "images/debian/runtime.yaml",
     "images/musl/build.yaml",
     "images/musl/runtime.yaml",
+    "vendor/Greeter-1.2",
+    "vendor/greeter",
 ];
 
 /// A directory that only these tests have.
@@ -434,6 +437,19 @@ fn hosts() {
         "host: {language: rust, source: host, artifacts: [greeter], install: /tmp/plugins}",
         "host: {language: rust, source: host, artifacts: [greeter], install: /lockstep}",
         "host: {language: rust, source: host, artifacts: [greeter], install: /tmpfiles}",
+        "host: {file: vendor/greeter}",
+        "host: {file: vendor/greeter, install: /usr/lib/greeter}",
+        "host: {name: greeter, file: vendor/Greeter-1.2}",
+        "host: {file: vendor/Greeter-1.2}",
+        "host: {file: vendor/greeterr}",
+        "host: {file: /usr/bin/greeter}",
+        "host: {file: vendor}",
+        "host: {file: vendor/greeter, from: runtime}",
+        "host: {file: vendor/greeter, path: /usr/bin/greeter}",
+        "host: {file: vendor/greeter, language: rust, source: host}",
+        "host: {name: shout, file: vendor/greeter}",
+        "host: {name: libshout.so, file: vendor/greeter}",
+        "host: {name: manifest.json, file: vendor/greeter}",
     ];
     let changes: Vec<(&str, &str)> = hosts.iter().map(|host| (HOST, *host)).collect();
     snapshot("hosts", &check(GREETER, &changes));
@@ -453,6 +469,16 @@ fn hosts() {
         project.unwrap().host.resolve("nginx", "/lockstep/bin"),
         "/usr/sbin/nginx"
     );
+    // A file of the project lies under its name, and its own name means it too.
+    let brought = GREETER.replace(HOST, "host: {name: greeter, file: vendor/Greeter-1.2}");
+    let (project, problems) = parse_text(&brought);
+    assert_eq!(problems, []);
+    let host = project.unwrap().host;
+    assert_eq!(host.place(), Some("greeter"));
+    for word in ["greeter", "Greeter-1.2"] {
+        assert_eq!(host.resolve(word, "/bundle"), "/bundle/greeter");
+    }
+    assert_eq!(host.resolve("sh", "/bundle"), "sh");
 }
 
 #[test]

@@ -48,7 +48,7 @@ pub struct Environment {
     pub runtime: Image,
     /// Toolchains and C library by name, as the images themselves tell.
     pub toolchains: BTreeMap<String, String>,
-    /// The host, where it is a program of the runtime image and not a unit.
+    /// The host, where it is not compiled, and so no unit.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub host: Option<Host>,
     /// The units that have been compiled.
@@ -72,11 +72,11 @@ pub struct Image {
     pub packages: Vec<Package>,
 }
 
-/// A host that is a program of the runtime image.
+/// A host that is not compiled.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Host {
-    /// Where it is; absolute.
+    /// Where it is: absolute in the runtime image, else relative to the project's directory.
     pub path: String,
     /// The digest of its content.
     pub digest: Digest,

@@ -2,8 +2,8 @@
 
 use serde::Serialize;
 
-use super::UnitPlan;
-use crate::config::{Environment, Program, Project, RecipeReference, RuntimeProgram};
+use super::{PlannedHost, UnitPlan};
+use crate::config::{Environment, Project, RecipeReference};
 use crate::lock;
 use crate::name::{EnvironmentName, ProjectName};
 
@@ -18,9 +18,9 @@ pub struct EnvironmentPlan {
     pub runtime: RecipeReference,
     /// The images that the lock demands: build and runtime; none before the first build.
     pub locked_images: Option<(String, String)>,
-    /// The host, where it is a program of the runtime image.
+    /// The host, where it is not compiled.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub host: Option<RuntimeProgram>,
+    pub host: Option<PlannedHost>,
     /// What several units take their artifacts from; each is compiled once.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub builds: Vec<UnitPlan>,
@@ -58,6 +58,15 @@ impl Publication {
     }
 }
 
+/// What is the same in all environments of a project.
+#[derive(Clone, Copy)]
+pub(super) struct Parts<'a> {
+    pub(super) host: Option<&'a PlannedHost>,
+    pub(super) builds: &'a [UnitPlan],
+    pub(super) units: &'a [UnitPlan],
+    pub(super) loader: &'a UnitPlan,
+}
+
 impl EnvironmentPlan {
     /// What is compiled, each once: the builds, and the units that have a compile of their own.
     pub fn compiles(&self) -> impl Iterator<Item = &UnitPlan> {
@@ -78,8 +87,7 @@ impl EnvironmentPlan {
         project: &Project,
         name: &EnvironmentName,
         environment: &Environment,
-        (builds, units): (&[UnitPlan], &[UnitPlan]),
-        loader: &UnitPlan,
+        parts: Parts<'_>,
         locked: Option<&lock::Environment>,
     ) -> Self {
         Self {
@@ -87,13 +95,10 @@ impl EnvironmentPlan {
             build: environment.build.clone(),
             runtime: environment.runtime.clone(),
             locked_images: locked.map(|locked| (locked.build.id.clone(), locked.runtime.id.clone())),
-            host: match &project.host.program {
-                Program::Compiled(_) => None,
-                Program::Runtime(program) => Some(program.clone()),
-            },
-            builds: builds.to_vec(),
-            units: units.to_vec(),
-            loader: loader.clone(),
+            host: parts.host.cloned(),
+            builds: parts.builds.to_vec(),
+            units: parts.units.to_vec(),
+            loader: parts.loader.clone(),
             publication: Publication::new(&project.name, name),
         }
     }

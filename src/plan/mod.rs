@@ -5,6 +5,7 @@
 mod action;
 mod environment;
 mod file;
+mod host;
 mod render;
 
 use std::collections::BTreeMap;
@@ -18,8 +19,10 @@ use crate::name::{EnvironmentName, ProjectName, UnitName};
 use crate::nearest::nearest;
 
 pub use action::{Command, UnitPlan, UnitSource};
+use environment::Parts;
 pub use environment::{EnvironmentPlan, Publication};
 pub use file::PlannedFile;
+pub use host::PlannedHost;
 pub use render::render;
 
 /// The version of the plan's JSON form.
@@ -119,15 +122,15 @@ pub fn select(project: &Project, asked: &[String]) -> Result<Vec<EnvironmentName
     Ok(environments)
 }
 
-/// Plans `environments` of a project. `sources` has an entry for each unit, and `loader` is the smoke loader as a unit of
-/// its own with its sources.
+/// Plans `environments` of a project. `sources` has an entry for each unit, `host` is what the project brings as its host, and
+/// `loader` is the smoke loader as a unit of its own with its sources.
 ///
 /// # Errors
 /// [`PlanError`].
 pub fn plan(
     project: &Project,
     environments: &[EnvironmentName],
-    sources: &BTreeMap<UnitName, UnitSource>,
+    (host, sources): (Option<&PlannedFile>, &BTreeMap<UnitName, UnitSource>),
     loader: &(Unit, UnitSource),
     lock: Option<&Lock>,
 ) -> Result<Plan, PlanError> {
@@ -163,13 +166,20 @@ pub fn plan(
             }
         })
         .collect();
+    let host = PlannedHost::of(&project.host, host.cloned());
     let loader = UnitPlan::new(&loader.0, &loader.1, project.source_date_epoch);
+    let parts = Parts {
+        host: host.as_ref(),
+        builds: &builds,
+        units: &units,
+        loader: &loader,
+    };
     let environments = environments
         .iter()
         .filter_map(|name| project.environments.get(name).map(|environment| (name, environment)))
         .map(|(name, environment)| {
             let locked = lock.and_then(|lock| lock.environments.get(name));
-            EnvironmentPlan::new(project, name, environment, (&builds, &units), &loader, locked)
+            EnvironmentPlan::new(project, name, environment, parts, locked)
         })
         .collect();
     Ok(Plan {

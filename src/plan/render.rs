@@ -38,7 +38,11 @@ fn render_environment(environment: &EnvironmentPlan, text: &mut String) {
         printable(&from(1))
     );
     if let Some(host) = &environment.host {
-        let _ = writeln!(text, "  host     {}  in the runtime image", printable(&host.path));
+        let whence = match &host.file {
+            None => "in the runtime image".to_owned(),
+            Some(file) => format!("digest {} -> {}", file.digest.short(), file.place),
+        };
+        let _ = writeln!(text, "  host     {}  {}", printable(&host.path), printable(&whence));
     }
     for compile in environment.compiles().chain([&environment.loader]) {
         render_compile(compile, text);

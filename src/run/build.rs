@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use futures_util::stream::StreamExt as _;
 use serde::Serialize;
 
+use super::brought::planned_host;
 use super::compile::Compiled;
 use super::error::{OtherBits, OtherToolchain};
 use super::exports;
@@ -18,9 +19,9 @@ use crate::digest::{Digest, Hasher};
 use crate::engine::{EngineError, ImageId};
 use crate::event::{Event, Stage};
 use crate::language::needs_exports;
-use crate::lock::{self, Change, LockFile, unit_changes};
+use crate::lock::{self, Change, LockFile, environment_changes, unit_changes};
 use crate::name::{EnvironmentName, ProjectName, UnitName};
-use crate::plan::{EnvironmentPlan, UnitPlan, plan};
+use crate::plan::{EnvironmentPlan, PlannedFile, UnitPlan, plan};
 
 /// Part of what a build is asked for: to be changed when builds are held to other rules, so that what passed by the old
 /// ones is looked at again.
@@ -74,6 +75,8 @@ pub struct UnitReport {
 /// What a run over several environments works on.
 pub(super) struct Workload {
     pub(super) sources: Sources,
+    /// What the project brings as its host.
+    pub(super) host: Option<PlannedFile>,
     pub(super) loader: LoaderSources,
     pub(super) lock: LockFile,
     pub(super) environments: Vec<EnvironmentPlan>,
@@ -131,10 +134,12 @@ impl Run {
     pub(super) fn prepare(&self, environments: &[EnvironmentName]) -> Result<Workload, RunError> {
         let lock = lock::read_file(&lock::lock_path(&self.project.file))?;
         let sources = scan(&self.project)?;
+        let host = planned_host(&self.project)?;
         let loader = LoaderSources::of(self.project.contracts.loader())?;
         Ok(Workload {
-            environments: self.plans(environments, &sources, &loader, &lock)?,
+            environments: self.plans(environments, (host.as_ref(), &sources), &loader, &lock)?,
             sources,
+            host,
             loader,
             lock,
         })
@@ -143,7 +148,7 @@ impl Run {
     fn plans(
         &self,
         environments: &[EnvironmentName],
-        sources: &Sources,
+        (host, sources): (Option<&PlannedFile>, &Sources),
         loader: &LoaderSources,
         lock: &LockFile,
     ) -> Result<Vec<EnvironmentPlan>, RunError> {
@@ -152,7 +157,8 @@ impl Run {
             .map(|(name, (_, source))| (name.clone(), source.clone()))
             .collect();
         let loader = (loader.unit.clone(), loader.source.clone());
-        let plan = plan(&self.project, environments, &unit_sources, &loader, Some(&lock.lock))?;
+        let sources = (host, &unit_sources);
+        let plan = plan(&self.project, environments, sources, &loader, Some(&lock.lock))?;
         Ok(plan.environments)
     }
 
@@ -374,10 +380,10 @@ impl Run {
         }
         let empty = BTreeMap::new();
         let units = locked.map_or(&empty, |locked| &locked.units);
-        out_of_date(
-            &plan.name,
-            planned_changes(plan, resolved.build_image().identity, units),
-        )
+        // What is left to differ once the images were resolved is the project's: its host and its units.
+        let mut changes = locked.map_or_else(Vec::new, |locked| environment_changes(locked, &resolved.entry()));
+        changes.extend(planned_changes(plan, resolved.build_image().identity, units));
+        out_of_date(&plan.name, changes)
     }
 
     /// With `--locked`, the whole file must be as it should be, also what says nothing of the environments that are built.
@@ -390,7 +396,7 @@ impl Run {
         }
         let others = self.project.environments.keys();
         let others: Vec<EnvironmentName> = others.filter(|name| work.plan_of(name).is_none()).cloned().collect();
-        let others = self.plans(&others, &work.sources, &work.loader, &work.lock)?;
+        let others = self.plans(&others, (work.host.as_ref(), &work.sources), &work.loader, &work.lock)?;
         for (name, entry) in &work.lock.lock.environments {
             let changes = match others.iter().find(|plan| plan.name == *name) {
                 // What cannot be looked at here is for the run that builds it.
@@ -419,7 +425,7 @@ impl Run {
         let (teller, exports) = exports::channel();
         let is_asked = plan.units.iter().any(|unit| needs_exports(&unit.unit));
         if is_asked {
-            self.tell_exports(&teller, &resolved.runtime).await?;
+            self.tell_exports(&teller, resolved).await?;
         }
         let all: Vec<_> = [(&plan.loader, &work.loader.tree)]
             .into_iter()

@@ -57,11 +57,11 @@ pub enum CheckedHost {
 }
 
 impl CheckedHost {
-    /// The host of a project; `files` are its own, of which one that is not compiled has none.
+    /// The host of a project; `files` are its own, of which one of the runtime image has none.
     #[must_use]
     pub fn of(host: &Host, files: Vec<PlacedFile>) -> Self {
         match &host.program {
-            Program::Compiled(_) => Self::Files(files),
+            Program::Compiled(_) | Program::Brought(_) => Self::Files(files),
             Program::Runtime(program) => Self::InRoot(program.path.clone()),
         }
     }
@@ -135,11 +135,10 @@ impl Run {
             files: located(unit),
             contract: smoked_contract(self.project.contracts.of(unit)),
         };
+        let brought = PlacedFile::of_project(resolved.brought.as_slice(), &self.project.directory);
+        let compiled = self.project.host.unit().map_or_else(Vec::new, located);
         let files = CheckedFiles {
-            host: CheckedHost::of(
-                &self.project.host,
-                self.project.host.unit().map_or_else(Vec::new, located),
-            ),
+            host: CheckedHost::of(&self.project.host, brought.chain(compiled).collect()),
             plugins: self.project.plugins.iter().map(plugin).collect(),
             with_companions: true,
         };

@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use super::accounts::AccountsError;
+use super::brought::BroughtHostError;
 use super::images::locate;
 use super::install::InstallError;
 use super::making::MakeError;
@@ -244,9 +245,12 @@ pub enum RunError {
         /// The directory that it was to be kept in.
         directory: PathBuf,
     },
-    /// The host, where it is not compiled.
+    /// The host, where it is in the runtime image.
     #[error(transparent)]
     PresentHost(#[from] PresentHostError),
+    /// The host, where the project brings it.
+    #[error(transparent)]
+    BroughtHost(#[from] BroughtHostError),
     /// A step of the smoke test names a user that there is not.
     #[error(transparent)]
     Accounts(#[from] AccountsError),
@@ -447,6 +451,9 @@ impl RunError {
             },
             Self::Accounts(error) => Failure::new(Exit::Smoke, "smoke", message).with_hint(error.hint()),
             Self::PresentHost(error) => Failure::new(Exit::Usage, "host", message).with_hint(error.hint()),
+            Self::BroughtHost(error) => Failure::new(Exit::Usage, "host", message)
+                .at(error.place())
+                .with_hint(error.hint()),
             Self::Opener(_) => Failure::new(Exit::Usage, "host", message).with_hint(OpenerError::hint()),
             Self::Install(error) => Failure::new(Exit::Usage, "host", message).with_hint(error.hint()),
             Self::Smoke(failure) => failure.failure(),

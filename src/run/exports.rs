@@ -11,7 +11,7 @@ use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
 use super::container::in_memory;
-use super::images::ResolvedImage;
+use super::images::ResolvedEnvironment;
 use super::{Run, RunError};
 use crate::config::Program;
 use crate::engine::job::Upload;
@@ -72,12 +72,20 @@ impl Exports {
 
 impl Run {
     /// Tells what a host exports that is not compiled.
-    pub(super) async fn tell_exports(&self, teller: &ExportsTeller, runtime: &ResolvedImage) -> Result<(), RunError> {
-        if let Program::Runtime(program) = &self.project.host.program {
-            let root = self.runtime_root(runtime).await?;
-            teller.tell(assembly_of(&*root, &program.path));
+    pub(super) async fn tell_exports(
+        &self,
+        teller: &ExportsTeller,
+        resolved: &ResolvedEnvironment,
+    ) -> Result<(), RunError> {
+        match (&self.project.host.program, &resolved.brought) {
+            (Program::Runtime(program), _) => {
+                let root = self.runtime_root(&resolved.runtime).await?;
+                teller.tell(assembly_of(&*root, &program.path));
+                Ok(())
+            }
+            (_, Some(file)) => teller.tell_of_file(&self.project.directory.join(&file.path)),
+            (_, None) => Ok(()),
         }
-        Ok(())
     }
 }
 

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use super::brought::{locked_host, planned_host};
 use super::compile::BuildImage;
 use super::making::{Made, MakeError, Making, check_extension, recipe_digest};
 use super::truth::KnownImage;
@@ -13,6 +14,7 @@ use crate::event::{Event, Stage, StepId};
 
 use crate::lock::{self, Change, LockFile, environment_changes};
 use crate::name::EnvironmentName;
+use crate::plan::PlannedFile;
 
 /// What leads to the host's path in an environment's entry.
 const HOST_PATH: [&str; 2] = ["host", "path"];
@@ -42,8 +44,10 @@ pub(super) struct ResolvedEnvironment {
     pub(super) build: ResolvedImage,
     pub(super) runtime: ResolvedImage,
     pub(super) toolchains: BTreeMap<String, String>,
-    /// The host, where it is a program of the runtime image.
+    /// The host, where it is not compiled.
     pub(super) host: Option<lock::Host>,
+    /// Its file, where it is shipped.
+    pub(super) brought: Option<PlannedFile>,
 }
 
 /// What `lock` did.
@@ -104,7 +108,7 @@ impl ResolvedEnvironment {
     }
 
     /// The lock's entry, without units.
-    fn entry(&self) -> lock::Environment {
+    pub(super) fn entry(&self) -> lock::Environment {
         lock::Environment {
             build: self.build.locked.clone(),
             runtime: self.runtime.locked.clone(),
@@ -187,17 +191,26 @@ impl Run {
             check_extension(&build.locked, &runtime.locked)?;
         }
         let toolchains = self.probe_toolchains(environment, &build.id, &runtime.id).await?;
-        let host = self.present_host(environment, &runtime).await?;
+        let brought = planned_host(&self.project)?;
+        let host = match &brought {
+            Some(file) => Some(locked_host(file)),
+            None => self.present_host(environment, &runtime).await?,
+        };
         let resolved = ResolvedEnvironment {
             build,
             runtime,
             toolchains,
             host,
+            brought,
         };
         if let Some(expected) = expected {
             let mut changes = environment_changes(expected, &resolved.entry());
             // Another host is another project, not another environment: its entry is written anew as those of units are.
-            changes.retain(|change| change.path != HOST_PATH);
+            let is_of_project = |change: &Change| match &resolved.brought {
+                Some(_) => change.path.first().is_some_and(|step| step == HOST_PATH[0]),
+                None => change.path == HOST_PATH,
+            };
+            changes.retain(|change| !is_of_project(change));
             if !changes.is_empty() {
                 return Err(RunError::Drift {
                     environment: environment.clone(),

@@ -3,6 +3,7 @@
 
 use std::collections::BTreeMap;
 
+use super::brought::{locked_host, planned_host};
 use super::build::{gone_environment, planned_changes};
 use super::images::{LockReport, Origin, ResolvedImage, identity};
 use super::making::recipe_digest;
@@ -46,6 +47,7 @@ fn report_gone(report: &mut LockReport, lock: &Lock, project: &Project) {
 pub fn check_lock(project: &Project) -> Result<LockReport, RunError> {
     let file = lock::read_file(&lock::lock_path(&project.file))?;
     let sources = scan(project)?;
+    let host = planned_host(project)?;
     let mut report = LockReport::new();
     for (name, environment) in &project.environments {
         let Some(entry) = file.lock.environments.get(name) else {
@@ -62,6 +64,13 @@ pub fn check_lock(project: &Project) -> Result<LockReport, RunError> {
             let digest = recipe_digest(project, recipe)?;
             let subject = format!("{role} recipe");
             changes.extend(Change::of_digests(subject, &[role, "recipe"], locked.recipe, digest));
+        }
+        if let Some(file) = &host {
+            let seen = lock::Environment {
+                host: Some(locked_host(file)),
+                ..entry.clone()
+            };
+            changes.extend(environment_changes(entry, &seen));
         }
         for unit in project.units() {
             let subject = format!("unit {} source", unit.name);
@@ -157,6 +166,7 @@ impl Run {
         }
         let host = match (&self.project.host.program, images.get("runtime")) {
             (Program::Compiled(_), _) => None,
+            (Program::Brought(_), _) => planned_host(&self.project)?.as_ref().map(locked_host),
             (Program::Runtime(_), Some(id)) => {
                 let runtime = ResolvedImage {
                     id: id.clone(),

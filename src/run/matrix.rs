@@ -54,7 +54,7 @@ pub(super) struct Side {
 impl Side {
     /// The host's files.
     pub(super) fn files_of(&self, project: &Project) -> Vec<PlacedFile> {
-        project.host.unit().map_or_else(Vec::new, |unit| self.files(unit))
+        PlacedFile::of_host(&project.host, &self.manifest, &self.bundle)
     }
 
     /// The files of all plugins.

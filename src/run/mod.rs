@@ -3,6 +3,7 @@
 
 mod accounts;
 mod after;
+mod brought;
 mod build;
 mod check;
 mod compile;
@@ -23,6 +24,7 @@ mod open;
 mod opener;
 mod placed;
 mod present;
+mod program;
 mod rootfs;
 mod seal;
 mod serve;

@@ -5,7 +5,7 @@ use std::path::Path;
 
 use super::placed::BUNDLE_PATH;
 use super::{Run, RunError};
-use crate::config::{Contract, Loader, OpenedBy, Program};
+use crate::config::{Contract, Loader, OpenedBy};
 use crate::rootfs::{OverlayRoot, RootFs as _};
 
 /// Who opens plugins.
@@ -52,12 +52,12 @@ impl Run {
             (Some(OpenedBy::Host) | None, Loader::Dlopen) => {}
         }
         // A host of the runtime image was looked at when the image was.
-        let what = match &host.program {
-            Program::Compiled(unit) => {
-                let file = bundle.join(unit.main_place());
+        let what = match host.place() {
+            Some(place) => {
+                let file = bundle.join(place);
                 what_else(&file).map_err(RunError::file_at("look at", &file))?
             }
-            Program::Runtime(_) => None,
+            None => None,
         };
         match (what, contract.opened_by) {
             (None, _) => Ok(Opener::Host(host.path_in(BUNDLE_PATH))),

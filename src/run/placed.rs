@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use crate::bundle::Manifest;
-use crate::config::{Project, Unit};
+use crate::config::{Host, Project, Unit};
 use crate::plan::PlannedFile;
 
 /// Where a container finds the bundle that is used, in the smoke test and in the matched image alike. It is also where
@@ -44,6 +44,21 @@ impl PlacedFile {
             path: project.join(&file.path),
             place: file.place.to_string(),
         })
+    }
+
+    /// What a published bundle has of a project's host; nothing where that is in the runtime image.
+    #[must_use]
+    pub fn of_host(host: &Host, manifest: &Manifest, directory: &Path) -> Vec<Self> {
+        if let Some(unit) = host.unit() {
+            return Self::of_bundle(unit, manifest, directory);
+        }
+        host.place()
+            .map(|place| Self {
+                path: directory.join(place),
+                place: place.to_owned(),
+            })
+            .into_iter()
+            .collect()
     }
 
     /// What a published bundle has of a unit, what the unit yielded first.

@@ -3,25 +3,21 @@
 use std::io;
 
 use super::images::ResolvedImage;
+use super::program::{Unfit, unfit};
 use super::{Run, RunError};
 use crate::check::package_of;
 use crate::config::{Program, RuntimeProgram};
 use crate::digest::Digest;
 use crate::engine::{ContainerSpec, EngineError, ImageId};
-use crate::facts::elf::{Elf, Unreadable};
 use crate::lock;
 use crate::name::EnvironmentName;
 use crate::rootfs::{FileKind, Found, LookError, RootFs};
 use crate::stream;
 
 /// What images are asked for the cache: the digest of the file at a path.
-const DIGEST_QUESTION: &str = "digest of the file 1";
+const DIGEST_QUESTION: &str = "digest of the file 2";
 /// The largest program that is read.
 const PROGRAM_LIMIT_BYTES: u64 = 4 * 1024 * 1024 * 1024;
-/// The largest script of which the first line is read.
-const SCRIPT_LIMIT_BYTES: u64 = 16 * 1024 * 1024;
-/// How much of a file is looked at for the interpreter of a script (binfmt_script.c: 256 bytes).
-const SCRIPT_LINE_LIMIT_BYTES: usize = 256;
 
 /// Why a program of the runtime image cannot be the host.
 #[derive(Debug, thiserror::Error)]
@@ -37,16 +33,14 @@ pub enum PresentHostError {
         elsewhere: Option<String>,
     },
     /// It is there, and no program that loads anything.
-    #[error("`{path}` in the runtime image of {environment} is {what}")]
+    #[error("`{path}` in the runtime image of {environment} is {}", unfit.what)]
     NoProgram {
         /// The environment.
         environment: EnvironmentName,
         /// `host.path`.
         path: String,
         /// What it is.
-        what: String,
-        /// What to name in its place, if that is known.
-        instead: Option<String>,
+        unfit: Unfit,
     },
     /// Its content cannot be read.
     #[error("failed to read `{path}` of the runtime image of {environment}: {cause}")]
@@ -72,12 +66,7 @@ impl PresentHostError {
             Self::Missing { elsewhere: None, .. } => {
                 "add the package that has it to the runtime image's recipe, or correct `path:` of the host".to_owned()
             }
-            Self::NoProgram {
-                instead: Some(instead), ..
-            } => format!("name the program that loads plugins: `{instead}`"),
-            Self::NoProgram { instead: None, .. } => {
-                "name the program that loads plugins, an ELF file with an interpreter".to_owned()
-            }
+            Self::NoProgram { unfit, .. } => unfit.hint(),
             Self::Read { .. } => "make the image again: lockstep lock --update".to_owned(),
         }
     }
@@ -163,17 +152,16 @@ fn program_in(
     program: &RuntimeProgram,
 ) -> Result<Found, PresentHostError> {
     let path = &program.path;
-    let no_program = |what: &str, instead: Option<String>| PresentHostError::NoProgram {
+    let no_program = |unfit: Unfit| PresentHostError::NoProgram {
         environment: environment.clone(),
         path: path.clone(),
-        what: what.to_owned(),
-        instead,
+        unfit,
     };
     let found = match root.look(path) {
         Ok(found) if found.kind == FileKind::File => found,
-        Ok(found) if found.kind == FileKind::Directory => return Err(no_program("a directory", None)),
-        Ok(_) => return Err(no_program("no file", None)),
-        Err(LookError::Denied) => return Err(no_program("hidden from this user", None)),
+        Ok(found) if found.kind == FileKind::Directory => return Err(no_program(Unfit::new("a directory"))),
+        Ok(_) => return Err(no_program(Unfit::new("no file"))),
+        Err(LookError::Denied) => return Err(no_program(Unfit::new("hidden from this user"))),
         Err(_) => {
             return Err(PresentHostError::Missing {
                 environment: environment.clone(),
@@ -182,30 +170,9 @@ fn program_in(
             });
         }
     };
-    match root.object(&found) {
-        Some(Ok(elf)) => match what_else(&elf) {
-            None => Ok(found),
-            Some(what) => Err(no_program(what, None)),
-        },
-        Some(Err(Unreadable::Class { .. } | Unreadable::Data { .. })) => Err(no_program("a damaged ELF file", None)),
-        Some(Err(Unreadable::TooShort { .. } | Unreadable::Magic { .. })) | None => {
-            let script = root.bytes(&found, SCRIPT_LIMIT_BYTES);
-            match script.and_then(|bytes| interpreter_of_script(&bytes)) {
-                Some(interpreter) => Err(no_program("a script", Some(interpreter))),
-                None => Err(no_program("no ELF file", None)),
-            }
-        }
-    }
-}
-
-/// What an ELF file is that is no program which loads anything.
-fn what_else(elf: &Elf) -> Option<&'static str> {
-    match (&elf.interpreter, &elf.dynamic) {
-        (Some(_), _) => None,
-        (None, Some(_)) => {
-            Some("a shared object without an interpreter, or linked statically: nothing loads plugins there")
-        }
-        (None, None) => Some("linked statically, and so loads no plugins"),
+    match unfit(root, &found, false) {
+        None => Ok(found),
+        Some(unfit) => Err(no_program(unfit)),
     }
 }
 
@@ -224,13 +191,6 @@ fn elsewhere(root: &dyn RootFs, name: &str) -> Option<String> {
         .iter()
         .map(|directory| format!("{directory}/{name}"));
     paths.find(|path| root.look(path).is_ok_and(|found| found.kind == FileKind::File))
-}
-
-/// What a script names in its first line.
-fn interpreter_of_script(bytes: &[u8]) -> Option<String> {
-    let line = bytes.strip_prefix(b"#!")?.split(|byte| *byte == b'\n').next()?;
-    let line = std::str::from_utf8(&line[..line.len().min(SCRIPT_LINE_LIMIT_BYTES)]).ok()?;
-    line.split_whitespace().next().map(str::to_owned)
 }
 
 #[cfg(test)]
@@ -273,6 +233,11 @@ mod tests {
         std::os::unix::fs::symlink("host", root.join("usr/bin/link")).unwrap();
         write("usr/bin/script", "#!/usr/bin/host -x\n");
         write("usr/bin/text", "hello\n");
+        let mut foreign = fs::read(root.join("usr/bin/host")).unwrap();
+        // e_machine: 183 is AArch64 (elf.h).
+        foreign[18] = 183;
+        fs::write(root.join("usr/bin/foreign"), foreign).unwrap();
+        cc(&["-c", "-o", "usr/bin/main.o", "main.c"]);
         write("usr/bin/damaged", "\x7fELF\x09\x01\x01 and no more than this");
         for (path, expect) in [
             ("/usr/bin/host", "ok /usr/bin/host"),
@@ -284,6 +249,8 @@ mod tests {
             ("/usr/bin/nothing", "add the package that has it"),
             ("/usr/bin/static", "is linked statically"),
             ("/usr/bin/shared", "is a shared object without an interpreter"),
+            ("/usr/bin/main.o", "is no program but what a linker takes"),
+            ("/usr/bin/foreign", "is for aarch64, and what runs here is "),
             ("/usr/bin", "is a directory"),
             (
                 "/usr/bin/script",

@@ -69,6 +69,7 @@ impl Run {
             }
             self.copy_shipped(&unit.name, &unit.files, staging.path())?;
         }
+        self.copy_shipped(self.project.host.name(), resolved.brought.as_slice(), staging.path())?;
         staging.write_manifest(&manifest)?;
         let volume = self.release_volume(plan, resolved.build.id.clone());
         let on_wait = |holder: &str| {
@@ -295,12 +296,6 @@ impl Run {
                 name: unit.unit.place(&artifact.name).to_owned(),
                 ..artifact.into()
             };
-            let file = |file: &PlannedFile| ArtifactRecord {
-                name: file.place.to_string(),
-                digest: file.digest,
-                size_bytes: file.size_bytes,
-                executable: file.executable,
-            };
             Some(UnitRecord {
                 name: unit.name.clone(),
                 role,
@@ -311,7 +306,7 @@ impl Run {
                 dependencies: compiled.fetch,
                 contract: unit.unit.contract.as_ref().map(ToString::to_string),
                 artifacts: compiled.artifacts.iter().map(artifact).collect(),
-                files: unit.files.iter().map(file).collect(),
+                files: unit.files.iter().map(shipped_record).collect(),
             })
         };
         Manifest {
@@ -323,7 +318,10 @@ impl Run {
             build_image: image_record(&resolved.build),
             runtime_image: image_record(&resolved.runtime),
             toolchains: entry.toolchains.clone(),
-            host: entry.host.as_ref().map(HostRecord::from),
+            host: entry.host.as_ref().map(|host| HostRecord {
+                file: resolved.brought.as_ref().map(shipped_record),
+                ..host.into()
+            }),
             contract: self.project.contracts.named(None).map(Into::into),
             contracts: self
                 .project
@@ -334,6 +332,15 @@ impl Run {
             units: plan.units.iter().filter_map(unit).collect(),
             smoke: Some((&self.project).into()),
         }
+    }
+}
+
+fn shipped_record(file: &PlannedFile) -> ArtifactRecord {
+    ArtifactRecord {
+        name: file.place.to_string(),
+        digest: file.digest,
+        size_bytes: file.size_bytes,
+        executable: file.executable,
     }
 }
 

@@ -8,7 +8,7 @@ use std::path::Path;
 
 use super::placed::plugins_directory;
 use super::{Run, RunError};
-use crate::config::{PLUGINS_PLACEHOLDER, Project, Unit};
+use crate::config::{Host, PLUGINS_PLACEHOLDER, Project, Unit};
 use crate::digest::Digest;
 use crate::name::UnitName;
 use crate::place::{InvalidPlace, Place, directories_above};
@@ -139,9 +139,11 @@ pub(super) fn planned_files(project: &Project, unit: &Unit, tree: &SourceTree) -
 
 /// An error if something would lie where something else does, or below it.
 pub(super) fn check_places<'a>(
+    host: &'a Host,
     units: impl Iterator<Item = (&'a Unit, &'a [PlannedFile])> + Clone,
 ) -> Result<(), ShipError> {
     let mut taken: BTreeMap<&str, &UnitName> = BTreeMap::new();
+    taken.extend(host.place().map(|place| (place, host.name())));
     for (unit, _) in units.clone() {
         taken.extend(unit.places().map(|(_, place)| (place, &unit.name)));
     }

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::path::Path;
 
 use super::RunError;
+use super::brought::planned_host;
 use super::shipped::{check_places, planned_files};
 use crate::config::{LanguageName, Loader, Project, Unit, UnitRole};
 use crate::language::{OUT_ROOT, compile_script, language};
@@ -61,7 +62,7 @@ pub fn scan(project: &Project) -> Result<Sources, RunError> {
     let planned = units
         .iter()
         .filter_map(|unit| Some((*unit, &sources.get(&unit.name)?.1.files[..])));
-    check_places(planned)?;
+    check_places(&project.host, planned)?;
     Ok(sources)
 }
 
@@ -110,7 +111,7 @@ pub fn plan_only(project: &Project, environments: &[EnvironmentName]) -> Result<
     Ok(plan(
         project,
         environments,
-        &sources,
+        (planned_host(project)?.as_ref(), &sources),
         &(loader.unit, loader.source),
         lock.as_ref(),
     )?)

@@ -49,7 +49,7 @@ pub(super) fn start(project: &Project) -> Start {
                 directory: tested.cwd.clone(),
             }
         }
-        (None, Program::Compiled(_)) => Start {
+        (None, Program::Compiled(_) | Program::Brought(_)) => Start {
             entry_point: Some(vec![project.host.path_in(directory)]),
             command: Some(vec![]),
             ..Start::default()

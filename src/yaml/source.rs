@@ -76,6 +76,14 @@ impl<'a> Source<'a> {
         }
     }
 
+    /// Where a span begins, as problems tell it: `lockstep.yaml:7:12`.
+    pub(super) fn place(&self, span: Span) -> String {
+        let line = self.line(span.start);
+        let (line_start, text) = self.line_text(line);
+        let before = text.get(..span.start.saturating_sub(line_start)).unwrap_or(text);
+        format!("{}:{line}:{}", self.file, before.chars().count() + 1)
+    }
+
     /// A problem at `span`, which is shown as far as its first line goes.
     pub(super) fn problem(&self, span: Span, message: &str, label: &str) -> Problem {
         let start = span.start.min(self.text.len());

@@ -53,6 +53,12 @@ impl<'a> Value<'a> {
         self.report.source.line(self.node.span.start)
     }
 
+    /// Where it begins, as problems tell it: `lockstep.yaml:7:12`.
+    #[must_use]
+    pub fn place(&self) -> String {
+        self.report.source.place(self.node.span)
+    }
+
     /// Whether it is a mapping.
     #[must_use]
     pub fn is_mapping(&self) -> bool {
