@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 
 use super::asked::Asked;
 use super::build_files::is_file_name;
+use super::go::PLUGIN_DIRECTORIES;
 use super::known::{self, Found};
 use super::recipe::{self, Recipe};
 use super::text::{common, project_name, unit_name};
@@ -440,6 +441,7 @@ fn of_tree(directory: &str, candidates: &[Candidate], notes: &[String]) -> Resul
             hosts: vec![place(&host)],
         });
     }
+    notes.extend(perhaps_kinds(&plugins));
     Ok(Proposal {
         project: project_name(if directory.is_empty() { &host.name } else { directory }),
         abi: abi(loader, &host, &plugins),
@@ -460,6 +462,26 @@ pub fn place(candidate: &Candidate) -> String {
         Some(package) if package != "." => tree::join(&candidate.source, package).unwrap_or_default(),
         _ => candidate.source.clone(),
     }
+}
+
+/// What several directories for plugins may mean; what the host makes of them, its sources do not tell.
+fn perhaps_kinds(plugins: &[Candidate]) -> Option<String> {
+    let is_for_plugins = |directory: &str| directory.split('/').any(|part| PLUGIN_DIRECTORIES.contains(&part));
+    let places: Vec<String> = plugins.iter().map(place).collect();
+    let directories: BTreeSet<&str> = places
+        .iter()
+        .filter_map(|place| place.rsplit_once('/'))
+        .map(|(directory, _)| directory)
+        .filter(|directory| is_for_plugins(directory))
+        .collect();
+    let directories: Vec<&str> = directories.into_iter().collect();
+    (directories.len() > 1).then(|| {
+        format!(
+            "plugins lie in {}: if the host takes them for kinds of their own, write a contract for each below \
+             `contracts:`, and in `into:` where it looks for them",
+            directories.join(" and ")
+        )
+    })
 }
 
 /// How a host loads: as its sources tell, else as its language does.
@@ -637,5 +659,29 @@ mod tests {
             (Loader::Go, Abi::Go, 1)
         );
         assert_eq!(proposal.left_out.len(), 2);
+    }
+
+    #[test]
+    fn directories_that_may_be_kinds_are_named() {
+        let notes = |second: &'static str| {
+            let tree = Tree::of(&[
+                ("go.mod", "module example.com/gateway\n"),
+                (
+                    "cmd/gateway/main.go",
+                    "package main\n\nimport \"plugin\"\n\nfunc main() {}\n",
+                ),
+                ("handlers/one/one.go", "package main\n\nfunc New() {}\n"),
+                (second, "package main\n\nfunc New() {}\n"),
+            ]);
+            let proposal = propose(&tree, "gateway", None).unwrap();
+            assert_eq!(proposal.plugins.len(), 2);
+            proposal.notes
+        };
+        assert_eq!(notes("handlers/two/two.go"), [""; 0]);
+        let told = notes("middlewares/two/two.go");
+        assert!(
+            matches!(&told[..], [note] if note.starts_with("plugins lie in handlers and middlewares: ")),
+            "{told:?}"
+        );
     }
 }
