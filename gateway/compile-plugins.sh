@@ -1,8 +1,8 @@
 #!/bin/sh
 # Compiles every plugin of this module and publishes the set: compile-plugins.sh DIRECTORY
 #
-#   DIRECTORY/releases/<digest>/*.so     the set; the digest is that of its files
-#   DIRECTORY/current -> releases/<…>    what the gateway loads
+#   DIRECTORY/releases/<digest>/<kind>/*.so    the set; the digest is that of its files
+#   DIRECTORY/current -> releases/<…>          what the gateway loads: handlers/ and middlewares/
 #
 # It runs in the build image that the gateway was compiled in, and with the flags that it was compiled with
 # (`lockstep plan` shows them): Go refuses a plugin that was not. `current` changes in one step, after the last plugin is
@@ -27,18 +27,22 @@ if [ -d /usr/share/lockstep/go-build ] && [ -n "${GOCACHE-}" ] && [ ! -d "$GOCAC
     mv -T "$seed" "$GOCACHE"
 fi
 
-for package in plugins/*/; do
-    name=$(basename "$package")
-    go build -trimpath -buildvcs=false -ldflags=-buildid= -buildmode=plugin -o "$new/$name.so" "./plugins/$name"
+# The gateway opens what is called as its machine is.
+suffix=$(go env GOOS)-$(go env GOARCH)
+for package in plugins/*/*/; do
+    package=${package%/}
+    file=${package#plugins/}-$suffix.so
+    mkdir -p "$new/${file%/*}"
+    go build -trimpath -buildvcs=false -ldflags=-buildid= -buildmode=plugin -o "$new/$file" "./$package"
 done
 
-digest=$(cd "$new" && sha256sum -- *.so | sha256sum | cut -c1-16)
+digest=$(cd "$new" && sha256sum -- */*.so | sha256sum | cut -c1-16)
 if [ "$(readlink "$directory/current" || true)" = "releases/$digest" ]; then
     echo "the plugins are unchanged ($digest)"
     exit 0
 fi
 
-chmod 755 "$new"
+chmod 755 "$new" "$new"/*/
 rm -rf "$directory/releases/$digest"
 mv "$new" "$directory/releases/$digest"
 ln -sfn "releases/$digest" "$directory/.current"

@@ -83,12 +83,22 @@ fn greeter_is_recognised_as_it_was_written_by_hand() {
     );
 }
 
+/// What the host makes of two directories of plugins, its sources do not tell: that is said, and what is written is a project.
 #[test]
-fn gateway_is_recognised_as_it_was_written_by_hand() {
+fn gateway_is_recognised_but_for_its_kinds() {
     let directory = tempfile::tempdir().unwrap();
     copy("gateway", directory.path());
     std::fs::remove_file(directory.path().join("lockstep.yaml")).unwrap();
-    assert_eq!(init(directory.path(), &[]).status.code(), Some(0));
+    let output = init(directory.path(), &[]);
+    let said = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert_eq!(output.status.code(), Some(0), "{said}");
+    for expected in [
+        "not used cmd/gateway-static",
+        "plugins lie in plugins/handlers and plugins/middlewares",
+        "`contracts:`",
+    ] {
+        assert!(said.contains(expected), "{said}");
+    }
     let (own, _) = config::load(
         &Path::new(env!("CARGO_MANIFEST_DIR")).join("gateway/lockstep.yaml"),
         "gateway/lockstep.yaml",
@@ -96,20 +106,26 @@ fn gateway_is_recognised_as_it_was_written_by_hand() {
     );
     let (own, written) = (own.unwrap(), written(directory.path()));
     assert_eq!(described(&written), described(&own));
-    assert_eq!(
-        written.contracts.named(None).unwrap().symbols,
-        own.contracts.named(None).unwrap().symbols
-    );
-    assert_eq!(
-        (
-            written.contracts.named(None).unwrap().loader,
-            written.contracts.named(None).unwrap().abi
-        ),
-        (
-            own.contracts.named(None).unwrap().loader,
-            own.contracts.named(None).unwrap().abi
-        )
-    );
+    let packages = |project: &config::Project| -> Vec<_> { project.units().map(|unit| unit.package.clone()).collect() };
+    assert_eq!(packages(&written), packages(&own));
+    let contract = written.contracts.named(None).unwrap();
+    assert_eq!(own.contracts.iter().count(), 2);
+    for kind in own.contracts.iter() {
+        assert_eq!(
+            (contract.loader, contract.abi),
+            (kind.contract.loader, kind.contract.abi)
+        );
+        assert_eq!(contract.symbols, kind.contract.symbols);
+    }
+    let planned = assert_cmd::Command::cargo_bin("lockstep")
+        .unwrap()
+        .current_dir(directory.path())
+        .env_remove("LOCKSTEP_FILE")
+        .arg("plan")
+        .output()
+        .unwrap();
+    let said = String::from_utf8_lossy(&planned.stderr).into_owned();
+    assert_eq!(planned.status.code(), Some(0), "{said}");
 }
 
 #[test]

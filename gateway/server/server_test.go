@@ -1,4 +1,4 @@
-package main
+package server
 
 import (
 	"bytes"
@@ -22,13 +22,13 @@ func (f fixed) ServeHTTP(response http.ResponseWriter, _ *http.Request) {
 	_, _ = io.WriteString(response, string(f))
 }
 
-func handler(name, pattern string) loadedPlugin {
-	return loadedPlugin{Name: name, File: name + ".so", Handler: fixed(pattern)}
+func handler(name, pattern string) Plugin {
+	return Plugin{Name: name, File: name + ".so", Handler: fixed(pattern)}
 }
 
 // trace is a middleware that puts its name into a header.
-func trace(name string) loadedPlugin {
-	return loadedPlugin{Name: name, File: name + ".so", Middleware: func(next http.Handler) http.Handler {
+func trace(name string) Plugin {
+	return Plugin{Name: name, File: name + ".so", Middleware: func(next http.Handler) http.Handler {
 		return http.HandlerFunc(func(response http.ResponseWriter, request *http.Request) {
 			response.Header().Add("Trace", name)
 			next.ServeHTTP(response, request)
@@ -43,7 +43,7 @@ func get(gateway *gateway, target string) *httptest.ResponseRecorder {
 }
 
 func TestRequestsPassMiddlewaresInOrder(t *testing.T) {
-	gateway, problems := newGateway([]loadedPlugin{trace("first"), handler("a", "GET /a"), trace("second")})
+	gateway, problems := newGateway([]Plugin{trace("first"), handler("a", "GET /a"), trace("second")})
 	if len(problems) > 0 {
 		t.Fatal(problems)
 	}
@@ -57,7 +57,7 @@ func TestRequestsPassMiddlewaresInOrder(t *testing.T) {
 }
 
 func TestOwnPages(t *testing.T) {
-	gateway, _ := newGateway([]loadedPlugin{handler("a", "GET /a"), trace("t")})
+	gateway, _ := newGateway([]Plugin{handler("a", "GET /a"), trace("t")})
 	for target, expect := range map[string]string{
 		"/healthz": "ok\n",
 		"/plugins": `[{"name":"a","kind":"handler","file":"a.so","pattern":"GET /a"},{"name":"t","kind":"middleware","file":"t.so"}]` + "\n",
@@ -70,7 +70,7 @@ func TestOwnPages(t *testing.T) {
 
 func TestClashesAreReportedAndTheFirstStays(t *testing.T) {
 	for _, test := range []struct {
-		second loadedPlugin
+		second Plugin
 		reason string
 	}{
 		{handler("a", "GET /b"), "failed to use a.so: its name a is taken by a.so"},
@@ -78,7 +78,7 @@ func TestClashesAreReportedAndTheFirstStays(t *testing.T) {
 		{handler("b", "GET /healthz"), `failed to use b.so: the pattern "GET /healthz" is refused`},
 		{handler("b", "nonsense"), `failed to use b.so: the pattern "nonsense" is refused`},
 	} {
-		gateway, problems := newGateway([]loadedPlugin{handler("a", "GET /a"), test.second})
+		gateway, problems := newGateway([]Plugin{handler("a", "GET /a"), test.second})
 		if len(problems) != 1 || !strings.HasPrefix(problems[0].Error(), test.reason) {
 			t.Errorf("got %v, expected %s", problems, test.reason)
 		}
@@ -89,19 +89,28 @@ func TestClashesAreReportedAndTheFirstStays(t *testing.T) {
 }
 
 func TestNewIsCheckedBeforeUse(t *testing.T) {
+	handler := func(handler api.Handler, err error) (Plugin, error) {
+		return NewHandler("p.so", "p", func() (api.Handler, error) { return handler, err })
+	}
+	middleware := func(middleware api.Middleware) (Plugin, error) {
+		return NewMiddleware("p.so", "p", func() (api.Middleware, error) { return middleware, nil })
+	}
 	for _, test := range []struct {
-		construct any
-		reason    string
+		kind, reason string
+		start        func() (Plugin, error)
 	}{
-		{func() (api.Handler, error) { return fixed("GET /a"), nil }, ""},
-		{func() (api.Handler, error) { return nil, errors.New("no disk") }, "failed to start p: no disk"},
-		{func() (api.Handler, error) { return nil, nil }, "failed to start p: New returned nil"},
-		{func() (api.Middleware, error) { return nil, nil }, "failed to start p: New returned nil"},
-		{func() int { return 1 }, "failed to use p.so: New is a func() int, neither a handler's nor a middleware's"},
+		{"handler", "", func() (Plugin, error) { return handler(fixed("GET /a"), nil) }},
+		{"", "failed to start p: no disk", func() (Plugin, error) { return handler(nil, errors.New("no disk")) }},
+		{"", "failed to start p: New returned nil", func() (Plugin, error) { return handler(nil, nil) }},
+		{"middleware", "", func() (Plugin, error) { return middleware(trace("p").Middleware) }},
+		{"", "failed to start p: New returned nil", func() (Plugin, error) { return middleware(nil) }},
 	} {
-		_, err := newPlugin("p.so", func() string { return "p" }, test.construct)
+		plugin, err := test.start()
 		if (err == nil) != (test.reason == "") || (err != nil && err.Error() != test.reason) {
 			t.Errorf("got %v, expected %q", err, test.reason)
+		}
+		if err == nil && plugin.Kind() != test.kind {
+			t.Errorf("got a %s, expected a %s", plugin.Kind(), test.kind)
 		}
 	}
 }
@@ -136,19 +145,41 @@ func TestServesUntilStopped(t *testing.T) {
 	}
 }
 
+// source stands for where plugins come from.
+type source struct {
+	plugins  []Plugin
+	problems []error
+}
+
+func (s source) Load() ([]Plugin, []error) { return s.plugins, s.problems }
+
+func (source) Watch(_ context.Context, changed func(), _ io.Writer) { changed() }
+
 func TestCommandLine(t *testing.T) {
+	broken := source{[]Plugin{handler("a", "GET /a")}, []error{errors.New("b is broken")}}
 	for _, test := range []struct {
 		arguments []string
+		source    source
 		status    int
 		err       string
 	}{
-		{[]string{"--help"}, statusOK, "-lenient"},
-		{[]string{"--nonsense"}, statusUsage, "-nonsense"},
-		{[]string{"surplus"}, statusUsage, `unexpected argument "surplus"`},
-		{[]string{"--listen", "no such address"}, statusFailure, "error: "},
+		{[]string{"--help"}, source{}, statusOK, "-lenient"},
+		{[]string{"--nonsense"}, source{}, statusUsage, "-nonsense"},
+		{[]string{"surplus"}, source{}, statusUsage, `unexpected argument "surplus"`},
+		{[]string{"--listen", "no such address"}, source{}, statusFailure, "error: "},
+		{[]string{"--plugins", "absent"}, source{}, statusFailure, "error: absent is not there"},
+		{[]string{"--listen", "127.0.0.1:0", "--exit-on-change"}, source{}, statusOK, ""},
+		{[]string{"--listen", "127.0.0.1:0", "--exit-on-change"}, broken, statusFailure, "error: b is broken"},
+		{[]string{"--listen", "127.0.0.1:0", "--exit-on-change", "--lenient"}, broken, statusOK, "error: b is broken"},
 	} {
+		find := func(directory string) (Source, error) {
+			if directory == "absent" {
+				return nil, errors.New("absent is not there")
+			}
+			return test.source, nil
+		}
 		var out, err bytes.Buffer
-		status := run(context.Background(), test.arguments, &out, &err)
+		status := Run(context.Background(), test.arguments, find, &out, &err)
 		if status != test.status || !strings.Contains(err.String(), test.err) {
 			t.Errorf("%q: got %d %q, expected %d %q", test.arguments, status, err.String(), test.status, test.err)
 		}

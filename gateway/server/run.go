@@ -1,8 +1,6 @@
-// gateway is an HTTP server that knows no requests of its own: handlers and middlewares are plugins, loaded from a
-// directory when it starts.
-//
-// Compiled with `-tags static`, the same handlers and middlewares are linked in, and no directory is read.
-package main
+// Package server is the gateway without its plugins: the command line, the routes, and how it starts and stops. Where
+// plugins come from, each of the programs in cmd/ says.
+package server
 
 import (
 	"context"
@@ -22,6 +20,18 @@ const (
 	statusUsage   = 2
 )
 
+// Source is where plugins come from.
+type Source interface {
+	// Load returns all that can be used, and all that was wrong with the others.
+	Load() ([]Plugin, []error)
+
+	// Watch calls changed when there are other plugins now. It returns then, or when stop is done.
+	Watch(stop context.Context, changed func(), out io.Writer)
+}
+
+// Find looks for the source that the command line names as the plugins' directory.
+type Find func(directory string) (Source, error)
+
 type options struct {
 	plugins      string
 	listen       string
@@ -29,14 +39,15 @@ type options struct {
 	exitOnChange bool
 }
 
-func main() {
+// Main is the whole program with its plugins from there. It does not return.
+func Main(find Find) {
 	stop, cancel := signal.NotifyContext(context.Background(), syscall.SIGTERM, syscall.SIGINT)
 	defer cancel()
-	os.Exit(run(stop, os.Args[1:], os.Stdout, os.Stderr))
+	os.Exit(Run(stop, os.Args[1:], find, os.Stdout, os.Stderr))
 }
 
-// run is the whole program; it ends when something fails or when stop is done.
-func run(stop context.Context, arguments []string, out, err io.Writer) int {
+// Run is the program without what is the process's own, and returns its status. It ends when something fails or when stop is done.
+func Run(stop context.Context, arguments []string, find Find, out, err io.Writer) int {
 	options, parsed := parse(arguments, err)
 	if errors.Is(parsed, flag.ErrHelp) {
 		return statusOK
@@ -45,12 +56,12 @@ func run(stop context.Context, arguments []string, out, err io.Writer) int {
 		return statusUsage
 	}
 
-	directory, problem := resolve(options.plugins)
+	source, problem := find(options.plugins)
 	if problem != nil {
 		fmt.Fprintf(err, "error: %v\n", problem)
 		return statusFailure
 	}
-	plugins, problems := load(directory)
+	plugins, problems := source.Load()
 	gateway, clashes := newGateway(plugins)
 	for _, plugin := range gateway.plugins {
 		fmt.Fprintf(out, "loaded %s %s (%s)\n", plugin.Kind(), plugin.Name, plugin.File)
@@ -66,7 +77,7 @@ func run(stop context.Context, arguments []string, out, err io.Writer) int {
 	if options.exitOnChange {
 		changed, cancel := context.WithCancel(stop)
 		defer cancel()
-		go watch(changed, cancel, options.plugins, directory, out)
+		go source.Watch(changed, cancel, out)
 		stop = changed
 	}
 	if problem := serve(stop, options.listen, gateway, out); problem != nil {
@@ -80,7 +91,8 @@ func parse(arguments []string, err io.Writer) (options, error) {
 	var options options
 	flags := flag.NewFlagSet("gateway", flag.ContinueOnError)
 	flags.SetOutput(err)
-	flags.StringVar(&options.plugins, "plugins", "plugins", "load every *.so of this `directory`, in the order of their names")
+	flags.StringVar(&options.plugins, "plugins", "plugins",
+		"load what is for this machine in handlers/ and middlewares/ of this `directory`, in the order of the names")
 	flags.StringVar(&options.listen, "listen", "127.0.0.1:8080", "serve on this `address`")
 	flags.BoolVar(&options.lenient, "lenient", false, "serve although a plugin could not be loaded")
 	flags.BoolVar(&options.exitOnChange, "exit-on-change", false,

@@ -1,4 +1,4 @@
-package main
+package server
 
 import (
 	"context"
@@ -22,13 +22,13 @@ const (
 
 // gateway routes requests through its middlewares to its handlers.
 type gateway struct {
-	plugins []loadedPlugin
+	plugins []Plugin
 	handler http.Handler
 }
 
 // newGateway puts plugins in their places. Those that clash with an earlier one are left out and reported.
-func newGateway(plugins []loadedPlugin) (*gateway, []error) {
-	gateway := &gateway{plugins: []loadedPlugin{}}
+func newGateway(plugins []Plugin) (*gateway, []error) {
+	gateway := &gateway{plugins: []Plugin{}}
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET /healthz", func(response http.ResponseWriter, _ *http.Request) {
 		fmt.Fprintln(response, "ok")

@@ -1,0 +1,3 @@
+module example.com/gateway/api
+
+go 1.24
