@@ -7,13 +7,13 @@ use crate::printable::is_plain;
 use crate::yaml::{Decoded, Fields, Value};
 
 use super::project::{Contracts, LanguageName, ShippedFile, Unit};
-use super::reserved;
 use super::scope::{Expected, Scope, claim};
+use super::{host, reserved};
 
 /// The keys of an artifact that does not lie at the bundle's top under its own name.
-const ARTIFACT_KEYS: &[&str] = &["file", "to"];
+const ARTIFACT_KEYS: &[&str] = &["file", "to", "install"];
 /// The keys of a file that is shipped beside artifacts.
-const FILE_KEYS: &[&str] = &["file", "to", "fill"];
+const FILE_KEYS: &[&str] = &["file", "to", "install", "fill"];
 /// What stands for the system and the machine in a place.
 const OS_PLACEHOLDER: &str = "{os}";
 const ARCHITECTURE_PLACEHOLDER: &str = "{arch}";
@@ -51,6 +51,8 @@ pub(super) struct Shipped {
     pub(super) artifacts: Vec<String>,
     /// Where those lie that do not lie at the top under their own names.
     pub(super) places: BTreeMap<String, Place>,
+    /// In which directories of the image those are looked for that have one of their own.
+    pub(super) installs: BTreeMap<String, String>,
     /// Files of the project.
     pub(super) files: Vec<ShippedFile>,
 }
@@ -82,14 +84,26 @@ pub(super) fn shipped<'v>(
     let (artifacts, files) = (artifacts?, files?);
     let places = artifacts
         .iter()
-        .filter(|(name, place)| place.as_str() != name)
-        .map(|(name, place)| (name.clone(), place.clone()))
+        .filter(|artifact| artifact.place.as_str() != artifact.name)
+        .map(|artifact| (artifact.name.clone(), artifact.place.clone()))
+        .collect();
+    let installs = artifacts
+        .iter()
+        .filter_map(|artifact| Some((artifact.name.clone(), artifact.install.clone()?)))
         .collect();
     Ok(Shipped {
-        artifacts: artifacts.into_iter().map(|(name, _)| name).collect(),
+        artifacts: artifacts.into_iter().map(|artifact| artifact.name).collect(),
         places,
+        installs,
         files,
     })
+}
+
+/// A file that a build yields.
+struct Artifact {
+    name: String,
+    place: Place,
+    install: Option<String>,
 }
 
 /// Where a unit's things are put.
@@ -121,18 +135,19 @@ fn artifacts<'v>(
     value: Value<'v>,
     language: Option<LanguageName>,
     shelf: &mut Shelf<'v, '_>,
-) -> Decoded<Vec<(String, Place)>> {
+) -> Decoded<Vec<Artifact>> {
     let yields_one = language.is_some_and(|language| language != LanguageName::Rust);
     let mut yielded = BTreeMap::new();
     let artifacts = value.list(|item| {
-        let (name, to) = if item.is_mapping() {
+        let (name, to, install) = if item.is_mapping() {
             item.fields("an artifact", ARTIFACT_KEYS, |fields| {
                 let name = fields.required("file", "the file that the build leaves in $LOCKSTEP_OUT", artifact_name);
                 let to = fields.optional("to", |value| place(value, shelf.architecture));
-                Ok((name?, to?))
+                let install = fields.optional("install", host::directory);
+                Ok((name?, to?, install?))
             })?
         } else {
-            (artifact_name(item)?, None)
+            (artifact_name(item)?, None, None)
         };
         let place = match to {
             Some(place) => place,
@@ -143,7 +158,8 @@ fn artifacts<'v>(
             let label = "add a `command:` that leaves all of them in $LOCKSTEP_OUT, or make it a plugin of its own";
             return Err(item.report("the language's own command yields one artifact", label));
         }
-        Ok((name, shelf.put(item, "artifact", place)?))
+        let place = shelf.put(item, "artifact", place)?;
+        Ok(Artifact { name, place, install })
     })?;
     if artifacts.is_empty() {
         return Err(value.report("a unit without artifacts", "name the files that it yields: `[lib.so]`"));
@@ -153,24 +169,30 @@ fn artifacts<'v>(
 
 /// An entry of `files:`: a file of the project, or a directory with all that is in it.
 fn file<'v>(item: Value<'v>, shelf: &mut Shelf<'v, '_>, scope: &Scope<'_, '_>) -> Decoded<ShippedFile> {
-    let (path, to, fill) = if item.is_mapping() {
+    let (path, to, install, fill) = if item.is_mapping() {
         item.fields("a file", FILE_KEYS, |fields| {
             let path = fields.required("file", "a file of the project", |value| {
                 scope.path(value, Expected::FileOrDirectory)
             });
             let to = fields.optional("to", |value| place(value, shelf.architecture));
+            let install = fields.optional("install", host::directory);
             let fill = fields.or("fill", false, Value::boolean);
-            Ok((path?, to?, fill?))
+            Ok((path?, to?, install?, fill?))
         })?
     } else {
-        (scope.path(item, Expected::FileOrDirectory)?, None, false)
+        (scope.path(item, Expected::FileOrDirectory)?, None, None, false)
     };
     let place = match to {
         Some(place) => place,
         None => at_top(item, path.rsplit('/').next().unwrap_or_default())?,
     };
     let place = shelf.put(item, "file", place)?;
-    Ok(ShippedFile { path, place, fill })
+    Ok(ShippedFile {
+        path,
+        place,
+        install,
+        fill,
+    })
 }
 
 /// `into:` of a unit or of a contract.

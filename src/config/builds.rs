@@ -182,6 +182,7 @@ pub(super) fn joined<'u>(scope: &Scope<'_, '_>, units: impl Iterator<Item = &'u 
                 contract: None,
                 artifacts: artifacts.iter().map(|artifact| (*artifact).clone()).collect(),
                 places: BTreeMap::new(),
+                installs: BTreeMap::new(),
                 files: vec![],
                 language: making.language,
                 source: making.source.clone(),

@@ -132,7 +132,7 @@ fn claimed(name: UnitName, place: Value<'_>, scope: &mut Scope<'_, '_>) -> Decod
 }
 
 /// Where a host looks for its plugins.
-fn directory(value: Value<'_>) -> Decoded<String> {
+pub(super) fn directory(value: Value<'_>) -> Decoded<String> {
     let path = path(value, "/usr/lib/nginx/modules")?;
     match covered(&path) {
         Some(covered) => Err(value.report(

@@ -306,6 +306,9 @@ pub struct Unit {
     /// Where in the bundle those lie that do not lie at its top under their own names.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub places: BTreeMap<String, Place>,
+    /// `install:` of those that the host looks for in another directory of the image than its plugins, by their names.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub installs: BTreeMap<String, String>,
     /// `files:`: what else of the project is shipped.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub files: Vec<ShippedFile>,
@@ -348,6 +351,9 @@ pub struct ShippedFile {
     pub path: String,
     /// Where it lies in the bundle.
     pub place: Place,
+    /// `install:`: the directory of the image in which it is looked for, where that is another one than the plugins'.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub install: Option<String>,
     /// `fill:`: whether `{plugins}` in it stands for the directory that holds the plugins.
     pub fill: bool,
 }

@@ -101,6 +101,7 @@ pub(super) fn unit<'v>(fields: &Fields<'v, '_>, role: UnitRole, scope: &mut Scop
     let Shipped {
         artifacts,
         places,
+        installs,
         files,
     } = shipped?;
     let (name, making) = (name?, making?);
@@ -115,6 +116,7 @@ pub(super) fn unit<'v>(fields: &Fields<'v, '_>, role: UnitRole, scope: &mut Scop
         contract: contract?,
         artifacts,
         places,
+        installs,
         files,
         build: making.build,
         command: making.command,

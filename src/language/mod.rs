@@ -152,6 +152,7 @@ mod tests {
             contract: None,
             artifacts: vec![artifact.to_owned()],
             places: BTreeMap::new(),
+            installs: BTreeMap::new(),
             files: vec![],
             build: None,
             command: None,

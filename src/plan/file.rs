@@ -18,6 +18,9 @@ pub struct PlannedFile {
     pub size_bytes: u64,
     /// Whether it may be executed.
     pub executable: bool,
+    /// The directory of the image in which it is looked for, if it has one of its own.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub install: Option<String>,
     /// Whether `{plugins}` in it is filled in.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub fill: bool,

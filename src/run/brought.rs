@@ -109,6 +109,7 @@ fn looked_at(
         digest,
         size_bytes,
         executable: true,
+        install: None,
         fill: false,
     })
 }

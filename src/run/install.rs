@@ -1,10 +1,14 @@
 //! Where in a runtime image a host looks for its plugins: `install:`.
 
+use std::collections::BTreeMap;
+
 use super::images::ResolvedEnvironment;
+use super::placed::PlacedFile;
 use super::{Run, RunError};
+use crate::config::Host;
 use crate::image::Entry;
 use crate::place::directories_of;
-use crate::plan::EnvironmentPlan;
+use crate::plan::UnitPlan;
 use crate::rootfs::{FileKind, LookError, RootFs};
 
 /// Why plugins cannot be put where the project says.
@@ -17,6 +21,16 @@ pub enum InstallError {
         install: String,
         /// What is none.
         path: String,
+    },
+    /// Two things that are shipped would be there.
+    #[error("`{one}` and `{other}` are both to be `{path}` in the runtime image")]
+    Twice {
+        /// Where.
+        path: String,
+        /// The place of one in the bundle.
+        one: String,
+        /// That of the other.
+        other: String,
     },
     /// The image has a file of that name.
     #[error("the runtime image has `{path}` already, so the plugin cannot be put there")]
@@ -34,6 +48,7 @@ impl InstallError {
             Self::NoDirectory { .. } => {
                 "name the directory in which the host looks for plugins as `install:` of the host".to_owned()
             }
+            Self::Twice { .. } => "name one of them otherwise, or give it another `install:`".to_owned(),
             Self::Taken { .. } => {
                 "name the artifact otherwise, or leave the package that brings the file out of the runtime image"
                     .to_owned()
@@ -42,20 +57,80 @@ impl InstallError {
     }
 }
 
-/// What a matched image has in the directory in which its host looks for plugins: links to those of the bundle.
+/// What is looked for in directories of the image, by directory: there by its name, and its place in the bundle.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(super) struct Installs(BTreeMap<String, BTreeMap<String, String>>);
+
+impl Installs {
+    /// What the plugins among `units` ship that is looked for somewhere: where that says, or where the host looks for plugins.
+    pub(super) fn of(host: &Host, units: &[UnitPlan]) -> Result<Self, InstallError> {
+        let mut installs = Self::default();
+        for plugin in units.iter().filter(|unit| !unit.is_host()) {
+            for (name, place) in plugin.unit.places() {
+                installs.add(host, plugin.unit.installs.get(name), place)?;
+            }
+            for file in &plugin.files {
+                installs.add(host, file.install.as_ref(), file.place.as_str())?;
+            }
+        }
+        Ok(installs)
+    }
+
+    /// Adds what lies at a place of the bundle. In a directory of its own it is there by its name alone.
+    fn add(&mut self, host: &Host, own: Option<&String>, place: &str) -> Result<(), InstallError> {
+        let (directory, name) = match (own, &host.install) {
+            (Some(own), _) => (own, place.rsplit('/').next().unwrap_or(place)),
+            (None, Some(install)) => (install, place),
+            (None, None) => return Ok(()),
+        };
+        let files = self.0.entry(directory.clone()).or_default();
+        match files.insert(name.to_owned(), place.to_owned()) {
+            Some(other) if other != place => Err(InstallError::Twice {
+                path: format!("{directory}/{name}"),
+                one: other,
+                other: place.to_owned(),
+            }),
+            _ => Ok(()),
+        }
+    }
+
+    /// The directories.
+    pub(super) fn directories(&self) -> impl Iterator<Item = &str> {
+        self.0.keys().map(String::as_str)
+    }
+
+    /// Those of `files` that are looked for, by directory, each by its name there.
+    pub(super) fn placed<'a>(
+        &'a self,
+        files: &'a [PlacedFile],
+    ) -> impl Iterator<Item = (&'a str, Vec<PlacedFile>)> + 'a {
+        let path_of: BTreeMap<&str, &PlacedFile> = files.iter().map(|file| (file.place.as_str(), file)).collect();
+        self.0.iter().map(move |(directory, names)| {
+            let placed = names.iter().filter_map(|(name, place)| {
+                Some(PlacedFile {
+                    path: path_of.get(place.as_str())?.path.clone(),
+                    place: name.clone(),
+                })
+            });
+            (directory.as_str(), placed.collect())
+        })
+    }
+}
+
+/// What a matched image has in a directory in which its host looks for something: links to what the bundle has.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Installed {
     /// The directory, without links; absolute.
     directory: String,
     /// Those on the way to it that the runtime image does not have, in their order.
     missing: Vec<String>,
-    /// The plugins' files, sorted.
-    files: Vec<String>,
+    /// What is there, by its name, and its place in the bundle.
+    files: BTreeMap<String, String>,
 }
 
 impl Installed {
     /// The same in a root, of which the last parts of `install` need not be there.
-    fn in_root(root: &dyn RootFs, install: &str, files: Vec<String>) -> Result<Self, InstallError> {
+    fn in_root(root: &dyn RootFs, install: &str, files: BTreeMap<String, String>) -> Result<Self, InstallError> {
         let no_directory = |path: &str| InstallError::NoDirectory {
             install: install.to_owned(),
             path: path.to_owned(),
@@ -78,13 +153,13 @@ impl Installed {
             directory = format!("{directory}/{part}");
             missing.push(directory.clone());
         }
-        let mut taken = files.iter().map(|file| format!("{directory}/{file}"));
+        let mut taken = files.keys().map(|name| format!("{directory}/{name}"));
         if missing.is_empty()
             && let Some(path) = taken.find(|path| root.look(path) != Err(LookError::NotFound))
         {
             return Err(InstallError::Taken { path });
         }
-        for below in directories_of(files.iter().map(String::as_str)) {
+        for below in directories_of(files.keys().map(String::as_str)) {
             let path = format!("{directory}/{below}");
             match root.look(&path) {
                 // What a link leads to is not where the host looks.
@@ -107,34 +182,28 @@ impl Installed {
             .missing
             .iter()
             .map(|path| Entry::directory(&relative(path), mtime_seconds));
-        let links = self.files.iter().map(|file| {
-            let path = relative(&format!("{}/{file}", self.directory));
-            Entry::symlink(&path, &format!("{bundle}/{file}"), mtime_seconds)
+        let links = self.files.iter().map(|(name, place)| {
+            let path = relative(&format!("{}/{name}", self.directory));
+            Entry::symlink(&path, &format!("{bundle}/{place}"), mtime_seconds)
         });
         directories.chain(links).collect()
     }
 }
 
 impl Run {
-    /// What the matched image has where the host looks for plugins; none for a host that is told where they are.
-    pub(super) async fn installed_plugins(
+    /// What the matched image has where its host looks for things.
+    pub(super) async fn installed_files(
         &self,
-        plan: &EnvironmentPlan,
+        installs: &Installs,
         resolved: &ResolvedEnvironment,
-    ) -> Result<Option<Installed>, RunError> {
-        let Some(install) = &self.project.host.install else {
-            return Ok(None);
-        };
+    ) -> Result<Vec<Installed>, RunError> {
+        if installs.0.is_empty() {
+            return Ok(vec![]);
+        }
         let root = self.runtime_root(&resolved.runtime).await?;
-        let plugins = plan.units.iter().filter(|unit| !unit.is_host());
-        let mut files: Vec<String> = plugins
-            .flat_map(|plugin| {
-                let yielded = plugin.unit.places().map(|(_, place)| place.to_owned());
-                yielded.chain(plugin.files.iter().map(|file| file.place.to_string()))
-            })
-            .collect();
-        files.sort();
-        Ok(Some(Installed::in_root(&*root, install, files)?))
+        let directories = installs.0.iter();
+        let installed = directories.map(|(directory, files)| Installed::in_root(&*root, directory, files.clone()));
+        Ok(installed.collect::<Result<_, _>>()?)
     }
 }
 
@@ -154,9 +223,59 @@ mod tests {
         DirectoryRoot::open(directory).unwrap()
     }
 
+    fn host(install: Option<&str>) -> Host {
+        let program = crate::config::RuntimeProgram {
+            name: crate::name::UnitName::new("web").unwrap(),
+            path: "/usr/bin/web".to_owned(),
+        };
+        Host {
+            program: crate::config::Program::Runtime(program),
+            install: install.map(str::to_owned),
+        }
+    }
+
+    /// What is looked for where: `directory/name <- place`.
+    fn installs(install: Option<&str>, shipped: &[(Option<&str>, &str)]) -> Result<Vec<String>, InstallError> {
+        let mut installs = Installs::default();
+        for (own, place) in shipped {
+            installs.add(&host(install), own.map(str::to_owned).as_ref(), place)?;
+        }
+        let directories = installs.0.iter();
+        let told = directories.flat_map(|(directory, files)| {
+            let files = files.iter();
+            files.map(move |(name, place)| format!("{directory}/{name} <- {place}"))
+        });
+        Ok(told.collect())
+    }
+
+    #[test]
+    fn what_is_shipped_is_looked_for_where_it_says_or_where_plugins_are() {
+        let (own, place) = (Some("/usr/share/web"), "handlers/a.conf");
+        let shipped = [(None, "handlers/a.so"), (own, place)];
+        assert_eq!(
+            installs(Some("/usr/lib/web"), &shipped).unwrap(),
+            [
+                "/usr/lib/web/handlers/a.so <- handlers/a.so",
+                "/usr/share/web/a.conf <- handlers/a.conf",
+            ]
+        );
+        assert_eq!(
+            installs(None, &shipped).unwrap(),
+            ["/usr/share/web/a.conf <- handlers/a.conf"]
+        );
+        let error = installs(None, &[(own, place), (own, "middlewares/a.conf")]).unwrap_err();
+        assert_eq!(
+            error.to_string(),
+            "`handlers/a.conf` and `middlewares/a.conf` are both to be `/usr/share/web/a.conf` in the runtime image"
+        );
+    }
+
     fn check(install: &str, files: &[&str], expect: &[&str]) {
         let directory = tempfile::tempdir().unwrap();
-        let files = files.iter().map(|file| (*file).to_owned()).collect();
+        let files = files
+            .iter()
+            .map(|file| ((*file).to_owned(), (*file).to_owned()))
+            .collect();
         let told = match Installed::in_root(&root(directory.path()), install, files) {
             Ok(installed) => installed
                 .entries("/opt/web", 1)

@@ -40,8 +40,8 @@ pub(super) struct MatchedImage<'a> {
     pub(super) project: &'a str,
     /// How it starts.
     pub(super) start: Start,
-    /// Where the host looks for its plugins, and which files these are.
-    pub(super) installed: Option<Installed>,
+    /// Where the host looks for things, and which files these are.
+    pub(super) installed: Vec<Installed>,
     /// Its labels.
     pub(super) labels: Labels,
     /// The time that its files claim; seconds.
@@ -170,7 +170,7 @@ fn write_layer(request: &MatchedImage<'_>, target: &File) -> Result<Digest, Laye
     );
     layer.append(&Entry::directory(above, mtime), &mut io::empty())?;
     layer.append(&Entry::symlink(link, &format!("/{directory}"), mtime), &mut io::empty())?;
-    if let Some(installed) = &request.installed {
+    for installed in &request.installed {
         for entry in installed.entries(&format!("/{directory}"), mtime) {
             layer.append(&entry, &mut io::empty())?;
         }

@@ -10,6 +10,7 @@ use super::accounts::{Accounts, accounts};
 use super::build::Workload;
 use super::check::{CheckedFiles, CheckedHost, CheckedPlugin, check_bundle, predict, smoked_contract};
 use super::images::ResolvedEnvironment;
+use super::install::Installs;
 use super::opener::Opener;
 use super::placed::PlacedFile;
 use super::smoke::{Stage, StagedBundle};
@@ -49,6 +50,7 @@ pub(super) struct Side {
     loader: PathBuf,
     openers: Vec<Opener>,
     manifest: Manifest,
+    installs: Installs,
 }
 
 impl Side {
@@ -87,6 +89,7 @@ impl Side {
             openers: self.openers.clone(),
             bundle: StagedBundle::OfFiles(host),
             plugins,
+            installs: self.installs.clone(),
         }
     }
 }
@@ -254,6 +257,7 @@ impl Run {
             openers: self.openers(&bundle)?,
             bundle,
             manifest,
+            installs: Installs::of(&self.project.host, &plan.units)?,
         })
     }
 

@@ -8,7 +8,7 @@ use super::accounts::accounts;
 use super::build::Workload;
 use super::compile::Compiled;
 use super::images::{ResolvedEnvironment, ResolvedImage};
-use super::install::Installed;
+use super::install::{Installed, Installs};
 use super::making::MakeError;
 use super::matched::{MatchedImage, assemble_matched};
 use super::placed::PlacedFile;
@@ -54,7 +54,8 @@ impl Run {
     ) -> Result<Sealed, RunError> {
         self.is_cancelled()?;
         // Before an engine finds in its own words that plugins cannot be put there.
-        let installed = self.installed_plugins(plan, resolved).await?;
+        let installs = Installs::of(&self.project.host, &plan.units)?;
+        let installed = self.installed_files(&installs, resolved).await?;
         let manifest = self.manifest(plan, resolved, compiled, entry);
         let staging = Staging::create(&self.project.directory, &self.context.run_id, &plan.name)?;
         staging.make_directories(&manifest)?;
@@ -210,6 +211,7 @@ impl Run {
                 path: release.path_in_volume(),
             },
             plugins,
+            installs: Installs::of(&self.project.host, &plan.units)?,
         };
         self.smoke_stage(&plan.name, &stage, predicted).await
     }
@@ -220,7 +222,7 @@ impl Run {
         resolved: &ResolvedEnvironment,
         staging: &Staging,
         manifest: &Manifest,
-        installed: Option<Installed>,
+        installed: Vec<Installed>,
     ) -> Result<ImageId, RunError> {
         let step = Self::step(&plan.name, Stage::Seal, "image");
         self.leash.expect_image(&self.staged_tag(plan));

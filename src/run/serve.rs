@@ -1,5 +1,6 @@
 //! The matched image at work: the host's smoke command, run from the image that a user would deploy.
 
+use super::install::Installs;
 use super::smoke::{Stage, StagedBundle};
 use super::{Run, RunError};
 use crate::name::EnvironmentName;
@@ -44,6 +45,7 @@ impl Run {
             openers: vec![],
             bundle: StagedBundle::InImage,
             plugins: vec![],
+            installs: Installs::default(),
         };
         let host = self.drive_host(&stage).await?;
         Ok(host.map(|host| Served {

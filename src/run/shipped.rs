@@ -130,6 +130,10 @@ pub(super) fn planned_files(project: &Project, unit: &Unit, tree: &SourceTree) -
                 digest,
                 size_bytes,
                 executable: *executable,
+                install: shipped.install.as_ref().map(|install| match rest.rsplit_once('/') {
+                    Some((below, _)) => format!("{install}/{below}"),
+                    None => install.clone(),
+                }),
                 fill: shipped.fill,
             });
         }

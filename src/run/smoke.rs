@@ -1,6 +1,6 @@
 //! The smoke test: artifacts loaded for real, in the runtime image.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
@@ -9,6 +9,7 @@ use serde::Serialize;
 
 use super::accounts::Accounts;
 use super::container::{ContainerPlan, OWNER, TMP_LIMIT_BYTES, in_memory, plain_variables};
+use super::install::Installs;
 use super::open::Opened;
 use super::opener::Opener;
 use super::placed::{BUNDLE_PATH, PlacedFile, bundle_path, plugins_directory};
@@ -92,6 +93,8 @@ pub(super) struct Stage<'a> {
     pub(super) bundle: StagedBundle,
     /// The plugins' files on this machine.
     pub(super) plugins: Vec<PlacedFile>,
+    /// Which of them are looked for in directories of the image.
+    pub(super) installs: Installs,
 }
 
 /// How a bundle comes into a container.
@@ -256,12 +259,14 @@ impl Run {
         let mut spec = guarded(spec, places);
         let told = stage.accounts.files.as_ref().map(|_| ACCOUNTS_DIRECTORY);
         let bundle = match &stage.bundle {
-            StagedBundle::InImage => [None, None],
+            StagedBundle::InImage => vec![],
             StagedBundle::InVolume { .. } | StagedBundle::OfFiles(_) => {
-                [self.project.host.install.as_deref(), Some(bundle_path().0)]
+                stage.installs.directories().chain([bundle_path().0]).collect()
             }
         };
-        for path in told.into_iter().chain(bundle.into_iter().flatten()) {
+        // One directory may be meant twice.
+        let filled: BTreeSet<&str> = told.into_iter().chain(bundle).collect();
+        for path in filled {
             // The engine fills a new volume with what the image has there.
             spec.mounts.push(Mount::Anonymous {
                 path: path.to_owned(),
@@ -317,8 +322,8 @@ impl Run {
                 uploads.push(self.placed_files(GUARD, above, current, files));
             }
         }
-        if let Some(install) = &self.project.host.install {
-            uploads.push(self.placed_files(GUARD, install, ".", stage.plugins.clone()));
+        for (directory, files) in stage.installs.placed(&stage.plugins) {
+            uploads.push(self.placed_files(GUARD, directory, ".", files));
         }
         Ok(uploads)
     }

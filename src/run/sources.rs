@@ -235,6 +235,7 @@ impl LoaderSources {
             contract: None,
             artifacts: vec![LOADER_NAME.to_owned()],
             places: BTreeMap::new(),
+            installs: BTreeMap::new(),
             files: vec![],
             build: None,
             command: None,
