@@ -421,6 +421,16 @@ fn kind(outcome: &Outcome) -> &'static str {
     }
 }
 
+/// What Go says of a plugin of whose symbols it finds none, without the name: it begins with any, in no order.
+fn any_symbol(words: &str) -> String {
+    let Some((before, rest)) = words.split_once("could not find symbol ") else {
+        return words.to_owned();
+    };
+    let (name, cause) = rest.split_once(": ").unwrap_or((rest, ""));
+    let cause = cause.strip_suffix(name).unwrap_or(cause);
+    format!("{before}could not find symbol: {cause}")
+}
+
 /// Where a prediction and what happened are not the same.
 fn disagreements(host: &str, plugin: &str, outcome: &Outcome, prediction: &Prediction) -> Vec<String> {
     let mut problems = Vec::new();
@@ -434,7 +444,9 @@ fn disagreements(host: &str, plugin: &str, outcome: &Outcome, prediction: &Predi
             is_refused
                 && (prediction.missing.is_none() || message.is_some_and(|message| message.contains(NO_STATIC_TLS)))
         }
-        Outcome::Refused(words) | Outcome::Fatal(words) => is_refused && message == Some(words),
+        Outcome::Refused(words) | Outcome::Fatal(words) => {
+            is_refused && message.map(any_symbol) == Some(any_symbol(words))
+        }
         Outcome::Crashed | Outcome::Late | Outcome::NotTried => is_refused && message.is_none(),
     };
     if !agrees {
