@@ -94,21 +94,17 @@ pub(super) fn check(arguments: &CheckArguments, world: &World) -> Result<Exit, S
             .iter()
             .try_for_each(|file| home.check_bundle_of(file, world))?;
     }
-    let named_contract = match &arguments.contract {
-        Some(path) => Some(contract_at(path, world)?),
-        None => None,
+    // The same for all plugins, but in a project's bundles, where each may have its own.
+    let common = match (&arguments.contract, &home) {
+        (Some(path), _) => Some(contract_at(path, world)?),
+        (None, Some(_)) => None,
+        (None, None) => Some(contract_of_its_host(host, world)?.unwrap_or_default()),
     };
-    let contract_of = |plugin: &Path| -> Result<CheckContract, Stop> {
-        match (&named_contract, &home) {
-            (Some(contract), _) => Ok(contract.clone()),
-            (None, Some(home)) => Ok(home.contract_of(plugin, world)),
-            (None, None) => Ok(contract_of_its_host(host, world)?.unwrap_or_default()),
-        }
+    let contract_of = |plugin: &PathBuf| match (&common, &home) {
+        (None, Some(home)) => home.contract_of(plugin, world),
+        (common, _) => common.clone().unwrap_or_default(),
     };
-    let contracts: Vec<CheckContract> = plugins
-        .iter()
-        .map(|plugin| contract_of(plugin))
-        .collect::<Result<_, _>>()?;
+    let contracts: Vec<CheckContract> = plugins.iter().map(contract_of).collect();
     let (root, is_root_known) = root(arguments, host, home.as_ref(), world)?;
     // The process ends soon: giving back the maps of thousands of files one by one would take longer.
     let mut root = ManuallyDrop::new(root);
