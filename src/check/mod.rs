@@ -42,5 +42,6 @@ pub use rule::Rule;
 pub(crate) use rules::readable_symbol;
 pub use rules::{RULES, rule};
 pub use simulation::Subject;
-pub use user::{ACCOUNTS_LIMIT_BYTES, User, UserError};
+pub(crate) use user::accounts_text;
+pub use user::{User, UserError};
 pub use verdict::{Phase, Predicted, Verdict};

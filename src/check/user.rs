@@ -6,7 +6,7 @@ use crate::owner::Owner;
 use crate::rootfs::{FileKind, Found, RootFs};
 
 /// Nobody has longer lists of users.
-pub const ACCOUNTS_LIMIT_BYTES: u64 = 4 * 1024 * 1024;
+const ACCOUNTS_LIMIT_BYTES: u64 = 4 * 1024 * 1024;
 /// No kernel has more groups of one process (`NGROUPS_MAX`).
 const GROUPS_LIMIT_COUNT: usize = 65_536;
 
@@ -71,7 +71,7 @@ impl User {
     pub fn resolve(text: &str, root: &dyn RootFs) -> Result<Self, UserError> {
         let (name, group) = text.split_once(':').unwrap_or((text, ""));
         let name = if name.is_empty() { "0" } else { name };
-        let accounts = text_of(root, "/etc/passwd");
+        let accounts = accounts_text(root, "/etc/passwd");
         let entry = entry_of(&accounts, name);
         let field = |place: usize| entry.as_ref().and_then(|entry| number(entry.get(place)?));
         let mut user = Self {
@@ -81,7 +81,7 @@ impl User {
             group: field(3).unwrap_or(0),
             others: vec![],
         };
-        let groups = text_of(root, "/etc/group");
+        let groups = accounts_text(root, "/etc/group");
         if !group.is_empty() {
             user.group = entry_of(&groups, group)
                 .and_then(|entry| number(entry.get(2)?))
@@ -234,7 +234,8 @@ fn entry_of<'t>(text: &'t str, name: &str) -> Option<Entry<'t>> {
     })
 }
 
-fn text_of(root: &dyn RootFs, path: &str) -> String {
+/// A file of users or groups; empty where there is none.
+pub(crate) fn accounts_text(root: &dyn RootFs, path: &str) -> String {
     let bytes = root
         .look(path)
         .ok()

@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 
 use super::container::OWNER;
-use crate::check::{ACCOUNTS_LIMIT_BYTES, User};
+use crate::check::{User, accounts_text};
 use crate::config::Smoke;
 use crate::language::HOME_ROOT;
 use crate::name::EnvironmentName;
@@ -71,7 +71,7 @@ pub(super) fn accounts(
     root: &dyn RootFs,
     smoke: Option<&Smoke>,
 ) -> Result<Accounts, AccountsError> {
-    let texts = FILES.map(|path| text_of(root, path));
+    let texts = FILES.map(|path| accounts_text(root, path));
     let mut users = BTreeMap::new();
     let named = smoke.into_iter().flat_map(Smoke::invocations);
     for name in named.filter_map(|invocation| invocation.user.as_ref()) {
@@ -164,14 +164,6 @@ fn names(passwd: &str) -> String {
         count if count > SHOWN => format!("…, {}", all[count - SHOWN..].join(", ")),
         _ => all.join(", "),
     }
-}
-
-fn text_of(root: &dyn RootFs, path: &str) -> String {
-    let bytes = root
-        .look(path)
-        .ok()
-        .and_then(|found| root.bytes(&found, ACCOUNTS_LIMIT_BYTES));
-    bytes.map_or_else(String::new, |bytes| String::from_utf8_lossy(&bytes).into_owned())
 }
 
 #[cfg(test)]
