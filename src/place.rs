@@ -1,6 +1,6 @@
 //! Where a file lies in a bundle.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
 use serde::{Deserialize, Serialize};
@@ -117,6 +117,21 @@ pub fn directories_of<'a>(paths: impl Iterator<Item = &'a str>) -> BTreeSet<&'a 
     paths.flat_map(directories_above).collect()
 }
 
+/// What is in the way of a file at `path`: the same path, a file where a directory above it must be, or a file below it.
+#[must_use]
+pub fn in_the_way<'t, T>(taken: &'t BTreeMap<String, T>, path: &str) -> Option<(&'t str, &'t T)> {
+    let above = directories_above(path).find_map(|above| taken.get_key_value(above));
+    let below = format!("{path}/");
+    let inside = || {
+        taken
+            .range(below.clone()..)
+            .next()
+            .filter(|(other, _)| other.starts_with(&below))
+    };
+    let found = above.or_else(|| taken.get_key_value(path)).or_else(inside);
+    found.map(|(other, value)| (other.as_str(), value))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -147,6 +162,24 @@ mod tests {
             (&deep, "is too deep"),
         ] {
             assert_eq!(Place::new(bad).unwrap_err().why, why, "{bad:?}");
+        }
+    }
+
+    #[test]
+    fn what_is_in_the_way_is_found_above_below_and_there() {
+        let taken = ["a/b", "c/d/e", "f"].map(|path| (path.to_owned(), path)).into();
+        for (path, other) in [
+            ("a/b", Some("a/b")),
+            ("a/b/c", Some("a/b")),
+            ("c", Some("c/d/e")),
+            ("c/d", Some("c/d/e")),
+            ("f/g", Some("f")),
+            ("a", Some("a/b")),
+            ("a/bc", None),
+            ("c/d/f", None),
+            ("c-d", None),
+        ] {
+            assert_eq!(in_the_way(&taken, path).map(|(other, _)| other), other, "{path}");
         }
     }
 

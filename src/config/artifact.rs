@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use crate::place::{FILE_NAME_LIMIT_BYTES, InvalidPlace, Place, directories_above};
+use crate::place::{FILE_NAME_LIMIT_BYTES, InvalidPlace, Place, in_the_way};
 use crate::printable::is_plain;
 use crate::yaml::{Decoded, Fields, Value};
 
@@ -289,16 +289,17 @@ pub(super) fn claim_places(placed: &[Placed<'_>], contracts: &Contracts) -> Deco
                 None => placed.place.clone(),
             };
             let place = place.as_str();
-            if let Some(line) = directories_above(place).find_map(|above| taken.get(above)) {
-                let message = format!("`{place}` would lie in what is a file");
-                return Err(value.report(message, format!("the file is the one of line {line}")));
-            }
-            let below = format!("{place}/");
-            if let Some((inside, line)) = taken.range(below.clone()..).next()
-                && inside.starts_with(&below)
-            {
-                let message = format!("`{place}` is a directory already");
-                return Err(value.report(message, format!("line {line} puts `{inside}` there")));
+            match in_the_way(&taken, place) {
+                Some((other, line)) if other.len() < place.len() => {
+                    let message = format!("`{place}` would lie in what is a file");
+                    return Err(value.report(message, format!("the file is the one of line {line}")));
+                }
+                Some((inside, line)) if inside.len() > place.len() => {
+                    let message = format!("`{place}` is a directory already");
+                    return Err(value.report(message, format!("line {line} puts `{inside}` there")));
+                }
+                // What is given twice is told as such.
+                _ => {}
             }
             let kind = if place == placed.place.file_name() {
                 placed.kind

@@ -11,7 +11,7 @@ use super::{Run, RunError};
 use crate::config::{Host, PLUGINS_PLACEHOLDER, Project, Unit};
 use crate::digest::Digest;
 use crate::name::UnitName;
-use crate::place::{InvalidPlace, Place, directories_above};
+use crate::place::{InvalidPlace, Place, in_the_way};
 use crate::plan::PlannedFile;
 use crate::regular_file;
 use crate::source::{Entry, SourceError, SourceTree};
@@ -146,32 +146,22 @@ pub(super) fn check_places<'a>(
     host: &'a Host,
     units: impl Iterator<Item = (&'a Unit, &'a [PlannedFile])> + Clone,
 ) -> Result<(), ShipError> {
-    let mut taken: BTreeMap<&str, &UnitName> = BTreeMap::new();
-    taken.extend(host.place().map(|place| (place, host.name())));
+    let mut taken: BTreeMap<String, &UnitName> = BTreeMap::new();
+    taken.extend(host.place().map(|place| (place.to_owned(), host.name())));
     for (unit, _) in units.clone() {
-        taken.extend(unit.places().map(|(_, place)| (place, &unit.name)));
+        taken.extend(unit.places().map(|(_, place)| (place.to_owned(), &unit.name)));
     }
     for (unit, files) in units {
         for file in files {
-            let place = file.place.as_str();
-            let below = format!("{place}/");
-            let inside = taken.range(below.as_str()..).next();
-            let in_the_way = [
-                taken.get(place).map(|other| (place, *other)),
-                directories_above(place).find_map(|above| taken.get(above).map(|other| (above, *other))),
-                inside
-                    .filter(|(other, _)| other.starts_with(&below))
-                    .map(|(other, unit)| (*other, *unit)),
-            ];
-            if let Some((place, other)) = in_the_way.into_iter().flatten().next() {
+            if let Some((place, other)) = in_the_way(&taken, file.place.as_str()) {
                 return Err(ShipError::Taken {
                     unit: unit.name.clone(),
                     path: file.path.clone(),
                     place: place.to_owned(),
-                    other: other.clone(),
+                    other: (*other).clone(),
                 });
             }
-            taken.insert(place, &unit.name);
+            taken.insert(file.place.to_string(), &unit.name);
         }
     }
     Ok(())
