@@ -1,7 +1,7 @@
 //! The last steps of an environment: the bundle is staged, smoke-tested where it will be used, and published.
 
 use std::collections::BTreeMap;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use super::accounts::accounts;
@@ -40,6 +40,16 @@ pub(super) struct Sealed {
     pub(super) volume_instance: String,
     pub(super) image: ImageId,
     pub(super) smoke: SmokeReport,
+}
+
+/// What is loaded of a release.
+struct UnderTest {
+    /// The directory that holds the loader.
+    loader: PathBuf,
+    /// The plugins' files.
+    plugins: Vec<PlacedFile>,
+    /// Which of them are looked for in directories of the image.
+    installs: Installs,
 }
 
 impl Run {
@@ -97,9 +107,13 @@ impl Run {
             .flat_map(|plugin| PlacedFile::of_bundle(plugin, &manifest, staging.path()))
             .collect();
         let loader = compiled.get(&plan.loader.name).map(|loader| loader.directory.clone());
-        let loader = loader.unwrap_or_default();
+        let under_test = UnderTest {
+            loader: loader.unwrap_or_default(),
+            plugins,
+            installs,
+        };
         let tested = self
-            .test_release(plan, resolved, (loader, plugins), &release, staging.path(), predicted)
+            .test_release(plan, resolved, under_test, &release, staging.path(), predicted)
             .await;
         let tested = match tested {
             Ok(smoke) => self
@@ -192,7 +206,7 @@ impl Run {
         &self,
         plan: &EnvironmentPlan,
         resolved: &ResolvedEnvironment,
-        (loader, plugins): (std::path::PathBuf, Vec<PlacedFile>),
+        under_test: UnderTest,
         release: &StagedRelease,
         bundle: &Path,
         predicted: &[Verdict],
@@ -203,15 +217,15 @@ impl Run {
             environment: &plan.name,
             subject: "bundle",
             image: &resolved.runtime.id,
-            loader,
+            loader: under_test.loader,
             accounts: &accounts,
             openers: self.openers(bundle)?,
             bundle: StagedBundle::InVolume {
                 volume: plan.publication.volume.clone(),
                 path: release.path_in_volume(),
             },
-            plugins,
-            installs: Installs::of(&self.project.host, &plan.units)?,
+            plugins: under_test.plugins,
+            installs: under_test.installs,
         };
         self.smoke_stage(&plan.name, &stage, predicted).await
     }
