@@ -62,8 +62,11 @@ pub struct Manifest {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct HostRecord {
-    /// Where it is: absolute in the runtime image, else relative to the project's directory.
+    /// Where it is: absolute in an image, else relative to the project's directory.
     pub path: String,
+    /// The ID of the image that it is in; none for one of the runtime image, and for the project's file.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub image: Option<String>,
     /// Of its content.
     pub digest: Digest,
     /// The package that brought it and its version, if the image's own lists know it.
@@ -75,9 +78,15 @@ pub struct HostRecord {
 
 impl From<&lock::Host> for HostRecord {
     fn from(host: &lock::Host) -> Self {
-        let lock::Host { path, digest, package } = host.clone();
+        let lock::Host {
+            path,
+            digest,
+            package,
+            image,
+        } = host.clone();
         Self {
             path,
+            image: image.map(|image| image.id),
             digest,
             package,
             file: None,

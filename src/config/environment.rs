@@ -120,7 +120,7 @@ fn recipe(value: Value<'_>, scope: &Scope<'_, '_>) -> Decoded<Written> {
                 };
             }
             "builtin" => builtin(value, scope.surroundings.builtin),
-            "image" => image(value),
+            "image" => reference(value).map(|reference| RecipeReference::Image { reference }),
             _ => {
                 let path = scope.path(value, Expected::File);
                 let (path, target) = (path?, target?);
@@ -176,7 +176,7 @@ fn builtin(value: Value<'_>, known: &[&str]) -> Decoded<RecipeReference> {
 }
 
 /// A registry's reference, as far as it can be judged without one: `[host[:port]/]path[:tag][@digest]`.
-fn image(value: Value<'_>) -> Decoded<RecipeReference> {
+pub(super) fn reference(value: Value<'_>) -> Decoded<String> {
     let reference = value.filled_text()?;
     let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || b"._-/:@".contains(&byte);
     let starts_well = reference.starts_with(|first: char| first.is_ascii_alphanumeric());
@@ -191,9 +191,7 @@ fn image(value: Value<'_>) -> Decoded<RecipeReference> {
         let label = format!("a repository is written in lower case: `{}`", path.to_ascii_lowercase());
         return Err(value.report(format!("`{reference}` is no reference of an image"), label));
     }
-    Ok(RecipeReference::Image {
-        reference: reference.to_owned(),
-    })
+    Ok(reference.to_owned())
 }
 
 fn stage(value: Value<'_>) -> Decoded<String> {

@@ -10,16 +10,16 @@ use super::artifact::Placed;
 use super::decode::name;
 use super::project::{BroughtProgram, BroughtSource, Host, Program, RuntimeProgram, UnitRole};
 use super::scope::{Expected, Scope, claim};
-use super::{reserved, unit};
+use super::{environment, reserved, unit};
 
 /// The keys of a host that is not compiled.
-const PRESENT_KEYS: &[&str] = &["name", "from", "path", "file", "install"];
+const PRESENT_KEYS: &[&str] = &["name", "from", "image", "path", "file", "install"];
 /// Those of them that say where it comes from.
-const ORIGIN_KEYS: &[&str] = &["from", "file"];
+const ORIGIN_KEYS: &[&str] = &["from", "image", "file"];
 /// The keys of a host that is compiled.
 static COMPILED_KEYS: LazyLock<Vec<&str>> = LazyLock::new(|| unit::KEYS.iter().copied().chain(["install"]).collect());
 /// The keys that tell one of these.
-const TELLING_KEYS: [&str; 3] = ["from", "path", "file"];
+const TELLING_KEYS: [&str; 4] = ["from", "image", "path", "file"];
 /// Where a host comes from that is there already; no build is called so.
 pub(super) const RUNTIME: &str = "runtime";
 /// The longest path that Linux takes (limits.h: PATH_MAX, with its NUL).
@@ -30,7 +30,8 @@ const COVERED: [&str; 5] = ["/dev", "/lockstep", "/proc", "/sys", "/tmp"];
 pub(super) fn host<'v>(value: Value<'v>, scope: &mut Scope<'v, '_>) -> Decoded<Host> {
     if is_present(value, scope) {
         return value.fields("a host that is not compiled", PRESENT_KEYS, |fields| {
-            let program = if value.keys().contains(&"file") {
+            let is_brought = |key: &&str| matches!(*key, "file" | "image");
+            let program = if value.keys().iter().any(is_brought) {
                 brought(&fields, scope).map(Program::Brought)
             } else {
                 present(&fields, scope).map(Program::Runtime)
@@ -67,9 +68,7 @@ fn present(fields: &Fields<'_, '_>, scope: &mut Scope<'_, '_>) -> Decoded<Runtim
     let from = fields.required("from", "`runtime`: it is in the runtime image", |value| {
         value.one_of("place", &[(RUNTIME, ())])
     });
-    let path = fields.required("path", "where it is: `/usr/sbin/nginx`", |value| {
-        path(value, "/usr/sbin/nginx")
-    });
+    let path = path_in_image(fields);
     let file = path
         .as_ref()
         .ok()
@@ -84,26 +83,44 @@ fn present(fields: &Fields<'_, '_>, scope: &mut Scope<'_, '_>) -> Decoded<Runtim
     })
 }
 
-/// A host of which the project has the file.
+/// Where in its image a program is.
+fn path_in_image(fields: &Fields<'_, '_>) -> Decoded<String> {
+    fields.required("path", "where it is: `/usr/sbin/nginx`", |value| {
+        path(value, "/usr/sbin/nginx")
+    })
+}
+
+/// A host of which the project or an image has the file.
 fn brought<'v>(fields: &Fields<'v, '_>, scope: &mut Scope<'v, '_>) -> Decoded<BroughtProgram> {
-    let origin = fields.exactly_one(ORIGIN_KEYS);
-    let path = fields.get("path").map(|value| {
-        let label = "name the file alone: `{file: vendor/server}`";
-        value.report("`path` says nothing beside `file`", label)
-    });
-    let (_, value) = origin?;
-    let file = scope.path(value, Expected::File);
-    let last = file.as_ref().ok().and_then(|path| path.rsplit('/').next());
+    let (key, value) = fields.exactly_one(ORIGIN_KEYS)?;
+    let source = match key {
+        "image" => {
+            let (reference, path) = (environment::reference(value), path_in_image(fields));
+            reference.and_then(|reference| Ok(BroughtSource::Image { reference, path: path? }))
+        }
+        _ => {
+            let path = fields.get("path").map(|value| {
+                let label = "name the file alone: `{file: vendor/server}`";
+                value.report("`path` says nothing beside `file`", label)
+            });
+            let file = scope.path(value, Expected::File).map(BroughtSource::File);
+            path.map_or(file, Err)
+        }
+    };
+    let path = match &source {
+        Ok(BroughtSource::File(path) | BroughtSource::Image { path, .. }) => Some(path.as_str()),
+        Err(_) => None,
+    };
+    let last = path.and_then(|path| path.rsplit('/').next());
     let name = named(fields, last, scope);
     if let (Ok(name), Some(last)) = (&name, last) {
         scope.host_files = Some(vec![name.to_string(), last.to_owned()]);
         let place = fields.get("name").unwrap_or(value);
         scope.placed.push(Placed::host(place, name.as_str())?);
     }
-    path.map_or(Ok(()), Err)?;
     Ok(BroughtProgram {
         name: name?,
-        source: BroughtSource::File(file?),
+        source: source?,
         place: value.place(),
     })
 }

@@ -135,7 +135,8 @@ impl RuntimeProgram {
     }
 }
 
-/// A program that is not compiled, and lies in the bundle under its name (`{file: vendor/server}`).
+/// A program that is not compiled, and lies in the bundle under its name (`{file: vendor/server}`,
+/// `{image: "registry.example/server:1.2", path: /usr/bin/server}`).
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct BroughtProgram {
     /// `name:`, else the last part of its path.
@@ -153,6 +154,13 @@ pub struct BroughtProgram {
 pub enum BroughtSource {
     /// `file:`: relative to the project's directory, `/`-separated.
     File(String),
+    /// `image:`: in an image of which nothing else is taken.
+    Image {
+        /// As for `docker pull`.
+        reference: String,
+        /// `path:`; absolute.
+        path: String,
+    },
 }
 
 impl BroughtProgram {
@@ -160,7 +168,16 @@ impl BroughtProgram {
     #[must_use]
     pub fn path(&self) -> &str {
         match &self.source {
-            BroughtSource::File(path) => path,
+            BroughtSource::File(path) | BroughtSource::Image { path, .. } => path,
+        }
+    }
+
+    /// The image that it is in; none for a file of the project.
+    #[must_use]
+    pub fn image(&self) -> Option<&str> {
+        match &self.source {
+            BroughtSource::File(_) => None,
+            BroughtSource::Image { reference, .. } => Some(reference),
         }
     }
 

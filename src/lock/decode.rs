@@ -117,14 +117,16 @@ fn packages(value: Value<'_>) -> Decoded<Vec<Package>> {
 }
 
 fn host(value: Value<'_>) -> Decoded<Host> {
-    value.fields("a host", &["path", "digest", "package"], |fields| {
+    value.fields("a host", &["path", "digest", "package", "image"], |fields| {
         let path = fields.required("path", "where it is", Value::filled_text);
         let digest = fields.required("digest", "a digest", parsed::<Digest>);
         let package = fields.optional("package", Value::filled_text);
+        let image = fields.optional("image", image);
         Ok(Host {
             path: path?.to_owned(),
             digest: digest?,
             package: package?.map(str::to_owned),
+            image: image?,
         })
     })
 }

@@ -90,23 +90,56 @@ pub fn environment_changes(before: &Environment, after: &Environment) -> Vec<Cha
     changes
 }
 
-/// What differs between two hosts that are not compiled. Another program is not another environment: then the paths differ
-/// and nothing else is told.
+/// What differs between two hosts that are not compiled. Another program is not another environment: then the paths differ, or
+/// what names their images, and nothing else is told.
 fn host_changes(before: Option<&Host>, after: Option<&Host>) -> Vec<Change> {
-    let key = |key: &'static str, before: Option<String>, after: Option<String>| {
-        (before != after).then(|| Change::new(format!("host {key}"), &["host", key], before, after))
+    let path = |host: Option<&Host>| host.map(|host| host.path.clone());
+    if path(before) != path(after) {
+        return vec![Change::new("host path", &["host", "path"], path(before), path(after))];
+    }
+    let (Some(before), Some(after)) = (before, after) else {
+        return vec![];
     };
-    let path = key(
-        "path",
-        before.map(|host| host.path.clone()),
-        after.map(|host| host.path.clone()),
-    );
-    let (Some(before), Some(after), None) = (before, after, &path) else {
-        return path.into_iter().collect();
+    let image = match (&before.image, &after.image) {
+        (None, None) => vec![],
+        (Some(before), Some(after)) => {
+            let recipe = ["host", "image", "recipe"];
+            let changes = match Change::of_digests("host's image", &recipe, before.recipe, after.recipe) {
+                Some(another) => return vec![another],
+                None => image_changes("host", before, after),
+            };
+            let of_host = |mut change: Change| {
+                change.path.insert(1, "image".to_owned());
+                change
+            };
+            changes.into_iter().map(of_host).collect()
+        }
+        (before, after) => {
+            let told = |image: &Option<Image>| image.as_ref().map(|image| image.id.clone());
+            return vec![Change::new(
+                "host's image",
+                &["host", "image"],
+                told(before),
+                told(after),
+            )];
+        }
     };
-    let package = key("package", before.package.clone(), after.package.clone());
+    let package = (before.package != after.package).then(|| {
+        let (before, after) = (before.package.clone(), after.package.clone());
+        Change::new("host package", &["host", "package"], before, after)
+    });
     let digest = Change::of_digests("host digest", &["host", "digest"], before.digest, after.digest);
-    package.into_iter().chain(digest).collect()
+    image.into_iter().chain(package).chain(digest).collect()
+}
+
+/// Whether a change says that another program is the host.
+#[must_use]
+pub fn is_other_host(change: &Change) -> bool {
+    let path: Vec<&str> = change.path.iter().map(String::as_str).collect();
+    matches!(
+        path.as_slice(),
+        ["host", "path" | "image"] | ["host", "image", "recipe"]
+    )
 }
 
 /// What differs between two images; `role` is `build` or `runtime`.
@@ -309,6 +342,58 @@ mod tests {
                 "- toolchain rustc: 1.85.0".to_owned(),
             ]
         );
+    }
+
+    /// Of another host nothing is told but that it is another one; of the same, all that differs, where the lock has it.
+    #[test]
+    fn a_host_that_is_not_compiled_is_told_by_name_before_anything_else() {
+        type Edit = fn(&mut Host);
+        let of_image = || Host {
+            path: "/usr/bin/server".to_owned(),
+            digest: Digest::of(b"server"),
+            package: Some("server 1".to_owned()),
+            image: Some(environment().runtime),
+        };
+        let cases: [(Edit, &str, bool); 7] = [
+            (
+                |host| (host.path, host.digest) = ("/bin/server".to_owned(), Digest::of(b"other")),
+                "host/path",
+                true,
+            ),
+            (
+                |host| {
+                    host.digest = Digest::of(b"other");
+                    host.image.as_mut().unwrap().recipe = Digest::of(b"other");
+                    host.image.as_mut().unwrap().id = "sha256:ff".to_owned();
+                },
+                "host/image/recipe",
+                true,
+            ),
+            (|host| host.image = None, "host/image", true),
+            (
+                |host| host.image.as_mut().unwrap().id = "sha256:ff".to_owned(),
+                "host/image/id",
+                false,
+            ),
+            (
+                |host| host.image.as_mut().unwrap().registry = Some("a@sha256:00".to_owned()),
+                "host/image/registry",
+                false,
+            ),
+            (|host| host.package = None, "host/package", false),
+            (|host| host.digest = Digest::of(b"other"), "host/digest", false),
+        ];
+        for (edit, expected, is_other) in cases {
+            let mut before = environment();
+            before.host = Some(of_image());
+            let mut after = before.clone();
+            assert_eq!(environment_changes(&before, &after), []);
+            edit(after.host.as_mut().unwrap());
+            let changes = environment_changes(&before, &after);
+            let told: Vec<String> = changes.iter().map(|change| change.path.join("/")).collect();
+            assert_eq!(told, [expected]);
+            assert_eq!(is_other_host(&changes[0]), is_other, "{expected}");
+        }
     }
 
     /// Every field is told, and told at its own place.

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
 
-use serde::{Deserialize, Serialize};
+use serde::Serialize;
 
 use super::Package;
 use super::decode::{LOCK_LIMITS, decode};
@@ -73,16 +73,18 @@ pub struct Image {
 }
 
 /// A host that is not compiled.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Host {
-    /// Where it is: absolute in the runtime image, else relative to the project's directory.
+    /// Where it is: absolute in an image, else relative to the project's directory.
     pub path: String,
     /// The digest of its content.
     pub digest: Digest,
     /// The package that brought it and its version, by the image's own lists; none when they do not have it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub package: Option<String>,
+    /// The image that it is in; none for one of the runtime image, and for the project's file.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub image: Option<Image>,
 }
 
 /// One unit's inputs and what came out of them.

@@ -38,9 +38,10 @@ fn render_environment(environment: &EnvironmentPlan, text: &mut String) {
         printable(&from(1))
     );
     if let Some(host) = &environment.host {
-        let whence = match &host.file {
-            None => "in the runtime image".to_owned(),
-            Some(file) => format!("digest {} -> {}", file.digest.short(), file.place),
+        let whence = match (&host.file, &host.image) {
+            (Some(file), _) => format!("digest {} -> {}", file.digest.short(), file.place),
+            (None, Some(image)) => format!("of image {image} -> {}", host.name),
+            (None, None) => "in the runtime image".to_owned(),
         };
         let _ = writeln!(text, "  host     {}  {}", printable(&host.path), printable(&whence));
     }

@@ -104,7 +104,9 @@ impl Run {
             reports.push(report.map_err(|error| error.located(&work.lock))?);
         }
         let known = self.project.environments.keys().cloned().collect();
-        self.store.prune(&known).map_err(RunError::file_at(
+        let entries = work.lock.lock.environments.values();
+        let hosts = entries.filter_map(|entry| entry.host.as_ref()).map(|host| host.digest);
+        self.store.prune(&known, &hosts.collect()).map_err(RunError::file_at(
             "remove what is not used any more in",
             self.store.root(),
         ))?;

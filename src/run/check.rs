@@ -6,6 +6,7 @@ use std::io;
 use std::path::Path;
 use std::sync::{Arc, PoisonError};
 
+use super::brought::BroughtHost;
 use super::compile::Compiled;
 use super::container::OWNER;
 use super::images::{ResolvedEnvironment, ResolvedImage};
@@ -135,7 +136,7 @@ impl Run {
             files: located(unit),
             contract: smoked_contract(self.project.contracts.of(unit)),
         };
-        let brought = PlacedFile::of_project(resolved.brought.as_slice(), &self.project.directory);
+        let brought = resolved.brought.iter().map(BroughtHost::placed);
         let compiled = self.project.host.unit().map_or_else(Vec::new, located);
         let files = CheckedFiles {
             host: CheckedHost::of(&self.project.host, brought.chain(compiled).collect()),

@@ -83,7 +83,7 @@ impl Run {
                 teller.tell(assembly_of(&*root, &program.path));
                 Ok(())
             }
-            (_, Some(file)) => teller.tell_of_file(&self.project.directory.join(&file.path)),
+            (_, Some(host)) => teller.tell_of_file(&host.content),
             (_, None) => Ok(()),
         }
     }

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use super::brought::{locked_host, planned_host};
+use super::brought::BroughtHost;
 use super::compile::BuildImage;
 use super::making::{Made, MakeError, Making, check_extension, recipe_digest};
 use super::truth::KnownImage;
@@ -12,12 +12,11 @@ use crate::digest::{Digest, Hasher};
 use crate::engine::ImageId;
 use crate::event::{Event, Stage, StepId};
 
-use crate::lock::{self, Change, LockFile, environment_changes};
+use crate::lock::{self, Change, LockFile, environment_changes, is_other_host};
 use crate::name::EnvironmentName;
-use crate::plan::PlannedFile;
 
-/// What leads to the host's path in an environment's entry.
-const HOST_PATH: [&str; 2] = ["host", "path"];
+/// Under which key an environment's entry has the host.
+const HOST_KEY: &str = "host";
 
 /// Where an image came from.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -46,8 +45,8 @@ pub(super) struct ResolvedEnvironment {
     pub(super) toolchains: BTreeMap<String, String>,
     /// The host, where it is not compiled.
     pub(super) host: Option<lock::Host>,
-    /// Its file, where it is shipped.
-    pub(super) brought: Option<PlannedFile>,
+    /// It, where it is shipped.
+    pub(super) brought: Option<BroughtHost>,
 }
 
 /// What `lock` did.
@@ -191,9 +190,9 @@ impl Run {
             check_extension(&build.locked, &runtime.locked)?;
         }
         let toolchains = self.probe_toolchains(environment, &build.id, &runtime.id).await?;
-        let brought = planned_host(&self.project)?;
+        let brought = self.brought_host(environment, locked, update).await?;
         let host = match &brought {
-            Some(file) => Some(locked_host(file)),
+            Some(host) => Some(host.locked.clone()),
             None => self.present_host(environment, &runtime).await?,
         };
         let resolved = ResolvedEnvironment {
@@ -206,9 +205,12 @@ impl Run {
         if let Some(expected) = expected {
             let mut changes = environment_changes(expected, &resolved.entry());
             // Another host is another project, not another environment: its entry is written anew as those of units are.
-            let is_of_project = |change: &Change| match &resolved.brought {
-                Some(_) => change.path.first().is_some_and(|step| step == HOST_PATH[0]),
-                None => change.path == HOST_PATH,
+            let is_of_project = |change: &Change| match &resolved.host {
+                // The project's own file.
+                Some(host) if resolved.brought.is_some() && host.image.is_none() => {
+                    change.path.first().is_some_and(|step| step == HOST_KEY)
+                }
+                _ => is_other_host(change),
             };
             changes.retain(|change| !is_of_project(change));
             if !changes.is_empty() {
@@ -247,7 +249,7 @@ impl Run {
         }
     }
 
-    async fn resolve_image(
+    pub(super) async fn resolve_image(
         &self,
         environment: &EnvironmentName,
         role: &str,

@@ -3,7 +3,7 @@
 
 use std::collections::BTreeMap;
 
-use super::brought::{locked_host, planned_host};
+use super::brought::{host_by_name, host_of_project};
 use super::build::{gone_environment, planned_changes};
 use super::images::{LockReport, Origin, ResolvedImage, identity};
 use super::making::recipe_digest;
@@ -47,7 +47,7 @@ fn report_gone(report: &mut LockReport, lock: &Lock, project: &Project) {
 pub fn check_lock(project: &Project) -> Result<LockReport, RunError> {
     let file = lock::read_file(&lock::lock_path(&project.file))?;
     let sources = scan(project)?;
-    let host = planned_host(project)?;
+    let host = host_of_project(project)?.map(|host| host.locked);
     let mut report = LockReport::new();
     for (name, environment) in &project.environments {
         let Some(entry) = file.lock.environments.get(name) else {
@@ -65,11 +65,12 @@ pub fn check_lock(project: &Project) -> Result<LockReport, RunError> {
             let subject = format!("{role} recipe");
             changes.extend(Change::of_digests(subject, &[role, "recipe"], locked.recipe, digest));
         }
-        if let Some(file) = &host {
-            let seen = lock::Environment {
-                host: Some(locked_host(file)),
-                ..entry.clone()
-            };
+        let host = match &host {
+            Some(host) => Some(host.clone()),
+            None => host_by_name(project, entry)?,
+        };
+        if host.is_some() {
+            let seen = lock::Environment { host, ..entry.clone() };
             changes.extend(environment_changes(entry, &seen));
         }
         for unit in project.units() {
@@ -166,7 +167,17 @@ impl Run {
         }
         let host = match (&self.project.host.program, images.get("runtime")) {
             (Program::Compiled(_), _) => None,
-            (Program::Brought(_), _) => planned_host(&self.project)?.as_ref().map(locked_host),
+            (Program::Brought(program), _) if program.image().is_none() => {
+                host_of_project(&self.project)?.map(|host| host.locked)
+            }
+            (Program::Brought(program), _) => {
+                let known = self.true_host_of_image(&plan.name, entry).await?;
+                if known.is_none() {
+                    let image = program.image().unwrap_or_default();
+                    unchecked.push(format!("the host's image {image}: the engine does not have it"));
+                }
+                known.or_else(|| entry.host.clone())
+            }
             (Program::Runtime(_), Some(id)) => {
                 let runtime = ResolvedImage {
                     id: id.clone(),

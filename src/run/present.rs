@@ -1,52 +1,76 @@
-//! A host that is not compiled: the program of the runtime image that the project names, as it is there.
+//! A host that is in an image already: the program that the project names, as it is there.
 
-use std::io;
+use std::fmt;
+use std::fs::File;
+use std::io::{self, Seek as _};
+
+use serde::{Deserialize, Serialize};
 
 use super::images::ResolvedImage;
 use super::program::{Unfit, unfit};
 use super::{Run, RunError};
 use crate::check::package_of;
-use crate::config::{Program, RuntimeProgram};
+use crate::config::Program;
 use crate::digest::Digest;
-use crate::engine::{ContainerSpec, EngineError, ImageId};
+use crate::engine::{ContainerSpec, EngineError};
 use crate::lock;
 use crate::name::EnvironmentName;
 use crate::rootfs::{FileKind, Found, LookError, RootFs};
 use crate::stream;
 
 /// What images are asked for the cache: the digest of the file at a path.
-const DIGEST_QUESTION: &str = "digest of the file 2";
+const DIGEST_QUESTION: &str = "digest of the file 3";
+/// The same, where a program without an interpreter is one too.
+const STATIC_QUESTION: &str = ", static or not";
 /// The largest program that is read.
 const PROGRAM_LIMIT_BYTES: u64 = 4 * 1024 * 1024 * 1024;
 
-/// Why a program of the runtime image cannot be the host.
+/// An image in which a program is looked for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Whence {
+    /// That in which everything runs.
+    Runtime(EnvironmentName),
+    /// One of which nothing else is taken, by its reference.
+    Image(String),
+}
+
+impl fmt::Display for Whence {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Runtime(environment) => write!(formatter, "the runtime image of {environment}"),
+            Self::Image(reference) => write!(formatter, "the image `{reference}`"),
+        }
+    }
+}
+
+/// Why a program of an image cannot be the host.
 #[derive(Debug, thiserror::Error)]
 pub enum PresentHostError {
     /// It is not there.
-    #[error("the runtime image of {environment} has no `{path}`")]
+    #[error("{whence} has no `{path}`")]
     Missing {
-        /// The environment.
-        environment: EnvironmentName,
+        /// The image.
+        whence: Whence,
         /// `host.path`.
         path: String,
         /// Something of that name elsewhere in the image.
         elsewhere: Option<String>,
     },
     /// It is there, and no program that loads anything.
-    #[error("`{path}` in the runtime image of {environment} is {}", unfit.what)]
+    #[error("`{path}` in {whence} is {}", unfit.what)]
     NoProgram {
-        /// The environment.
-        environment: EnvironmentName,
+        /// The image.
+        whence: Whence,
         /// `host.path`.
         path: String,
         /// What it is.
         unfit: Unfit,
     },
     /// Its content cannot be read.
-    #[error("failed to read `{path}` of the runtime image of {environment}: {cause}")]
+    #[error("failed to read `{path}` of {whence}: {cause}")]
     Read {
-        /// The environment.
-        environment: EnvironmentName,
+        /// The image.
+        whence: Whence,
         /// `host.path`.
         path: String,
         /// Why.
@@ -63,17 +87,40 @@ impl PresentHostError {
                 elsewhere: Some(elsewhere),
                 ..
             } => format!("did you mean `{elsewhere}`? It is there"),
-            Self::Missing { elsewhere: None, .. } => {
-                "add the package that has it to the runtime image's recipe, or correct `path:` of the host".to_owned()
-            }
+            Self::Missing {
+                whence: Whence::Runtime(_),
+                ..
+            } => "add the package that has it to the runtime image's recipe, or correct `path:` of the host".to_owned(),
+            Self::Missing {
+                whence: Whence::Image(_),
+                ..
+            } => "correct `path:` of the host, or name the image that has it".to_owned(),
             Self::NoProgram { unfit, .. } => unfit.hint(),
-            Self::Read { .. } => "make the image again: lockstep lock --update".to_owned(),
+            Self::Read {
+                whence: Whence::Runtime(_),
+                ..
+            } => "make the image again: lockstep lock --update".to_owned(),
+            Self::Read {
+                whence: Whence::Image(reference),
+                ..
+            } => format!("bring the image again: docker pull {reference}"),
         }
     }
 }
 
+/// A program in an image.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct ProgramInImage<'a> {
+    pub(super) image: &'a ResolvedImage,
+    pub(super) whence: &'a Whence,
+    /// Absolute.
+    pub(super) path: &'a str,
+    /// Whether it may be one that opens nothing itself.
+    pub(super) may_be_static: bool,
+}
+
 impl Run {
-    /// The host as the runtime image has it; none for a host that is compiled.
+    /// The host as the runtime image has it; none for a host that is not there.
     pub(super) async fn present_host(
         &self,
         environment: &EnvironmentName,
@@ -82,79 +129,131 @@ impl Run {
         let Program::Runtime(program) = &self.project.host.program else {
             return Ok(None);
         };
-        let question = format!("{DIGEST_QUESTION} {}", program.path);
-        if let Some(known) = self.observed.answer(&runtime.id, &question) {
-            return Ok(Some(known));
+        let whence = Whence::Runtime(environment.clone());
+        let program = ProgramInImage {
+            image: runtime,
+            whence: &whence,
+            path: &program.path,
+            may_be_static: false,
+        };
+        Ok(Some(self.host_in_image(environment, program).await?))
+    }
+
+    /// What the lock says of a host that is in an image, without that.
+    pub(super) async fn host_in_image(
+        &self,
+        environment: &EnvironmentName,
+        program: ProgramInImage<'_>,
+    ) -> Result<lock::Host, RunError> {
+        let id = &program.image.id;
+        let kind = if program.may_be_static { STATIC_QUESTION } else { "" };
+        let question = format!("{DIGEST_QUESTION}{kind} {}", program.path);
+        if let Some(HostAnswer { digest, package }) = self.observed.answer(id, &question) {
+            return Ok(program.locked(digest, package));
         }
-        let root = self.runtime_root(runtime).await?;
-        let found = program_in(&*root, environment, program)?;
+        let root = self.runtime_root(program.image).await?;
+        let found = program.found_in(&*root)?;
         let digest = match root.bytes(&found, PROGRAM_LIMIT_BYTES) {
             Some(bytes) => Digest::of(&bytes),
             // Of what an engine has streamed, not all was kept.
-            None => self.digest_in_image(environment, &runtime.id, &found.path).await?,
+            None => {
+                let digest = |reader: &mut dyn io::Read| Digest::of_reader(reader);
+                self.read_in_image(environment, &program, &found.path, digest).await?
+            }
         };
         let package = package_of(&*root, &found.path).map(|name| {
-            let mut packages = runtime.locked.packages.iter();
+            let mut packages = program.image.locked.packages.iter();
             let version = packages
                 .find(|package| package.name == name)
                 .map(|package| &package.version);
             version.map_or(name.clone(), |version| format!("{name} {version}"))
         });
-        let host = lock::Host {
-            path: program.path.clone(),
-            digest,
-            package,
-        };
-        Ok(Some(self.observed.keep(&runtime.id, &question, host)))
+        let answer = HostAnswer { digest, package };
+        let HostAnswer { digest, package } = self.observed.keep(id, &question, answer);
+        Ok(program.locked(digest, package))
     }
 
-    /// The digest of a file of an image, by a container that is never started.
-    async fn digest_in_image(
+    /// Copies a program out of its image, links followed, and gives the digest of what came.
+    pub(super) async fn copy_from_image(
         &self,
         environment: &EnvironmentName,
-        image: &ImageId,
-        path: &str,
+        program: &ProgramInImage<'_>,
+        mut to: File,
     ) -> Result<Digest, RunError> {
+        let root = self.runtime_root(program.image).await?;
+        let found = program.found_in(&*root)?;
+        self.read_in_image(environment, program, &found.path, move |reader| {
+            io::copy(reader, &mut to)?;
+            to.rewind()?;
+            Digest::of_reader(to)
+        })
+        .await
+    }
+
+    /// What `read` makes of a file of an image, by a container that is never started.
+    async fn read_in_image<T: Send + 'static>(
+        &self,
+        environment: &EnvironmentName,
+        program: &ProgramInImage<'_>,
+        path: &str,
+        read: impl FnOnce(&mut dyn io::Read) -> io::Result<T> + Send + 'static,
+    ) -> Result<T, RunError> {
+        let image = &program.image.id;
         let name = format!("lockstep-host-{}-{}", image.short(), self.context.run_id);
         let labels = self.passing_labels(environment, "image");
         let spec = ContainerSpec::unstarted(name, image.clone(), labels, vec![]);
         let container = self.engine.create_container(&spec).await?;
         let downloaded = self.engine.download(&container, path).await;
-        let digest = match downloaded {
+        let result = match downloaded {
             Ok(archive) => {
                 let read = stream::read_by(archive, |reader| {
                     let mut archive = tar::Archive::new(reader);
                     let mut entries = archive.entries()?;
                     let entry = entries.next().ok_or(io::ErrorKind::UnexpectedEof)??;
-                    Digest::of_reader(io::Read::take(entry, PROGRAM_LIMIT_BYTES))
+                    read(&mut io::Read::take(entry, PROGRAM_LIMIT_BYTES))
                 });
                 let failed = |cause| PresentHostError::Read {
-                    environment: environment.clone(),
+                    whence: program.whence.clone(),
                     path: path.to_owned(),
                     cause,
                 };
-                read.await
-                    .and_then(|digest| digest)
-                    .map_err(failed)
-                    .map_err(RunError::from)
+                read.await.and_then(|read| read).map_err(failed).map_err(RunError::from)
             }
             Err(error) => Err(EngineError::into(error)),
         };
         self.engine.remove_container(&container).await?;
-        digest
+        result
     }
 }
 
-/// The program's file in a root: an ELF file that an interpreter loads.
-fn program_in(
-    root: &dyn RootFs,
-    environment: &EnvironmentName,
-    program: &RuntimeProgram,
-) -> Result<Found, PresentHostError> {
-    let path = &program.path;
+/// What an image was once found to say of a program.
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct HostAnswer {
+    digest: Digest,
+    package: Option<String>,
+}
+
+impl ProgramInImage<'_> {
+    fn found_in(&self, root: &dyn RootFs) -> Result<Found, PresentHostError> {
+        program_in(root, self.whence, self.path, self.may_be_static)
+    }
+
+    fn locked(&self, digest: Digest, package: Option<String>) -> lock::Host {
+        lock::Host {
+            path: self.path.to_owned(),
+            digest,
+            package,
+            image: None,
+        }
+    }
+}
+
+/// The program's file in a root: an ELF file that an interpreter loads, or may be one that none does.
+fn program_in(root: &dyn RootFs, whence: &Whence, path: &str, may_be_static: bool) -> Result<Found, PresentHostError> {
     let no_program = |unfit: Unfit| PresentHostError::NoProgram {
-        environment: environment.clone(),
-        path: path.clone(),
+        whence: whence.clone(),
+        path: path.to_owned(),
         unfit,
     };
     let found = match root.look(path) {
@@ -164,13 +263,13 @@ fn program_in(
         Err(LookError::Denied) => return Err(no_program(Unfit::new("hidden from this user"))),
         Err(_) => {
             return Err(PresentHostError::Missing {
-                environment: environment.clone(),
-                path: path.clone(),
-                elsewhere: elsewhere(root, program.file_name()),
+                whence: whence.clone(),
+                path: path.to_owned(),
+                elsewhere: elsewhere(root, path.rsplit('/').next().unwrap_or_default()),
             });
         }
     };
-    match unfit(root, &found, false) {
+    match unfit(root, &found, may_be_static) {
         None => Ok(found),
         Some(unfit) => Err(no_program(unfit)),
     }
@@ -200,16 +299,11 @@ mod tests {
     use std::process::Command;
 
     use super::*;
-    use crate::name::UnitName;
     use crate::rootfs::DirectoryRoot;
 
     fn told(root: &Path, path: &str) -> String {
-        let program = RuntimeProgram {
-            name: UnitName::new("host").unwrap(),
-            path: path.to_owned(),
-        };
-        let environment = EnvironmentName::new("web").unwrap();
-        match program_in(&DirectoryRoot::open(root).unwrap(), &environment, &program) {
+        let whence = Whence::Runtime(EnvironmentName::new("web").unwrap());
+        match program_in(&DirectoryRoot::open(root).unwrap(), &whence, path, false) {
             Ok(found) => format!("ok {}", found.path),
             Err(error) => format!("{error}; {}", error.hint()),
         }

@@ -80,7 +80,9 @@ impl Run {
             }
             self.copy_shipped(&unit.name, &unit.files, staging.path())?;
         }
-        self.copy_shipped(self.project.host.name(), resolved.brought.as_slice(), staging.path())?;
+        if let Some(host) = &resolved.brought {
+            self.copy_file(self.project.host.name(), &host.file, &host.content, staging.path())?;
+        }
         staging.write_manifest(&manifest)?;
         let volume = self.release_volume(plan, resolved.build.id.clone());
         let on_wait = |holder: &str| {
@@ -335,7 +337,7 @@ impl Run {
             runtime_image: image_record(&resolved.runtime),
             toolchains: entry.toolchains.clone(),
             host: entry.host.as_ref().map(|host| HostRecord {
-                file: resolved.brought.as_ref().map(shipped_record),
+                file: resolved.brought.as_ref().map(|host| shipped_record(&host.file)),
                 ..host.into()
             }),
             contract: self.project.contracts.named(None).map(Into::into),

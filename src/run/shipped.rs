@@ -176,32 +176,42 @@ fn filled(path: &Path, plugins_directory: &str) -> std::io::Result<String> {
 impl Run {
     /// Copies what a unit ships into a bundle in the making, whose directories are there.
     pub(super) fn copy_shipped(&self, unit: &UnitName, files: &[PlannedFile], bundle: &Path) -> Result<(), RunError> {
-        for file in files {
-            let from = self.project.directory.join(&file.path);
-            let to = bundle.join(file.place.as_str());
-            let failed = |cause| RunError::file_at("copy a file to", &to)(cause);
-            let mut target = File::create_new(&to).map_err(failed)?;
-            if file.fill {
-                let text = filled(&from, plugins_directory(&self.project)).map_err(RunError::file_at("read", &from))?;
-                target.write_all(text.as_bytes()).map_err(failed)?;
-            } else {
-                let source = regular_file::open_itself(&from).map_err(RunError::file_at("read", &from))?;
-                // One byte more than was found, so that a file that grows is not taken for whole.
-                std::io::copy(&mut source.take(file.size_bytes.saturating_add(1)), &mut target).map_err(failed)?;
-            }
-            let mode = if file.executable { 0o755 } else { 0o644 };
-            target.set_permissions(Permissions::from_mode(mode)).map_err(failed)?;
-            let copied = regular_file::open_itself(&to)
-                .and_then(Digest::of_reader)
-                .map_err(failed)?;
-            if copied != file.digest {
-                return Err(RunError::Source {
-                    unit: unit.clone(),
-                    cause: SourceError::Changed {
-                        path: file.path.clone(),
-                    },
-                });
-            }
+        files
+            .iter()
+            .try_for_each(|file| self.copy_file(unit, file, &self.project.directory.join(&file.path), bundle))
+    }
+
+    /// Copies one file from where it is.
+    pub(super) fn copy_file(
+        &self,
+        unit: &UnitName,
+        file: &PlannedFile,
+        from: &Path,
+        bundle: &Path,
+    ) -> Result<(), RunError> {
+        let to = bundle.join(file.place.as_str());
+        let failed = |cause| RunError::file_at("copy a file to", &to)(cause);
+        let mut target = File::create_new(&to).map_err(failed)?;
+        if file.fill {
+            let text = filled(from, plugins_directory(&self.project)).map_err(RunError::file_at("read", from))?;
+            target.write_all(text.as_bytes()).map_err(failed)?;
+        } else {
+            let source = regular_file::open_itself(from).map_err(RunError::file_at("read", from))?;
+            // One byte more than was found, so that a file that grows is not taken for whole.
+            std::io::copy(&mut source.take(file.size_bytes.saturating_add(1)), &mut target).map_err(failed)?;
+        }
+        let mode = if file.executable { 0o755 } else { 0o644 };
+        target.set_permissions(Permissions::from_mode(mode)).map_err(failed)?;
+        let copied = regular_file::open_itself(&to)
+            .and_then(Digest::of_reader)
+            .map_err(failed)?;
+        if copied != file.digest {
+            return Err(RunError::Source {
+                unit: unit.clone(),
+                cause: SourceError::Changed {
+                    path: file.path.clone(),
+                },
+            });
         }
         Ok(())
     }

@@ -7,6 +7,7 @@ use std::io::{self, Read as _};
 use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
+use tempfile::NamedTempFile;
 
 use crate::bundle::{Artifact, ArtifactRecord};
 use crate::digest::Digest;
@@ -67,6 +68,37 @@ impl Store {
     #[must_use]
     pub fn fetched(&self, key: Digest) -> PathBuf {
         self.root.join("fetched").join(format!("{}.tar", key.hex()))
+    }
+
+    /// A host of which only the file was taken from its image, if it is there and unharmed.
+    #[must_use]
+    pub fn kept_host(&self, digest: Digest) -> Option<PathBuf> {
+        let path = self.hosts().join(digest.hex());
+        let file = regular_file::open_itself(&path).ok()?;
+        (Digest::of_reader(file).ok()? == digest).then_some(path)
+    }
+
+    /// An empty file for one.
+    ///
+    /// # Errors
+    /// When the file system refuses.
+    pub fn new_host(&self) -> io::Result<NamedTempFile> {
+        regular_file::make_directory(&self.hosts())?;
+        temporary::file_in(&self.root, STAGING_PREFIX)
+    }
+
+    /// Keeps one, and says where.
+    ///
+    /// # Errors
+    /// When the file system refuses.
+    pub fn keep_host(&self, digest: Digest, file: NamedTempFile) -> io::Result<PathBuf> {
+        let path = self.hosts().join(digest.hex());
+        file.persist(&path).map_err(|error| error.error)?;
+        Ok(path)
+    }
+
+    fn hosts(&self) -> PathBuf {
+        self.root.join("hosts")
     }
 
     /// The directory of what was compiled under `key`, there or not.
@@ -145,11 +177,11 @@ impl Store {
         file.persist(path).map(|_| ()).map_err(|error| error.error)
     }
 
-    /// Removes what no record of any environment refers to.
+    /// Removes what no record of any environment refers to, and all hosts but those with the digests `hosts`.
     ///
     /// # Errors
     /// When the file system refuses.
-    pub fn prune(&self, environments: &BTreeSet<EnvironmentName>) -> io::Result<()> {
+    pub fn prune(&self, environments: &BTreeSet<EnvironmentName>, hosts: &BTreeSet<Digest>) -> io::Result<()> {
         let records: Vec<Record> = environments
             .iter()
             .filter_map(|environment| self.record(environment))
@@ -164,6 +196,7 @@ impl Store {
             .flat_map(|record| &record.fetches)
             .map(|key| format!("{}.tar", key.hex()))
             .collect();
+        retain(&self.hosts(), &hosts.iter().map(Digest::hex).collect())?;
         retain(&self.root.join("compiled"), &actions)?;
         retain(&self.root.join("fetched"), &fetches)
     }
@@ -244,7 +277,18 @@ mod tests {
         };
         store.keep_record(&environment, &record).unwrap();
         assert_eq!(store.record(&environment), Some(record));
-        store.prune(&BTreeSet::from([environment])).unwrap();
+        let hosts = [b"host 1", b"host 2"].map(|content| {
+            let mut file = store.new_host().unwrap();
+            io::Write::write_all(&mut file, content).unwrap();
+            store.keep_host(Digest::of(content), file).unwrap()
+        });
+        let is_kept = |content: &[u8]| store.kept_host(Digest::of(content)).is_some();
+        assert!(is_kept(b"host 1") && is_kept(b"host 2") && !is_kept(b"host 3"));
+        let named = BTreeSet::from([Digest::of(b"host 1")]);
+        store.prune(&BTreeSet::from([environment]), &named).unwrap();
         assert!(store.compiled(kept).exists() && !store.compiled(gone).exists());
+        assert!(is_kept(b"host 1") && !hosts[1].exists());
+        fs::write(&hosts[0], b"harmed").unwrap();
+        assert!(!is_kept(b"host 1"));
     }
 }
