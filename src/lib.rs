@@ -10,6 +10,7 @@ pub mod clean;
 pub mod cli;
 pub mod config;
 pub mod context;
+pub mod counted;
 pub mod digest;
 pub mod doctor;
 pub mod engine;

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use super::{Item, Scope, Shared};
+use crate::counted::counted;
 use crate::engine::{Engine, EngineError, ImageFacts, Labels};
 use crate::plan::Publication;
 use crate::run::labels;
@@ -104,12 +105,8 @@ pub fn count(items: &[&Item]) -> String {
     for item in items {
         *counts.entry(item.kind()).or_default() += 1;
     }
-    let said = |(kind, count): (&&str, &usize)| match (*kind, count) {
-        (kind, 1) => format!("1 {kind}"),
-        ("directory", count) => format!("{count} directories"),
-        (kind, count) => format!("{count} {kind}s"),
-    };
-    counts.iter().map(said).collect::<Vec<_>>().join(", ")
+    let said = counts.iter().map(|(kind, count)| counted(*count, kind));
+    said.collect::<Vec<_>>().join(", ")
 }
 
 #[cfg(test)]

@@ -3,6 +3,7 @@
 use super::Status::{self, Fail, Ok, Warn};
 use super::apt;
 use super::facts::{EngineState, Facts, LockState, Mirror, ProjectState, Space};
+use crate::counted::counted;
 use crate::engine::EngineFacts;
 
 /// The check whose failure is the engine's.
@@ -412,11 +413,7 @@ fn project(facts: &Facts) -> Option<Judgement> {
             plugins,
             ..
         } => {
-            let plugins = if *plugins == 1 {
-                "1 plugin".to_owned()
-            } else {
-                format!("{plugins} plugins")
-            };
+            let plugins = counted(*plugins, "plugin");
             ok(format!("{name}: {}, a host and {plugins}", environments.join(", ")))
         }
     }

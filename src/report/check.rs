@@ -7,6 +7,7 @@ use console::style;
 use serde::Serialize;
 
 use crate::check::{Cause, Finding, PairReport, Phase, Predicted, Rule, Verdict, readable_symbol};
+use crate::counted::counted;
 use crate::printable::printable;
 
 /// The version of the form for scripts.
@@ -92,7 +93,6 @@ impl CheckReport {
     /// What was looked at: `3 plugins`, or `3 plugins and 2 files beside`.
     #[must_use]
     pub fn subjects(&self) -> String {
-        let counted = |count: usize, noun: &str| format!("{count} {noun}{}", if count == 1 { "" } else { "s" });
         let companions = self.pairs.iter().filter(|pair| pair.is_companion).count();
         let plugins = counted(self.pairs.len() - companions, "plugin");
         match companions {

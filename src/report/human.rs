@@ -8,6 +8,7 @@ use console::{measure_text_width, style, truncate_str};
 use indicatif::{ProgressBar, ProgressStyle};
 
 use super::{Printer, elapsed};
+use crate::counted::counted;
 use crate::event::{Event, Events, Stage, StepId};
 use crate::name::EnvironmentName;
 
@@ -154,14 +155,12 @@ impl Events for Human {
                 environments,
                 units,
             } => {
-                let environments = match environments.len() {
-                    1 => "1 environment".to_owned(),
-                    count => format!("{count} environments"),
-                };
+                let each = if environments.len() == 1 { "" } else { " each" };
                 self.printer.line(&format!(
-                    " {} · {environments} · {} units each",
+                    " {} · {} · {}{each}",
                     style(project).for_stderr().bold(),
-                    units.len()
+                    counted(environments.len(), "environment"),
+                    counted(units.len(), "unit")
                 ));
                 self.printer.line("");
             }
@@ -218,13 +217,9 @@ impl Events for Human {
                 next,
             } => {
                 let took = elapsed(self.started.elapsed());
-                let environments = if environments == 1 {
-                    "1 environment".to_owned()
-                } else {
-                    format!("{environments} environments")
-                };
+                let built = counted(environments, "environment");
                 self.printer.line(&format!(
-                    "\n built {environments} in {took} · {compiled} compiled, {cached} from cache"
+                    "\n built {built} in {took} · {compiled} compiled, {cached} from cache"
                 ));
                 if !next.is_empty() {
                     self.printer.line(&format!(" next: {}", next.join(" · ")));

@@ -5,6 +5,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
 use super::{Printer, elapsed};
+use crate::counted::counted;
 use crate::event::{Event, Events, StepId};
 
 /// Writes lines such as `12:34:56 glibc compile shout: 2.3s`.
@@ -61,11 +62,12 @@ impl Events for Plain {
                 environments,
                 units,
             } => {
+                let each = if environments.len() == 1 { "" } else { " each" };
                 let environments: Vec<String> = environments.iter().map(ToString::to_string).collect();
                 self.line(&format!(
-                    "{project}: {} · {} units each",
+                    "{project}: {} · {}{each}",
                     environments.join(", "),
-                    units.len()
+                    counted(units.len(), "unit")
                 ));
             }
             Event::StepStarted { step } => {
@@ -119,8 +121,9 @@ impl Events for Plain {
                 next,
             } => {
                 let took = elapsed(self.started.elapsed());
+                let built = counted(environments, "environment");
                 self.line(&format!(
-                    "built {environments} environments in {took} · {compiled} compiled, {cached} from cache"
+                    "built {built} in {took} · {compiled} compiled, {cached} from cache"
                 ));
                 if !next.is_empty() {
                     self.line(&format!("next: {}", next.join(" · ")));

@@ -20,6 +20,7 @@ use crate::bundle::{
     StagedRelease, Staging, UnitRecord, VolumeError, stage,
 };
 use crate::check::Verdict;
+use crate::counted::counted;
 use crate::digest::Digest;
 use crate::engine::ImageId;
 use crate::event::{Event, Stage};
@@ -381,7 +382,7 @@ fn size_note(manifest: &Manifest) -> String {
     let sizes: Vec<u64> = manifest.artifacts().map(|artifact| artifact.size_bytes).collect();
     #[expect(clippy::cast_precision_loss, reason = "shown with one digit")]
     let mebibytes = sizes.iter().sum::<u64>() as f64 / MEBIBYTE_BYTES;
-    format!("{} files · {mebibytes:.1} MiB", sizes.len())
+    format!("{} · {mebibytes:.1} MiB", counted(sizes.len(), "file"))
 }
 
 impl Workload {
