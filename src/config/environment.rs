@@ -15,7 +15,15 @@ use super::scope::{Expected, Scope};
 /// The keys of an environment.
 const KEYS: &[&str] = &["build", "runtime"];
 /// The keys of a recipe that is no path.
-const RECIPE_KEYS: &[&str] = &["builtin", "image", "dockerfile", "target", "extends", "packages"];
+const RECIPE_KEYS: &[&str] = &[
+    "builtin",
+    "image",
+    "dockerfile",
+    "target",
+    "remove",
+    "extends",
+    "packages",
+];
 /// Those of them that exclude each other.
 const RECIPE_KINDS: &[&str] = &["builtin", "image", "dockerfile", "extends"];
 /// The longest reference (distribution specification: a name of at most 255 characters, and a tag or digest).
@@ -99,6 +107,13 @@ fn recipe(value: Value<'_>, scope: &Scope<'_, '_>) -> Decoded<Written> {
                 "it names a stage of a `dockerfile`",
             )),
         });
+        let remove = fields.optional("remove", |value| match kind {
+            Ok(("dockerfile", _)) | Err(_) => value.list(pattern),
+            Ok((other, _)) => Err(value.report(
+                format!("`remove` does not go with `{other}`"),
+                "it names what an image that is built from a `dockerfile` does not keep",
+            )),
+        });
         let packages = fields.optional("packages", |value| match kind {
             Ok(("extends", _)) | Err(_) => value.list(package),
             Ok((other, _)) => Err(value.report(
@@ -111,6 +126,7 @@ fn recipe(value: Value<'_>, scope: &Scope<'_, '_>) -> Decoded<Written> {
             "extends" => {
                 let extended = value.one_of("image", &[("runtime", ())]);
                 target?;
+                remove?;
                 return match (extended?, packages?) {
                     ((), Some(packages)) if !packages.is_empty() => Ok(Written::Extension(packages)),
                     _ => Err(value.report(
@@ -123,15 +139,28 @@ fn recipe(value: Value<'_>, scope: &Scope<'_, '_>) -> Decoded<Written> {
             "image" => reference(value).map(|reference| RecipeReference::Image { reference }),
             _ => {
                 let path = scope.path(value, Expected::File);
-                let (path, target) = (path?, target?);
+                let (path, target, remove) = (path?, target?, remove?.unwrap_or_default());
                 packages?;
-                return Ok(Written::Recipe(RecipeReference::Dockerfile { path, target }));
+                return Ok(Written::Recipe(RecipeReference::Dockerfile { path, target, remove }));
             }
         };
         target?;
+        remove?;
         packages?;
         recipe.map(Written::Recipe)
     })
+}
+
+/// What an image does not keep, as in a recipe's file.
+fn pattern(value: Value<'_>) -> Decoded<String> {
+    let text = value.filled_text()?;
+    match globset::Glob::new(text) {
+        Ok(_) => Ok(text.trim_start_matches('/').to_owned()),
+        Err(error) => {
+            let message = format!("`{}` is no pattern: {}", text.escape_debug(), error.kind());
+            Err(value.report(message, "write it as a shell would: `var/cache/tool/*`"))
+        }
+    }
 }
 
 fn package(value: Value<'_>) -> Decoded<String> {

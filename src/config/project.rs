@@ -81,6 +81,9 @@ pub enum RecipeReference {
         path: String,
         /// The stage to stop at.
         target: Option<String>,
+        /// Patterns of paths that are left out of the image, with all below them.
+        #[serde(skip_serializing_if = "Vec::is_empty")]
+        remove: Vec<String>,
     },
     /// The environment's runtime image with more packages (`extends: runtime`); for build images.
     Extended {

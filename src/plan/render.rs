@@ -116,7 +116,7 @@ fn recipe(reference: &RecipeReference) -> String {
     match reference {
         RecipeReference::File { path } => path.clone(),
         RecipeReference::Builtin { name } => format!("builtin {name}"),
-        RecipeReference::Dockerfile { path, target } => {
+        RecipeReference::Dockerfile { path, target, .. } => {
             format!(
                 "{path}{}",
                 target.as_ref().map(|target| format!(" ({target})")).unwrap_or_default()

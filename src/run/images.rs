@@ -423,8 +423,9 @@ pub(super) fn name_of(recipe: &RecipeReference) -> String {
         RecipeReference::Dockerfile {
             path,
             target: Some(target),
+            ..
         } => format!("{path} ({target})"),
-        RecipeReference::Dockerfile { path, target: None } => path.clone(),
+        RecipeReference::Dockerfile { path, target: None, .. } => path.clone(),
         RecipeReference::Image { reference } => reference.clone(),
         RecipeReference::Extended { runtime, packages } => format!("{} with {}", name_of(runtime), packages.join(", ")),
     }

@@ -1,19 +1,19 @@
 //! One image, from a recipe of any kind: the seam behind which the kinds differ.
 
 use std::cell::Cell;
-use std::collections::BTreeMap;
 use std::path::Path;
 use std::time::Duration;
 
 use tokio_util::sync::CancellationToken;
 
 use super::RunError;
+use super::built::DockerfileBuild;
 use super::container::in_memory;
 use super::images::name_of;
 use crate::config::{Project, RecipeReference};
 use crate::context::Context;
 use crate::digest::{Digest, Hasher};
-use crate::engine::{ByteStream, Engine, EngineError, ImageBuild, ImageFacts};
+use crate::engine::{ByteStream, Engine, EngineError, ImageFacts};
 use crate::event::{Event, Events, StepId};
 use crate::exit::Exit;
 use crate::image::{Builtin, ImageCache, ImageError, Machine, MakeRequest, Recipe, RecipeFiles, make, provide};
@@ -66,6 +66,14 @@ pub enum MakeError {
     /// The engine.
     #[error(transparent)]
     Engine(#[from] EngineError),
+    /// The engine's builder.
+    #[error("{cause}")]
+    Build {
+        /// Its error.
+        cause: EngineError,
+        /// What the build said last.
+        tail: Vec<String>,
+    },
     /// An image is not there and cannot be pulled.
     #[error("the engine has no image `{reference}`, and it cannot be pulled: {cause}")]
     Pull {
@@ -144,6 +152,7 @@ impl MakeError {
     pub fn failure(&self) -> Failure {
         match self {
             Self::Engine(error) => super::from_engine(error),
+            Self::Build { cause, tail } => super::from_engine(cause).with_notes(tail.iter().cloned()),
             Self::Pull { reference, cause } => {
                 let hint = format!(
                     "load it (`docker load`), name one that the registry has, or use a bootstrap recipe, which needs no registry, instead of `{reference}`"
@@ -209,14 +218,12 @@ impl MakeError {
 pub(super) fn recipe_digest(project: &Project, recipe: &RecipeReference) -> Result<Digest, RunError> {
     match recipe {
         RecipeReference::Image { reference } => Ok(digest_of(&["image", reference])),
-        RecipeReference::Dockerfile { path, target } => {
+        RecipeReference::Dockerfile { path, target, remove } => {
             let context = context_tree(project, path)?.digest().to_string();
-            Ok(digest_of(&[
-                "dockerfile",
-                &context,
-                file_name(path),
-                target.as_deref().unwrap_or_default(),
-            ]))
+            let target = target.as_deref().unwrap_or_default();
+            let fields = ["dockerfile", &context, file_name(path), target];
+            let remove = remove.iter().map(String::as_str);
+            Ok(digest_of(&fields.into_iter().chain(remove).collect::<Vec<_>>()))
         }
         RecipeReference::File { path } => Ok(read_recipe(&ProjectFiles::of(project), path)?.digest()),
         RecipeReference::Extended { runtime, packages } => Ok(extended(project, runtime, packages)?.digest()),
@@ -360,15 +367,37 @@ fn context_tree(project: &Project, dockerfile: &str) -> Result<SourceTree, MakeE
     })
 }
 
+/// A Dockerfile's text, to see what it stands on.
+fn dockerfile_text(project: &Project, path: &str) -> Result<String, MakeError> {
+    let location = project.directory.join(path);
+    regular_file::read_text(&location, RECIPE_FILES_LIMIT_BYTES).map_err(|cause| MakeError::Context {
+        dockerfile: path.to_owned(),
+        cause: SourceError::Io {
+            action: "read",
+            path: location.clone(),
+            cause,
+        },
+    })
+}
+
 impl Making<'_> {
     /// Makes the image, or finds it.
     pub(super) async fn make(&self, recipe: &RecipeReference) -> Result<Made, RunError> {
         match recipe {
             RecipeReference::Image { reference } => Ok(self.find_or_pull(reference).await?),
-            RecipeReference::Dockerfile { path, target } => {
+            RecipeReference::Dockerfile { path, target, remove } => {
+                let text = dockerfile_text(self.project, path)?;
                 let (tree, mtime) = (context_tree(self.project, path)?, self.project.source_date_epoch);
                 let context = stream::written_by(move |writer| tree.write_archive(writer, "", CONTEXT_OWNER, mtime));
-                self.build(recipe, context, file_name(path), target.as_deref()).await
+                self.build(DockerfileBuild {
+                    recipe,
+                    text: &text,
+                    file_name: file_name(path),
+                    target: target.as_deref(),
+                    remove,
+                    context,
+                })
+                .await
             }
             RecipeReference::File { path } => {
                 self.bootstrap(read_recipe(&ProjectFiles::of(self.project), path)?)
@@ -380,7 +409,15 @@ impl Making<'_> {
             RecipeReference::Builtin { name } => match Builtin::dockerfile(name) {
                 Some(stage) => {
                     let context = single_file("Dockerfile", stage.text.as_bytes())?;
-                    self.build(recipe, context, "Dockerfile", Some(stage.target)).await
+                    self.build(DockerfileBuild {
+                        recipe,
+                        text: stage.text,
+                        file_name: "Dockerfile",
+                        target: Some(stage.target),
+                        remove: &[],
+                        context,
+                    })
+                    .await
                 }
                 None => self.bootstrap(read_recipe(&Builtin, &format!("{name}.yaml"))?).await,
             },
@@ -494,44 +531,7 @@ impl Making<'_> {
         self.existing(reference).await
     }
 
-    async fn build(
-        &self,
-        recipe: &RecipeReference,
-        context: ByteStream,
-        dockerfile: &str,
-        target: Option<&str>,
-    ) -> Result<Made, RunError> {
-        let digest = recipe_digest(self.project, recipe)?;
-        let tag = recipe_tag(digest);
-        // Built before from the same files: that is the same recipe's image.
-        if !self.update
-            && let Some(facts) = self.engine.image(&tag).await?
-            && facts.labels.get(RECIPE_LABEL) == Some(&digest.to_string())
-        {
-            return Ok(Made { facts, is_new: false });
-        }
-        let build = ImageBuild {
-            context,
-            dockerfile: dockerfile.to_owned(),
-            target: target.map(ToOwned::to_owned),
-            arguments: self.network.proxies.clone(),
-            labels: BTreeMap::from([(RECIPE_LABEL.to_owned(), digest.to_string())]),
-            tag: tag.clone(),
-        };
-        let log = |line: &str| {
-            self.events.emit(Event::StepOutput {
-                step: self.step.clone(),
-                line: line.to_owned(),
-            })
-        };
-        self.until_cancelled(self.engine.build_image(build, &log))
-            .await?
-            .map_err(MakeError::from)?;
-        let facts = self.existing(&tag).await?;
-        Ok(Made { facts, is_new: true })
-    }
-
-    async fn existing(&self, reference: &str) -> Result<ImageFacts, RunError> {
+    pub(super) async fn existing(&self, reference: &str) -> Result<ImageFacts, RunError> {
         let vanished = || MakeError::Vanished {
             reference: reference.to_owned(),
         };
@@ -539,7 +539,7 @@ impl Making<'_> {
     }
 
     /// What `work` gives, unless the run is cancelled first.
-    async fn until_cancelled<T>(&self, work: impl Future<Output = T>) -> Result<T, RunError> {
+    pub(super) async fn until_cancelled<T>(&self, work: impl Future<Output = T>) -> Result<T, RunError> {
         tokio::select! {
             value = work => Ok(value),
             () = self.cancellation.cancelled() => Err(RunError::Interrupted),

@@ -5,6 +5,7 @@ mod accounts;
 mod after;
 mod brought;
 mod build;
+mod built;
 mod check;
 mod compile;
 mod container;

@@ -6,7 +6,8 @@
 
 use std::collections::BTreeSet;
 
-use super::making::{MakeError, RECIPE_LABEL, bootstrap_recipe, pinned, recipe_digest, recipe_tag};
+use super::built::built_name;
+use super::making::{MakeError, RECIPE_LABEL, bootstrap_recipe, pinned, recipe_digest};
 use super::matched::config_digest;
 use super::{Run, RunError};
 use crate::config::RecipeReference;
@@ -78,8 +79,8 @@ impl Run {
             names.push(of_name(claimed));
         } else if let RecipeReference::Image { reference } = reference {
             names.push((reference.clone(), false));
-        } else {
-            names.push((recipe_tag(recipe_digest(&self.project, reference)?), false));
+        } else if let Some(name) = built_name(reference) {
+            names.extend(locked.id.parse().map(|id| (image_name(&name, id), true)));
         }
         let mut seen = BTreeSet::new();
         names.retain(|(name, _)| seen.insert(name.clone()));

@@ -1,0 +1,364 @@
+//! Images that engines' builders make, brought into one form: the same Dockerfile is the same image on two engines with different
+//! storage, and it has what the built one had.
+
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
+
+mod common;
+
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::process::{Child, Command};
+use std::time::{Duration, Instant};
+
+use common::{Ground, TestResult, archive, bytes_stream, image_archive, on_engine, read, tool};
+use lockstep::digest::Digest;
+use lockstep::engine::docker::Docker;
+use lockstep::engine::{ContainerSpec, Engine, EngineError, ImageBuild, ImageId, Labels};
+use lockstep::image::{
+    EntryKind, ImageCache, LocalImage, NormalRequest, Tree, base_of, image_name, normalise, provide,
+};
+use lockstep::stream;
+
+/// How long the second engine may take to start.
+const PATIENCE: Duration = Duration::from_secs(60);
+const EPOCH_SECONDS: u64 = 1_735_689_600;
+/// The day of the epoch.
+const EPOCH_DAY: &str = "20089";
+
+const DOCKERFILE: &str = "ARG BASE=lockstep-test/BASE
+FROM ${BASE} AS work
+USER 0
+RUN [\"/day\", \"first\"]
+RUN [\"/day\", \"LAST\"]
+ENV TWO=2 ONE=1
+EXPOSE 80
+VOLUME /data
+WORKDIR /d
+LABEL vendor=example
+HEALTHCHECK CMD [\"/tool\", \"out\", \"well\"]
+STOPSIGNAL SIGINT
+USER 7:8
+ENTRYPOINT [\"/tool\", \"cat\"]
+CMD [\"/d/e/n\"]
+FROM work
+RUN [\"/tool\", \"touch\", \"/never\"]
+";
+
+/// An engine of the test's own, whose storage is another than most have.
+struct SecondEngine {
+    /// Its images.
+    data: tempfile::TempDir,
+    /// Its sockets, whose paths have 107 bytes at most.
+    run: tempfile::TempDir,
+    daemon: Child,
+}
+
+impl SecondEngine {
+    /// Starts one; what it said, where that cannot be.
+    fn start(storage: &str) -> Result<Self, String> {
+        let data = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).unwrap();
+        let run = tempfile::tempdir().unwrap();
+        let at = |name: &str| run.path().join(name);
+        std::fs::write(at("config.json"), "{}").unwrap();
+        let log = std::fs::File::create(at("log")).unwrap();
+        // Without a network of its own it would change the first engine's.
+        let daemon = Command::new("unshare")
+            .args(["-n", "dockerd", "--iptables=false", "--storage-driver", storage])
+            .arg("--config-file")
+            .arg(at("config.json"))
+            .arg("--data-root")
+            .arg(data.path())
+            .arg("--exec-root")
+            .arg(at("exec"))
+            .arg("--pidfile")
+            .arg(at("pid"))
+            .arg("--host")
+            .arg(format!("unix://{}", at("engine").display()))
+            .stdout(log.try_clone().unwrap())
+            .stderr(log)
+            .spawn()
+            .unwrap();
+        let mut engine = Self { data, run, daemon };
+        let until = Instant::now() + PATIENCE;
+        while !engine.run.path().join("engine").exists() {
+            let log = std::fs::read_to_string(engine.run.path().join("log")).unwrap();
+            if Instant::now() > until || engine.daemon.try_wait().unwrap().is_some() {
+                return Err(log);
+            }
+            std::thread::sleep(Duration::from_millis(100));
+        }
+        Ok(engine)
+    }
+
+    async fn connect(&self) -> Docker {
+        let host = format!("unix://{}", self.run.path().join("engine").display());
+        let variables = BTreeMap::from([("DOCKER_HOST".to_owned(), host)]);
+        Docker::connect(&variables).await.unwrap()
+    }
+}
+
+impl Drop for SecondEngine {
+    fn drop(&mut self) {
+        let daemon = rustix::process::Pid::from_child(&self.daemon);
+        let _ = rustix::process::kill_process(daemon, rustix::process::Signal::TERM);
+        let _ = self.daemon.wait();
+        // Its directory is removed when it has ended; that there is one is all that is used of the field.
+        let _ = self.data.path();
+    }
+}
+
+/// The program that leaves what depends on the day, compiled as the other one is.
+fn day() -> Vec<u8> {
+    let directory = tempfile::tempdir().unwrap();
+    let program = directory.path().join("day");
+    let mut cc = Command::new("cc");
+    let cc = cc
+        .args(["-static", "-O1", "-o"])
+        .arg(&program)
+        .arg("tests/normal/day.c");
+    assert!(
+        cc.status().unwrap().success(),
+        "this test needs a C compiler and a static libc"
+    );
+    std::fs::read(program).unwrap()
+}
+
+/// Builds the Dockerfile on an engine and gives what the builder made.
+async fn built(
+    engine: &Docker,
+    ground: &Ground,
+    (day, last): (&[u8], &str),
+) -> Result<(ImageId, Vec<Digest>), EngineError> {
+    let tag = format!("lockstep-test/{}:base", ground.id);
+    let files: [(&str, u32, &[u8]); 10] = [
+        ("base/", 0o755, b""),
+        ("base/a", 0o644, b"a"),
+        ("base/b", 0o644, b"b"),
+        ("base/d/", 0o755, b""),
+        ("day", 0o755, day),
+        ("etc/", 0o755, b""),
+        ("tool", 0o755, tool()),
+        ("var/", 0o755, b""),
+        ("var/log/", 0o755, b""),
+        ("var/log/old", 0o644, b"of the base"),
+    ];
+    let (base, id) = image_archive(&files, &ground.labels, &[&tag]).unwrap();
+    engine.load_images(bytes_stream(base)).await?;
+    let base = engine.image(&id.0).await?.unwrap().diff_ids;
+    let text = DOCKERFILE.replace("lockstep-test/BASE", &tag).replace("LAST", last);
+    let build = ImageBuild {
+        context: bytes_stream(archive(&[("Dockerfile", 0o644, text.as_bytes())]).unwrap()),
+        dockerfile: "Dockerfile".to_owned(),
+        target: Some("work".to_owned()),
+        arguments: BTreeMap::new(),
+        labels: ground.labels.clone(),
+        tag: format!("lockstep-test/{}:built", ground.id),
+    };
+    assert_eq!(base_of(&text, Some("work")), Some(tag));
+    Ok((engine.build_image(build, &|_| {}).await?, base))
+}
+
+/// The built image in its one form, in a cache of its own.
+async fn normal(engine: &Docker, built: &ImageId, base: Vec<Digest>, cache: &Path) -> LocalImage {
+    let archive = engine.save_image(&built.0).await.unwrap();
+    let cache = ImageCache::below(cache);
+    let read = stream::read_by(archive, move |reader| {
+        let request = NormalRequest {
+            name: "images/work",
+            recipe: Digest::of(b"recipe"),
+            base: &base,
+            remove: &[],
+            epoch_seconds: EPOCH_SECONDS,
+            labels: &BTreeMap::from([("dev.lockstep.recipe".to_owned(), "r".to_owned())]),
+            cache: &cache,
+        };
+        normalise(&request, reader)
+    });
+    read.await.unwrap().unwrap()
+}
+
+/// All that an image has, by path, as a container of it has it: kind, mode, owner, attributes, content.
+async fn files(engine: &Docker, image: &str, labels: &Labels) -> BTreeMap<String, String> {
+    let name = format!(
+        "lockstep-test-{}",
+        Digest::of(format!("{image}{labels:?}").as_bytes()).short()
+    );
+    let spec = ContainerSpec::unstarted(name, ImageId(image.to_owned()), labels.clone(), vec![]);
+    let container = engine.create_container(&spec).await.unwrap();
+    let mut found = BTreeMap::new();
+    for root in ["/base", "/d", "/etc", "/var"] {
+        let tar = read(engine.download(&container, root).await.unwrap()).await.unwrap();
+        let mut tree = Tree::default();
+        tree.apply(&tar[..]).unwrap();
+        for (path, node) in tree.iter() {
+            let entry = &node.entry;
+            let kind = match &entry.kind {
+                // Which of its names a file has first is up to the storage.
+                EntryKind::File { .. } | EntryKind::Hardlink(_) => "file".to_owned(),
+                kind => format!("{kind:?}"),
+            };
+            let content = match entry.kind {
+                EntryKind::File { .. } => node.content.to_string(),
+                _ => String::new(),
+            };
+            let attributes: Vec<&String> = entry.attributes.keys().collect();
+            let owner = (entry.mode, entry.uid, entry.gid);
+            found.insert(
+                String::from_utf8_lossy(path).into_owned(),
+                format!("{kind} {owner:?} {attributes:?} {content}"),
+            );
+        }
+    }
+    engine.remove_container(&container).await.unwrap();
+    found
+}
+
+/// What a layer says, entry by entry.
+fn entries(layer: &Path) -> Vec<String> {
+    let mut entries = Vec::new();
+    let mut archive = tar::Archive::new(std::fs::File::open(layer).unwrap());
+    for entry in archive.entries().unwrap() {
+        let entry = entry.unwrap();
+        let header = entry.header();
+        let link = header.link_name().unwrap();
+        entries.push(format!(
+            "{} {:?} {:o} {} {:?}",
+            entry.path().unwrap().display(),
+            header.entry_type(),
+            header.mode().unwrap(),
+            header.mtime().unwrap(),
+            link
+        ));
+    }
+    entries
+}
+
+/// What an engine's builder makes in its one form, which has what the built one has but for what records the day. It goes into
+/// the engine, too.
+async fn faithful(ground: &Ground, engine: &Docker, last: &str, cache: &Path) -> Result<LocalImage, EngineError> {
+    let (built_image, base) = built(engine, ground, (&day(), last)).await?;
+    let image = normal(engine, &built_image, base.clone(), cache).await;
+    let layers = image.diff_ids();
+    assert!(layers.starts_with(&base), "the base's layers stay as they are");
+    let (facts, _) = provide(engine, &image).await.unwrap();
+    assert_eq!(facts.id.0, image.id().to_string());
+    let before = files(engine, &built_image.0, &ground.labels).await;
+    let mut after = files(engine, &facts.id.0, &ground.labels).await;
+    let left_out = [
+        "etc/machine-id",
+        "etc/passwd-",
+        "var/log/own/log",
+        "d/__pycache__/new.pyc",
+    ];
+    for path in left_out {
+        assert!(before.contains_key(path) && !after.contains_key(path), "{path}");
+    }
+    for changed in ["etc/shadow", "var/log/old"] {
+        assert_ne!(before[changed], after[changed], "{changed}");
+        after.insert(changed.to_owned(), before[changed].clone());
+    }
+    let mut expected = before;
+    expected.retain(|path, _| !left_out.contains(&path.as_str()));
+    assert_eq!(after, expected);
+    Ok(image)
+}
+
+/// Both are the same image.
+fn assert_same(one: &LocalImage, other: &LocalImage) {
+    // What differs is easier to read by entry.
+    for (one, other) in one.layers.iter().zip(&other.layers) {
+        assert_eq!(entries(&one.path), entries(&other.path), "{}", one.name);
+    }
+    assert_eq!(one.diff_ids(), other.diff_ids());
+    let text = |image: &LocalImage| String::from_utf8_lossy(&image.config).into_owned();
+    assert_eq!(text(one), text(other));
+}
+
+/// The config says what the Dockerfile does, and nothing of the build.
+fn assert_config(image: &LocalImage) {
+    let config: serde_json::Value = serde_json::from_slice(&image.config).unwrap();
+    let defaults = &config["config"];
+    for (value, expected) in [
+        (&config["created"], serde_json::json!("2025-01-01T00:00:00Z")),
+        (&defaults["Env"], serde_json::json!(["PATH=/", "TWO=2", "ONE=1"])),
+        (&defaults["User"], "7:8".into()),
+        (&defaults["WorkingDir"], "/d".into()),
+        (&defaults["Labels"]["vendor"], "example".into()),
+        (&defaults["ExposedPorts"], serde_json::json!({"80/tcp": {}})),
+        (&defaults["Volumes"], serde_json::json!({"/data": {}})),
+        (&defaults["StopSignal"], "SIGINT".into()),
+        (&defaults["Cmd"], serde_json::json!(["/d/e/n"])),
+        (&defaults["Healthcheck"]["Test"][0], "CMD".into()),
+    ] {
+        assert_eq!(*value, expected);
+    }
+    let text = String::from_utf8_lossy(&image.config);
+    assert!(!text.contains("ontainer") && !text.contains("/bin/sh"), "{text}");
+}
+
+/// Nothing in the layers is of the day.
+fn assert_dateless(image: &LocalImage) {
+    let mut tree = Tree::default();
+    for layer in &image.layers {
+        tree.apply(std::fs::File::open(&layer.path).unwrap()).unwrap();
+    }
+    let shadow = format!("root:*:19000:0:99999:7:::\nnew:!:{EPOCH_DAY}:0:99999:7:::\n");
+    assert_eq!(tree.get(b"etc/shadow").unwrap().content, Digest::of(shadow.as_bytes()));
+    for (path, node) in tree.iter() {
+        let path = String::from_utf8_lossy(path);
+        assert!(node.entry.mtime_seconds <= EPOCH_SECONDS, "{path}");
+    }
+}
+
+/// A container of it does what the Dockerfile says.
+fn assert_runs(image: &LocalImage) {
+    let mut docker = Command::new("docker");
+    let docker = docker
+        .args(["run", "--rm", "--network", "none"])
+        .arg(image.id().to_string());
+    let output = docker.output().unwrap();
+    assert_eq!(
+        (output.status.code(), &output.stdout[..]),
+        (Some(0), &b"n"[..]),
+        "{output:?}"
+    );
+}
+
+async fn on_three_engines(ground: Ground, engines: [SecondEngine; 2]) -> TestResult {
+    let [overlay, copies] = [engines[0].connect().await, engines[1].connect().await];
+    let cache = tempfile::tempdir()?;
+    let cache = |name: &str| cache.path().join(name);
+    let first = faithful(&ground, &ground.engine, "second", &cache("first")).await?;
+    for (engine, name) in [(&overlay, "overlay"), (&copies, "copies")] {
+        assert_same(&first, &faithful(&ground, engine, "second", &cache(name)).await?);
+    }
+    assert_config(&first);
+    assert_dateless(&first);
+    assert_runs(&first);
+    ground
+        .engine
+        .remove_image(&image_name("images/work", first.id()))
+        .await?;
+    // What the machine's own storage may forget (fuse-overlayfs 1.10): that a directory is another one now.
+    let once = faithful(&ground, &overlay, "third", &cache("overlay-third")).await?;
+    assert_same(
+        &once,
+        &faithful(&ground, &copies, "third", &cache("copies-third")).await?,
+    );
+    Ok(())
+}
+
+#[test]
+fn the_same_dockerfile_is_the_same_image_on_every_engine() {
+    assert!(
+        rustix::process::geteuid().is_root(),
+        "this test starts engines, and needs root"
+    );
+    // Not every file system of a machine takes the first one.
+    let overlay = SecondEngine::start("overlay2").or_else(|log| {
+        eprintln!("no overlay2 here: {log}");
+        SecondEngine::start("vfs")
+    });
+    let engines = [overlay, SecondEngine::start("vfs")].map(|engine| engine.unwrap_or_else(|log| panic!("{log}")));
+    on_engine(move |ground| on_three_engines(ground, engines));
+}
