@@ -33,11 +33,13 @@ hosts! {
     postgresql "postgresql" Hosts;
     php "php" Hosts;
     python "python" Always;
+    python_in_rust "python-rust" Hosts;
     valkey "valkey" Hosts;
     sqlite "sqlite" Hosts;
     gcc "gcc" Hosts;
     pam "pam" Hosts;
     nss "nss" Always;
+    lv2 "lv2" Hosts;
     exporting_c "exporting" Always;
     cmake "cmake" Hosts;
     meson "meson" Hosts;
