@@ -118,3 +118,44 @@ fn a_step_that_fails_is_told_with_its_place_and_both_streams() {
         }
     });
 }
+
+/// What a library's permissions let a user do is predicted of the user of the step that is the host, and seen by the same one.
+#[test]
+fn plugins_are_opened_as_the_user_of_the_step_that_is_the_host() {
+    with_sample("steps-user", |sample| {
+        sample.write(
+            "images/runtime.yaml",
+            "bootstrap:\n  base: {builtin: debian/runtime}\n  setup:\n    - chown 7:7 /usr/lib/x86_64-linux-gnu/libstdc++.so.6\n    - chmod 0400 /usr/lib/x86_64-linux-gnu/libstdc++.so.6\n",
+        );
+        let run = |user: &str| {
+            format!("  - {{run: [tiny, \"{{plugins}}/good.so\"]{user}, expect: {{stdout: [answer 42]}}}}\n")
+        };
+        let configure_as = |user: &str| {
+            configure(sample, &run(user));
+            let text = sample.read("lockstep.yaml").unwrap();
+            let text = text.replace("{builtin: debian/runtime}", "images/runtime.yaml");
+            let needs = "LDFLAGS: '-Wl,--no-as-needed -lstdc++'";
+            sample.write("lockstep.yaml", &text.replace("LDFLAGS: '-Wl,-z,undefs'", needs));
+        };
+        configure_as(", user: 7");
+        let told = sample.build(0);
+        assert!(
+            told.contains("check: 1 plugin ok") && told.contains("1 loaded · host answered as expected"),
+            "{told}"
+        );
+        let checked = sample.run(&["check"]);
+        assert_eq!(checked.status.code(), Some(0), "{checked:?}");
+        let before = sample.published();
+        for user in ["", ", user: 8"] {
+            configure_as(user);
+            let told = sample.build(1);
+            assert!(told.contains("libstdc++.so.6") && told.contains("mode 0400"), "{told}");
+            let told = sample.build_unchecked(5);
+            assert!(
+                told.contains("libstdc++.so.6: cannot open shared object file"),
+                "{told}"
+            );
+            assert_eq!(sample.published(), before);
+        }
+    });
+}

@@ -60,17 +60,14 @@ pub(super) fn check(arguments: &CheckArguments, allowed: &BTreeSet<String>, worl
             Some(root) => named_root(root, world)?,
             None => runtime_root(lock.as_ref(), name, world)?,
         };
-        let mut variables = CheckedProcess::of_smoke(&project).variables;
-        variables.extend(arguments.variables.iter().cloned());
-        let process = CheckedProcess {
-            variables,
-            directory: start_of(arguments, &*root),
-            user: match user_of(arguments, &*root)? {
-                // Bundles are loaded as in the smoke test.
-                None if arguments.rootfs.is_none() => Some(smoke_user()),
-                user => user,
-            },
+        // Bundles are loaded as in the smoke test, unless somebody says otherwise.
+        let user = match (&arguments.user, &arguments.rootfs) {
+            (None, None) => Some(smoke_user(&project, name, &*root).map_err(RunError::from)?),
+            _ => user_of(arguments, &*root)?,
         };
+        let mut process = CheckedProcess::of_smoke(&project, user);
+        process.variables.extend(arguments.variables.iter().cloned());
+        process.directory = start_of(arguments, &*root);
         let predicted = predict_files(&root, &files, &process, &shown);
         pairs.extend(predicted.map_err(RunError::file("look at the artifacts"))?);
     }

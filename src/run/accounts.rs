@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 
 use super::container::OWNER;
 use crate::check::{User, accounts_text};
-use crate::config::Smoke;
+use crate::config::{Invocation, Smoke};
 use crate::language::HOME_ROOT;
 use crate::name::EnvironmentName;
 use crate::owner::Owner;
@@ -25,6 +25,14 @@ pub(super) struct Accounts {
     pub(super) users: BTreeMap<String, Owner>,
     /// The contents of `passwd` and `group`, where the image's do not have everybody.
     pub(super) files: Option<[String; 2]>,
+}
+
+impl Accounts {
+    /// Who is started: whom it names, else who everybody is.
+    pub(super) fn owner_of(&self, started: Option<&Invocation>) -> Owner {
+        let named = started.and_then(|invocation| invocation.user.as_ref());
+        named.and_then(|name| self.users.get(name)).copied().unwrap_or(OWNER)
+    }
 }
 
 /// Why there is no such user.
@@ -220,6 +228,9 @@ mod tests {
         let own = "lockstep:x:1000:1000:lockstep:/lockstep/home:/bin/sh\n";
         let other = "lockstep-7:x:7:7:lockstep-7:/lockstep/home:/bin/sh\n";
         let groups = format!("{GROUP}\nlockstep:x:1000:\nlockstep-7:x:7:\n");
+        let owner_of = |smoke: Smoke| told.owner_of(Some(&smoke.steps[0].invocation));
+        assert_eq!(owner_of(smoke(&["postgres"])), owner(105, 109));
+        assert_eq!(told.owner_of(None), OWNER);
         assert_eq!(told.files, Some([format!("{PASSWD}{own}{other}"), groups]));
         assert_eq!(of("", "", &[]).unwrap().files.unwrap(), [own, "lockstep:x:1000:\n"]);
     }

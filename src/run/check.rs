@@ -6,9 +6,9 @@ use std::io;
 use std::path::Path;
 use std::sync::{Arc, PoisonError};
 
+use super::accounts::{AccountsError, accounts};
 use super::brought::BroughtHost;
 use super::compile::Compiled;
-use super::container::OWNER;
 use super::images::{ResolvedEnvironment, ResolvedImage};
 use super::placed::PlacedFile;
 use super::rootfs::stream_image;
@@ -23,7 +23,7 @@ use crate::engine::{Engine, EngineError};
 use crate::event::{Event, Stage};
 use crate::image::ImageCache;
 use crate::language::ROOT;
-use crate::name::UnitName;
+use crate::name::{EnvironmentName, UnitName};
 use crate::plan::EnvironmentPlan;
 use crate::report::{CheckReport, render_check, render_findings};
 use crate::rootfs::{FILES_DIRECTORY, OverlayRoot, RootFs, open_layers};
@@ -80,15 +80,15 @@ pub struct CheckedProcess {
 }
 
 impl CheckedProcess {
-    /// What the smoke test of a project is started with.
+    /// What the smoke test of a project is started with, as this user.
     #[must_use]
-    pub fn of_smoke(project: &Project) -> Self {
+    pub fn of_smoke(project: &Project, user: Option<User>) -> Self {
         Self {
             variables: started(project)
                 .map(|invocation| invocation.env.clone())
                 .unwrap_or_default(),
             directory: ROOT.to_owned(),
-            user: Some(smoke_user()),
+            user,
         }
     }
 }
@@ -99,14 +99,17 @@ pub(super) fn started(project: &Project) -> Option<&Invocation> {
     step.map(|step| &step.invocation)
 }
 
-/// Who the smoke test runs as.
-#[must_use]
-pub fn smoke_user() -> User {
-    User {
-        id: OWNER.uid,
-        group: OWNER.gid,
+/// Who opens the plugins in the smoke test, in a container of the image with this root: the user of the step that is the host.
+///
+/// # Errors
+/// When the image does not know a user whom a step names.
+pub fn smoke_user(project: &Project, environment: &EnvironmentName, root: &dyn RootFs) -> Result<User, AccountsError> {
+    let owner = accounts(environment, root, project.smoke.as_ref())?.owner_of(started(project));
+    Ok(User {
+        id: owner.uid,
+        group: owner.gid,
         others: vec![],
-    }
+    })
 }
 
 impl Run {
@@ -143,7 +146,7 @@ impl Run {
             plugins: self.project.plugins.iter().map(plugin).collect(),
             with_companions: true,
         };
-        let pairs = predict(&root, &files, &self.project)?;
+        let pairs = predict(&plan.name, &root, &files, &self.project)?;
         let plugins = pairs.iter().filter(|pair| !pair.is_companion);
         let predicted = plugins.map(|pair| pair.verdict).collect();
         let report = CheckReport::new(pairs, &self.options.allowed);
@@ -241,11 +244,13 @@ pub fn smoked_contract(contract: &Contract) -> CheckContract {
 
 /// Predicts what comes of opening every plugin, one after the other, in a root in which the files are put beside each other.
 pub(super) fn predict(
+    environment: &EnvironmentName,
     root: &Arc<dyn RootFs>,
     files: &CheckedFiles,
     project: &Project,
 ) -> Result<Vec<PairReport>, RunError> {
-    let process = CheckedProcess::of_smoke(project);
+    let user = smoke_user(project, environment, &**root)?;
+    let process = CheckedProcess::of_smoke(project, Some(user));
     predict_files(root, files, &process, &|file| file.place.clone()).map_err(RunError::file("look at the artifacts"))
 }
 

@@ -211,7 +211,7 @@ impl Run {
                     .collect(),
                 with_companions: false,
             };
-            let reports = predict(root, &files, &self.project)?;
+            let reports = predict(&host.name, root, &files, &self.project)?;
             let prediction = reports.into_iter().next_back().map(|report| Prediction {
                 verdict: report.verdict,
                 codes: report.findings.iter().map(|finding| finding.code.to_owned()).collect(),

@@ -6,11 +6,11 @@ use std::time::Duration;
 use super::check::started;
 use super::opener::Opener;
 use super::placed::plugins_directory;
-use super::smoke::{CONFINEMENT, PROBE_PATH, Stage};
+use super::smoke::{PROBE_PATH, SCRATCH, Stage};
 use super::{Run, RunError};
 use crate::config::{Contract, NamedContract};
 use crate::event::Event;
-use crate::smoke::{self, Place, PluginObservation, SmokeFailure, Within};
+use crate::smoke::{self, Confinement, Place, PluginObservation, SmokeFailure, Within};
 
 /// Those of a project without a smoke test.
 static NO_VARIABLES: BTreeMap<String, String> = BTreeMap::new();
@@ -165,7 +165,11 @@ impl Run {
         let count = |plugins: &[String]| u32::try_from(plugins.len()).unwrap_or(u32::MAX);
         let timeout = PLUGIN_TIMEOUT.saturating_mul(count(before).saturating_add(1));
         let timeout = timeout.min(PROCESS_TIMEOUT_LIMIT);
-        let arguments = smoke::open(manner.contract, within, timeout, CONFINEMENT, before, paths);
+        let confinement = Confinement {
+            user: stage.accounts.owner_of(started(&self.project)),
+            scratch: &SCRATCH,
+        };
+        let arguments = smoke::open(manner.contract, within, timeout, confinement, before, paths);
         let limit = (timeout + PLUGIN_GRACE).saturating_mul(count(paths));
         let told = self.run_loader(stage, role, arguments, limit, None).await?;
         let report =

@@ -24,8 +24,7 @@ use crate::language::{HOME_ROOT, ROOT};
 use crate::name::EnvironmentName;
 use crate::owner::Owner;
 use crate::smoke::{
-    self, Confinement, HostObservation, Mismatch, Outcome, Place, PluginObservation, SmokeFailure, Whereabouts,
-    failed_plugins,
+    self, HostObservation, Mismatch, Outcome, Place, PluginObservation, SmokeFailure, Whereabouts, failed_plugins,
 };
 
 /// Where the loader is in the container.
@@ -59,11 +58,8 @@ const ASKED_FOR_PART: u64 = 4;
 const ACCOUNTS_DIRECTORY: &str = "/etc";
 /// The files there.
 const ACCOUNTS_FILES: [&str; 2] = ["passwd", "group"];
-/// What keeps plugins from the loader and from each other. Every engine has `/dev/mqueue`, for queues of messages.
-pub(super) const CONFINEMENT: Confinement<'static> = Confinement {
-    user: OWNER,
-    scratch: &["/tmp", HOME_ROOT, "/dev/shm", "/dev/mqueue"],
-};
+/// Where a plugin can leave files for the next. Every engine has `/dev/mqueue`, for queues of messages.
+pub(super) const SCRATCH: [&str; 4] = ["/tmp", HOME_ROOT, "/dev/shm", "/dev/mqueue"];
 
 /// How the artifacts of an environment did.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -362,11 +358,10 @@ struct WritablePlace {
 fn places(smoke: &Smoke, accounts: &Accounts) -> Vec<WritablePlace> {
     let mut places: BTreeMap<&str, WritablePlace> = BTreeMap::new();
     for step in &smoke.steps {
-        let user = step.invocation.user.as_ref().and_then(|user| accounts.users.get(user));
         for path in &step.writable {
             let place = places.entry(path).or_insert_with(|| WritablePlace {
                 path: path.clone(),
-                owner: user.copied().unwrap_or(OWNER),
+                owner: accounts.owner_of(Some(&step.invocation)),
                 executable: false,
             });
             place.executable |= step.exec;
