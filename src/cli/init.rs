@@ -8,7 +8,7 @@ use super::stop::Stop;
 use crate::config;
 use crate::exit::Exit;
 use crate::image;
-use crate::init::{self, Asked, Candidate, Proposal, ProposedHost, Recipe, Tree, Unrecognised};
+use crate::init::{self, Asked, Candidate, Proposal, ProposedContract, ProposedHost, Recipe, Tree, Unrecognised};
 use crate::printable::printable;
 use crate::report::{Failure, of_machine};
 use crate::temporary::{self, INIT_PREFIX};
@@ -192,11 +192,7 @@ fn summary(proposal: &Proposal, path: &Path, given: &Path) -> Vec<String> {
         }
     });
     lines.extend(proposal.plugins.iter().map(|plugin| described("plugin", plugin)));
-    let symbols = match proposal.symbols.as_slice() {
-        [] => "no symbol that all plugins export was recognised".to_owned(),
-        symbols => format!("every plugin exports {}", symbols.join(", ")),
-    };
-    lines.push(format!("   contract {symbols}"));
+    lines.extend(contracts(proposal).iter().map(|line| format!("   contract {line}")));
     let mut left_out: Vec<String> = proposal.left_out.iter().map(init::place).collect();
     left_out.dedup();
     if !left_out.is_empty() {
@@ -233,6 +229,20 @@ fn summary(proposal: &Proposal, path: &Path, given: &Path) -> Vec<String> {
         " next: {enter}read {FILE_NAME} · lockstep doctor · lockstep plan · lockstep build"
     ));
     lines
+}
+
+/// What plugins are held to, one line a contract.
+fn contracts(proposal: &Proposal) -> Vec<String> {
+    let listed = |start: String, symbols: &[String]| match symbols {
+        [] => format!("{start}: no symbol that the host looks up was recognised"),
+        symbols => format!("{start} exports {}", symbols.join(", ")),
+    };
+    let of_kind = |kind: &ProposedContract| listed(format!("every {}", kind.name), &kind.symbols);
+    match (proposal.contracts.as_slice(), proposal.symbols.as_slice()) {
+        ([], []) => vec!["no symbol that all plugins export was recognised".to_owned()],
+        ([], symbols) => vec![listed("every plugin".to_owned(), symbols)],
+        (kinds, _) => kinds.iter().map(of_kind).collect(),
+    }
 }
 
 fn language(unit: &Candidate) -> &'static str {

@@ -1,5 +1,7 @@
 //! Go modules: `package main` with a `func main` is a host; without one, or below a directory for plugins, a plugin.
 
+use std::collections::BTreeSet;
+
 use super::text::identifier;
 use super::tree::{self, Tree};
 use super::{Candidate, Kind};
@@ -41,8 +43,9 @@ fn of_directory(tree: &Tree, directory: &str) -> Option<Candidate> {
         .iter()
         .any(|text| text.lines().any(|line| imports(line, "plugin")));
     let kind = if has("func main()") && (!is_for_loading || imports_plugin) {
+        let loads = imports_plugin || loading_directories(tree, module).contains(directory);
         Kind::Host {
-            loads: imports_plugin.then_some(Loader::Go),
+            loads: loads.then_some(Loader::Go),
         }
     } else {
         Kind::Plugin(Loader::Go)
@@ -79,6 +82,53 @@ fn of_directory(tree: &Tree, directory: &str) -> Option<Candidate> {
         exports: sources.iter().flat_map(|text| exports(text)).collect(),
         ..Candidate::of(&name, LanguageName::Go, module, &artifact, kind)
     })
+}
+
+/// The directories below `root` with packages that load plugins, themselves or by what they import.
+fn loading_directories<'a>(tree: &'a Tree, root: &str) -> BTreeSet<&'a str> {
+    let sources: Vec<(&str, &str)> = tree
+        .files()
+        .filter(|(path, _)| path.ends_with(".go") && !path.ends_with("_test.go") && tree::is_within(path, root))
+        .map(|(path, text)| (tree::parent(path), text))
+        .collect();
+    let mut loading: BTreeSet<&str> = sources
+        .iter()
+        .filter(|(_, text)| text.lines().any(|line| imports(line, "plugin")))
+        .map(|(directory, _)| *directory)
+        .collect();
+    // Each round adds a directory or is the last.
+    loop {
+        // Packages are imported by their module's path and their own, which need not have the project's directories in it.
+        let endings: Vec<String> = loading
+            .iter()
+            .filter_map(|directory| directory.strip_prefix(if root == "." { "" } else { root }))
+            .map(|directory| format!("/{}\"", directory.trim_start_matches('/')))
+            .filter(|ending| ending != "/\"" && ending != "/.\"")
+            .collect();
+        let is_next = |(directory, text): &&(&str, &str)| {
+            !loading.contains(directory) && endings.iter().any(|ending| text.contains(ending.as_str()))
+        };
+        let next: Vec<&str> = sources
+            .iter()
+            .filter(is_next)
+            .map(|(directory, _)| *directory)
+            .collect();
+        if next.is_empty() {
+            return loading;
+        }
+        loading.extend(next);
+    }
+}
+
+/// The sources of a module's packages that load plugins.
+pub(super) fn loading_sources<'a>(tree: &'a Tree, module: &str) -> Vec<&'a str> {
+    let loading = loading_directories(tree, module);
+    tree.files()
+        .filter(|(path, _)| {
+            path.ends_with(".go") && !path.ends_with("_test.go") && loading.contains(tree::parent(path))
+        })
+        .map(|(_, text)| text)
+        .collect()
 }
 
 /// The directory whose `go.work` uses the module.

@@ -8,6 +8,7 @@ mod build_files;
 mod c_family;
 mod cargo;
 mod go;
+mod kinds;
 mod known;
 mod proposal;
 mod recipe;
@@ -20,6 +21,7 @@ use std::collections::BTreeMap;
 use crate::config::{Build, LanguageName, Loader};
 
 pub use asked::{Asked, NotAsked};
+pub use kinds::ProposedContract;
 pub use proposal::{LOOKED_FOR, Proposal, ProposedHost, Unrecognised, place, propose};
 pub use recipe::Recipe;
 pub use render::{language, render};
@@ -44,6 +46,8 @@ pub struct Candidate {
     pub kind: Kind,
     /// The functions (for Go also the variables) that it exports to whoever loads it.
     pub exports: Vec<String>,
+    /// The contract that it is held to, by name, where there are several.
+    pub contract: Option<String>,
     /// The build system that makes it; none for the language's own command.
     pub build: Option<Build>,
     /// A script in place of the language's command.
@@ -78,6 +82,7 @@ impl Candidate {
             artifact: artifact.to_owned(),
             kind,
             exports: vec![],
+            contract: None,
             build: None,
             command: None,
             env: BTreeMap::new(),

@@ -5,6 +5,7 @@ use std::collections::BTreeSet;
 use super::asked::Asked;
 use super::build_files::is_file_name;
 use super::go::PLUGIN_DIRECTORIES;
+use super::kinds::{self, ProposedContract};
 use super::known::{self, Found};
 use super::recipe::{self, Recipe};
 use super::text::{common, project_name, unit_name};
@@ -29,6 +30,8 @@ pub struct Proposal {
     pub abi: Abi,
     /// What every plugin exports, or for a known host: what it looks up in every one.
     pub symbols: Vec<String>,
+    /// The contracts by name, where the host takes plugins of several kinds.
+    pub contracts: Vec<ProposedContract>,
     /// A smoke test, where the host is known.
     pub smoke: Option<SmokeTest>,
     /// What was recognised and is not part of it.
@@ -135,7 +138,7 @@ pub fn propose(tree: &Tree, directory: &str, asked: Option<&Asked>) -> Result<Pr
     match asked {
         Some(asked) => of_asked(tree, directory, asked, candidates, known, refused),
         None => {
-            let own = of_tree(directory, &candidates, &notes);
+            let own = of_tree(tree, directory, &candidates, &notes);
             // Who loads, and has something to load, is the host, whatever else lies in the tree.
             let loads = |proposal: &Proposal| matches!(&proposal.host, ProposedHost::Compiled(host) if matches!(host.kind, Kind::Host { loads: Some(_) }));
             match own {
@@ -259,6 +262,7 @@ fn with_known(
         loader: Loader::Dlopen,
         abi: Abi::C,
         symbols: shared_symbols(&plugins),
+        contracts: vec![],
         plugins,
         smoke,
         left_out,
@@ -304,6 +308,7 @@ fn with_image(
         loader: Loader::Dlopen,
         abi: Abi::C,
         symbols: shared_symbols(&plugins),
+        contracts: vec![],
         plugins,
         smoke: None,
         left_out,
@@ -390,7 +395,7 @@ fn is_writable(candidate: &Candidate, notes: &mut Vec<String>) -> bool {
 }
 
 /// The project whose host is in the tree as well.
-fn of_tree(directory: &str, candidates: &[Candidate], notes: &[String]) -> Result<Proposal, Unrecognised> {
+fn of_tree(tree: &Tree, directory: &str, candidates: &[Candidate], notes: &[String]) -> Result<Proposal, Unrecognised> {
     let mut notes = notes.to_vec();
     let is_host = |candidate: &&Candidate| matches!(candidate.kind, Kind::Host { .. });
     let (hosts, plugins): (Vec<&Candidate>, Vec<&Candidate>) = candidates.iter().partition(is_host);
@@ -424,12 +429,10 @@ fn of_tree(directory: &str, candidates: &[Candidate], notes: &[String]) -> Resul
         .chain(others)
         .cloned()
         .collect();
-    let exports: Vec<&[String]> = plugins.iter().map(|plugin| plugin.exports.as_slice()).collect();
-    let symbols = common(&exports);
     let mut taken = BTreeSet::new();
     let host = named(&host, &mut taken);
     let mut files = BTreeSet::from([host.artifact.clone()]);
-    let plugins = all_named(
+    let mut plugins = all_named(
         plugins.into_iter().cloned().collect(),
         &mut taken,
         &mut files,
@@ -441,7 +444,17 @@ fn of_tree(directory: &str, candidates: &[Candidate], notes: &[String]) -> Resul
             hosts: vec![place(&host)],
         });
     }
-    notes.extend(perhaps_kinds(&plugins));
+    let exports: Vec<&[String]> = plugins.iter().map(|plugin| plugin.exports.as_slice()).collect();
+    let mut symbols = common(&exports);
+    let looked_up = kinds::looked_up(tree, &host, &plugins);
+    // What the host does not ask for, no other plugin needs to have.
+    if symbols.iter().any(|symbol| looked_up.contains(symbol)) {
+        symbols.retain(|symbol| looked_up.contains(symbol));
+    }
+    let contracts = kinds::tell_apart(tree, &host, &mut plugins);
+    if contracts.is_empty() {
+        notes.extend(perhaps_kinds(&plugins));
+    }
     Ok(Proposal {
         project: project_name(if directory.is_empty() { &host.name } else { directory }),
         abi: abi(loader, &host, &plugins),
@@ -449,6 +462,7 @@ fn of_tree(directory: &str, candidates: &[Candidate], notes: &[String]) -> Resul
         plugins,
         loader,
         symbols,
+        contracts,
         smoke: None,
         left_out,
         notes,

@@ -50,22 +50,7 @@ plugins:
     for plugin in &proposal.plugins {
         let _ = writeln!(text, "  - {}", unit(plugin, "    ").trim_start());
     }
-    text.push_str("\n# What the host expects of every plugin: how it loads them, what they exchange");
-    text.push_str(if proposal.symbols.is_empty() {
-        ".\n"
-    } else {
-        ", and which symbols it looks up.\n"
-    });
-    let _ = writeln!(
-        text,
-        "contract:\n  loader: {}\n  abi: {}",
-        loader(proposal.loader),
-        abi(proposal.abi)
-    );
-    let symbols: Vec<String> = proposal.symbols.iter().map(|symbol| scalar(symbol)).collect();
-    if !symbols.is_empty() {
-        let _ = writeln!(text, "  symbols: [{}]", symbols.join(", "));
-    }
+    contract(&mut text, proposal);
     match (&proposal.smoke, &proposal.host) {
         (Some(test), _) => smoke(&mut text, test),
         (None, ProposedHost::Compiled(host)) => smoke_to_write(&mut text, &host.artifact),
@@ -73,6 +58,47 @@ plugins:
         (None, ProposedHost::Image { path, .. }) => smoke_to_write(&mut text, file_name(path)),
     }
     text
+}
+
+/// What plugins are held to: one contract for all of them, or one for each kind.
+fn contract(text: &mut String, proposal: &Proposal) {
+    let listed = |symbols: &[String]| {
+        symbols
+            .iter()
+            .map(|symbol| scalar(symbol))
+            .collect::<Vec<_>>()
+            .join(", ")
+    };
+    let (loader, abi) = (loader(proposal.loader), abi(proposal.abi));
+    if proposal.contracts.is_empty() {
+        text.push_str("\n# What the host expects of every plugin: how it loads them, what they exchange");
+        text.push_str(if proposal.symbols.is_empty() {
+            ".\n"
+        } else {
+            ", and which symbols it looks up.\n"
+        });
+        let _ = writeln!(text, "contract:\n  loader: {loader}\n  abi: {abi}");
+        if !proposal.symbols.is_empty() {
+            let _ = writeln!(text, "  symbols: [{}]", listed(&proposal.symbols));
+        }
+        return;
+    }
+    text.push_str(
+        "
+# What the host expects of plugins, by their kinds: how it loads them, what they exchange, and which symbols it looks up.
+# Plugins of a kind lie in its directory `into` of `{plugins}`.
+contracts:
+",
+    );
+    for kind in &proposal.contracts {
+        let _ = writeln!(text, "  {}:\n    loader: {loader}\n    abi: {abi}", scalar(&kind.name));
+        if let Some(into) = &kind.into {
+            let _ = writeln!(text, "    into: {}", scalar(into));
+        }
+        if !kind.symbols.is_empty() {
+            let _ = writeln!(text, "    symbols: [{}]", listed(&kind.symbols));
+        }
+    }
 }
 
 /// Environments, and a host that is compiled in them.
@@ -203,11 +229,16 @@ fn smoke_to_write(text: &mut String, host: &str) {
 
 /// A unit's keys, one a line.
 fn unit(unit: &Candidate, indentation: &str) -> String {
-    let mut lines = vec![
-        format!("name: {}", scalar(&unit.name)),
+    let mut lines = vec![format!("name: {}", scalar(&unit.name))];
+    lines.extend(
+        unit.contract
+            .as_ref()
+            .map(|contract| format!("contract: {}", scalar(contract))),
+    );
+    lines.extend([
         format!("language: {}", language(unit.language)),
         format!("source: {}", path(&unit.source)),
-    ];
+    ]);
     if let Some(package) = &unit.package {
         lines.push(format!("package: {}", scalar(package)));
     }
@@ -392,7 +423,17 @@ mod tests {
         ("go.mod", "module \"a/b c\"\n"),
         ("go.work", "use ./a\nuse .\n"),
         ("main.go", "package main\nimport \"plugin\"\nfunc main() {}\n"),
+        (
+            "main.go",
+            "package main\nimport \"plugin\"\nfunc main() { p.Lookup(\"New\"); p.Lookup(\"Other\") }\n",
+        ),
         ("new.go", "package main\nfunc New() {}\n"),
+        ("other.go", "package main\nfunc Other() {}\n"),
+        (
+            "main.c",
+            "int main(void) { dlopen(0, 0); dlsym(h, \"run\"); dlsym(h, \"draw\"); }\n",
+        ),
+        ("d.c", "int draw(void) {\n}\n"),
         ("build.rs", "cc::Build::new().file(\"a.c\")"),
         ("lua.yaml", "no recipe"),
     ];
