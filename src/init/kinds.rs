@@ -6,7 +6,7 @@ use super::proposal::place;
 use super::text::unit_name;
 use super::tree::{self, Tree};
 use super::{Candidate, go};
-use crate::config::LanguageName;
+use crate::config::{LanguageName, is_artifact_name};
 
 /// What a host expects of the plugins of one kind.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -58,9 +58,14 @@ pub(super) fn tell_apart(tree: &Tree, host: &Candidate, plugins: &mut [Candidate
                 plugin.contract = Some(name.clone());
             }
         }
-        let into = own
-            .filter(|own| unit_name(own) == **own && contracts.iter().all(|other| other.into.as_deref() != Some(*own)))
-            .map(str::to_owned);
+        let is_free = |own: &&str| {
+            let files = plugins.iter().map(|plugin| &plugin.artifact).chain([&host.artifact]);
+            is_artifact_name(own)
+                && unit_name(own) == **own
+                && files.into_iter().all(|file| file != own)
+                && contracts.iter().all(|other| other.into.as_deref() != Some(*own))
+        };
+        let into = own.filter(is_free).map(str::to_owned);
         contracts.push(ProposedContract {
             name,
             symbols: group.symbols.iter().cloned().collect(),

@@ -5,6 +5,7 @@
 
 mod asked;
 mod build_files;
+mod builds;
 mod c_family;
 mod cargo;
 mod go;
@@ -21,6 +22,7 @@ use std::collections::BTreeMap;
 use crate::config::{Build, LanguageName, Loader};
 
 pub use asked::{Asked, NotAsked};
+pub use builds::ProposedBuild;
 pub use kinds::ProposedContract;
 pub use proposal::{LOOKED_FOR, Proposal, ProposedHost, Unrecognised, place, propose};
 pub use recipe::Recipe;
@@ -48,6 +50,8 @@ pub struct Candidate {
     pub exports: Vec<String>,
     /// The contract that it is held to, by name, where there are several.
     pub contract: Option<String>,
+    /// The build that it is taken from, by name, where several units are made by one.
+    pub from: Option<String>,
     /// The build system that makes it; none for the language's own command.
     pub build: Option<Build>,
     /// A script in place of the language's command.
@@ -83,6 +87,7 @@ impl Candidate {
             kind,
             exports: vec![],
             contract: None,
+            from: None,
             build: None,
             command: None,
             env: BTreeMap::new(),

@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 
 use super::asked::Asked;
 use super::build_files::is_file_name;
+use super::builds::{self, ProposedBuild};
 use super::go::PLUGIN_DIRECTORIES;
 use super::kinds::{self, ProposedContract};
 use super::known::{self, Found};
@@ -24,6 +25,8 @@ pub struct Proposal {
     pub host: ProposedHost,
     /// The plugins; their names are such that a unit can have, and no two have one name.
     pub plugins: Vec<Candidate>,
+    /// What is compiled once for several of them; names that no unit has.
+    pub builds: Vec<ProposedBuild>,
     /// How the host loads.
     pub loader: Loader,
     /// What the two exchange.
@@ -247,7 +250,8 @@ fn with_known(
     mut notes: Vec<String>,
 ) -> Proposal {
     let mut taken = BTreeSet::from([unit_name(file_name(host.path)), host.name.to_owned()]);
-    let plugins = all_named(plugins, &mut taken, &mut BTreeSet::new(), false, &mut notes);
+    let mut plugins = all_named(plugins, &mut taken, &mut BTreeSet::new(), false, &mut notes);
+    let builds = builds::share(&mut plugins, &mut taken);
     notes.extend(host.note.map(str::to_owned));
     let has_rust = plugins.iter().any(|plugin| plugin.language == LanguageName::Rust);
     notes.extend(host.rust_note.filter(|_| has_rust).map(str::to_owned));
@@ -263,6 +267,7 @@ fn with_known(
         abi: Abi::C,
         symbols: shared_symbols(&plugins),
         contracts: vec![],
+        builds,
         plugins,
         smoke,
         left_out,
@@ -280,13 +285,9 @@ fn with_image(
     mut notes: Vec<String>,
 ) -> Proposal {
     let name = unit_name(file_name(path));
-    let plugins = all_named(
-        plugins,
-        &mut BTreeSet::from([name.clone()]),
-        &mut BTreeSet::new(),
-        false,
-        &mut notes,
-    );
+    let mut taken = BTreeSet::from([name.clone()]);
+    let mut plugins = all_named(plugins, &mut taken, &mut BTreeSet::new(), false, &mut notes);
+    let builds = builds::share(&mut plugins, &mut taken);
     notes.push(format!(
         "what compiles for {reference} is Debian's here: it must go with what runs there, or an image of yours takes its place in `build:`"
     ));
@@ -309,6 +310,7 @@ fn with_image(
         abi: Abi::C,
         symbols: shared_symbols(&plugins),
         contracts: vec![],
+        builds,
         plugins,
         smoke: None,
         left_out,
@@ -451,6 +453,7 @@ fn of_tree(tree: &Tree, directory: &str, candidates: &[Candidate], notes: &[Stri
     if symbols.iter().any(|symbol| looked_up.contains(symbol)) {
         symbols.retain(|symbol| looked_up.contains(symbol));
     }
+    let builds = builds::share(&mut plugins, &mut taken);
     let contracts = kinds::tell_apart(tree, &host, &mut plugins);
     if contracts.is_empty() {
         notes.extend(perhaps_kinds(&plugins));
@@ -463,6 +466,7 @@ fn of_tree(tree: &Tree, directory: &str, candidates: &[Candidate], notes: &[Stri
         loader,
         symbols,
         contracts,
+        builds,
         smoke: None,
         left_out,
         notes,

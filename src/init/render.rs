@@ -40,6 +40,7 @@ version: 1
             install,
         } => image_host(&mut text, name, reference, path, *install),
     }
+    builds(&mut text, proposal);
     text.push_str(
         "
 # The shared objects that it loads, in this order. `inputs` are files and directories outside of `source` that a unit
@@ -58,6 +59,27 @@ plugins:
         (None, ProposedHost::Image { path, .. }) => smoke_to_write(&mut text, file_name(path)),
     }
     text
+}
+
+/// What is compiled once for several units.
+fn builds(text: &mut String, proposal: &Proposal) {
+    if proposal.builds.is_empty() {
+        return;
+    }
+    text.push_str(
+        "
+# What is compiled once, and several units take their artifacts `from`.
+builds:
+",
+    );
+    for build in &proposal.builds {
+        let _ = writeln!(
+            text,
+            "  {}:\n{}",
+            scalar(&build.name),
+            lines(making(&build.making), "    ")
+        );
+    }
 }
 
 /// What plugins are held to: one contract for all of them, or one for each kind.
@@ -229,43 +251,57 @@ fn smoke_to_write(text: &mut String, host: &str) {
 
 /// A unit's keys, one a line.
 fn unit(unit: &Candidate, indentation: &str) -> String {
-    let mut lines = vec![format!("name: {}", scalar(&unit.name))];
-    lines.extend(
+    let mut keys = vec![format!("name: {}", scalar(&unit.name))];
+    keys.extend(
         unit.contract
-            .as_ref()
+            .iter()
             .map(|contract| format!("contract: {}", scalar(contract))),
     );
-    lines.extend([
+    let artifacts = format!("artifacts: [{}]", scalar(&unit.artifact));
+    match &unit.from {
+        Some(from) => keys.extend([format!("from: {}", scalar(from)), artifacts]),
+        None => {
+            keys.extend(making(unit));
+            keys.push(artifacts);
+        }
+    }
+    lines(keys, indentation)
+}
+
+/// The keys that say how it is made.
+fn making(unit: &Candidate) -> Vec<String> {
+    let mut keys = vec![
         format!("language: {}", language(unit.language)),
         format!("source: {}", path(&unit.source)),
-    ]);
-    if let Some(package) = &unit.package {
-        lines.push(format!("package: {}", scalar(package)));
-    }
+    ];
+    keys.extend(
+        unit.package
+            .iter()
+            .map(|package| format!("package: {}", scalar(package))),
+    );
     if !unit.inputs.is_empty() {
         let inputs: Vec<String> = unit.inputs.iter().map(|input| path(input)).collect();
-        lines.push(format!("inputs: [{}]", inputs.join(", ")));
+        keys.push(format!("inputs: [{}]", inputs.join(", ")));
     }
-    lines.push(format!("artifacts: [{}]", scalar(&unit.artifact)));
-    lines.extend(unit.build.as_ref().map(|system| format!("build: {}", build(system))));
-    lines.extend(
+    keys.extend(unit.build.iter().map(|system| format!("build: {}", build(system))));
+    keys.extend(
         unit.command
-            .as_ref()
+            .iter()
             .map(|command| format!("command: {}", quoted(command))),
     );
     if !unit.env.is_empty() {
-        let env: Vec<String> = unit
+        let env = unit
             .env
             .iter()
-            .map(|(name, value)| format!("{name}: {}", quoted(value)))
-            .collect();
-        lines.push(format!("env: {{{}}}", env.join(", ")));
+            .map(|(name, value)| format!("{name}: {}", quoted(value)));
+        keys.push(format!("env: {{{}}}", env.collect::<Vec<_>>().join(", ")));
     }
-    lines
-        .iter()
-        .map(|line| format!("{indentation}{line}"))
-        .collect::<Vec<_>>()
-        .join("\n")
+    keys
+}
+
+fn lines(keys: Vec<String>, indentation: &str) -> String {
+    let lines: Vec<String> = keys.into_iter().map(|key| format!("{indentation}{key}")).collect();
+    lines.join("\n")
 }
 
 /// A build system, with what it is told.

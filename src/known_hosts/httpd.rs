@@ -10,7 +10,7 @@ pub(super) const HTTPD: KnownHost = KnownHost {
     path: "/usr/sbin/apache2",
     install: Some("/usr/lib/apache2/modules"),
     runtime_packages: &["apache2-bin"],
-    build_packages: &["apache2-dev", "gcc", "libc6-dev", "make"],
+    build_packages: &["apache2-dev", "bash", "gcc", "libc6-dev", "make"],
     program_directory: Some("/usr/sbin"),
     links: &[],
     files: &[],

@@ -13,7 +13,12 @@ pub(super) const PHP: KnownHost = KnownHost {
     build_packages: &["php8.4-dev", "gcc", "libc6-dev", "make"],
     program_directory: None,
     // phpize and php-config are alternatives, which nothing chooses in an image that is unpacked only.
-    links: &[("usr/bin/phpize", "phpize8.4"), ("usr/bin/php-config", "php-config8.4")],
+    // phpize also asks dpkg, which such an image has no answers of, for libtool's version, and then looks where the old ones were.
+    links: &[
+        ("usr/bin/phpize", "phpize8.4"),
+        ("usr/bin/php-config", "php-config8.4"),
+        ("usr/share/libtool/config", "build-aux"),
+    ],
     files: &[],
     words: &["php.h"],
     needs_words: false,

@@ -1,0 +1,112 @@
+//! Builds that several units take their files from, so that a tree is configured and compiled once.
+
+use std::collections::BTreeSet;
+
+use super::Candidate;
+use super::text::unit_name;
+use crate::config::{BuildSystem, LanguageName};
+
+/// What a build is called when its units do not lie in a directory of its own.
+const NAME: &str = "tree";
+
+/// A build, as it is written below `builds:`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ProposedBuild {
+    /// What it is called; a name that no unit has.
+    pub name: String,
+    /// How it is made: what its units have in common. The rest of it is the first unit's.
+    pub making: Candidate,
+}
+
+/// The builds of plugins that are made the same way in the same directory, each of which then takes from it.
+pub(super) fn share(plugins: &mut [Candidate], taken: &mut BTreeSet<String>) -> Vec<ProposedBuild> {
+    let mut builds: Vec<ProposedBuild> = Vec::new();
+    for index in 0..plugins.len() {
+        let Some(first) = plugins
+            .get(index)
+            .filter(|unit| unit.from.is_none() && makes_several(unit))
+            .cloned()
+        else {
+            continue;
+        };
+        let mut shared: Vec<&mut Candidate> = plugins.iter_mut().filter(|unit| is_made_as(unit, &first)).collect();
+        if shared.len() < 2 {
+            continue;
+        }
+        let base = match first.source.rsplit('/').next() {
+            Some(directory) if directory != "." => unit_name(directory),
+            _ => NAME.to_owned(),
+        };
+        let name = (1..)
+            .map(|number| {
+                if number == 1 {
+                    base.clone()
+                } else {
+                    format!("{base}-{number}")
+                }
+            })
+            // What `from:` has a meaning for is no name of a build.
+            .find(|name| name != "runtime" && taken.insert(name.clone()))
+            .unwrap_or(base);
+        let is_cpp = shared.iter().any(|unit| unit.language == LanguageName::Cpp);
+        for unit in &mut shared {
+            unit.from = Some(name.clone());
+        }
+        let language = if is_cpp { LanguageName::Cpp } else { first.language };
+        builds.push(ProposedBuild {
+            name,
+            making: Candidate { language, ..first },
+        });
+    }
+    builds
+}
+
+fn makes_several(unit: &Candidate) -> bool {
+    let systems = [
+        BuildSystem::Autotools,
+        BuildSystem::Cmake,
+        BuildSystem::Make,
+        BuildSystem::Meson,
+        BuildSystem::Pgxs,
+        BuildSystem::Setuptools,
+    ];
+    unit.build.as_ref().is_some_and(|build| systems.contains(&build.system))
+}
+
+/// Whether one run of the build makes both; a language is the build's own affair.
+fn is_made_as(unit: &Candidate, other: &Candidate) -> bool {
+    unit.from.is_none()
+        && (&unit.build, &unit.source, &unit.inputs, &unit.env)
+            == (&other.build, &other.source, &other.inputs, &other.env)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::{Tree, propose};
+
+    #[test]
+    fn plugins_of_one_tree_are_built_once() {
+        let tree = Tree::of(&[
+            ("Makefile", "MODULES = one two\nPGXS = x\n"),
+            ("one.c", "#include \"postgres.h\"\n"),
+            ("two.c", "#include \"postgres.h\"\n"),
+            ("other/Makefile", "MODULES = three\nPGXS = x\n"),
+        ]);
+        let proposal = propose(&tree, "x", None).unwrap();
+        let builds: Vec<(&str, &str)> = proposal
+            .builds
+            .iter()
+            .map(|build| (build.name.as_str(), build.making.source.as_str()))
+            .collect();
+        assert_eq!(builds, [("tree", ".")]);
+        let from: Vec<(&str, Option<&str>)> = proposal
+            .plugins
+            .iter()
+            .map(|plugin| (plugin.artifact.as_str(), plugin.from.as_deref()))
+            .collect();
+        assert_eq!(
+            from,
+            [("one.so", Some("tree")), ("two.so", Some("tree")), ("three.so", None)]
+        );
+    }
+}
