@@ -524,6 +524,7 @@ fn an_image_is_built_from_a_dockerfile() {
                 arguments: BTreeMap::from([("WORD".to_owned(), "hello".to_owned())]),
                 labels: labels.clone(),
                 tag: format!("lockstep-test/{id}:{tag}"),
+                is_fresh: false,
             })
         };
         let lines = Mutex::new(Vec::new());
@@ -543,6 +544,17 @@ fn an_image_is_built_from_a_dockerfile() {
         );
         let seen = std::mem::take(&mut *lines.lock().map_err(|error| error.to_string())?);
         assert!(seen.iter().any(|line| line == "hello"), "{seen:?}");
+
+        // What the builder remembers does not run again, unless that is asked for.
+        for is_fresh in [false, true] {
+            let request = ImageBuild {
+                is_fresh,
+                ..build(&text, "again", Some("one"))?
+            };
+            engine.build_image(request, &log).await?;
+            let seen = std::mem::take(&mut *lines.lock().map_err(|error| error.to_string())?);
+            assert_eq!(seen.iter().any(|line| line == "hello"), is_fresh, "{seen:?}");
+        }
 
         for (text, expected) in [
             (

@@ -153,6 +153,7 @@ async fn built(
         arguments: BTreeMap::new(),
         labels: ground.labels.clone(),
         tag: format!("lockstep-test/{}:built", ground.id),
+        is_fresh: false,
     };
     assert_eq!(base_of(&text, Some("work")), Some(tag));
     Ok((engine.build_image(build, &|_| {}).await?, base))

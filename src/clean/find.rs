@@ -174,6 +174,7 @@ mod tests {
             arguments: BTreeMap::new(),
             labels: labelled(project),
             tag: tag.to_owned(),
+            is_fresh: false,
         };
         engine.build_image(build, &|_| {}).await.unwrap()
     }

@@ -132,6 +132,8 @@ pub struct ImageBuild {
     pub labels: Labels,
     /// The tag it gets, `repository:tag`.
     pub tag: String,
+    /// Whether every command runs again, whatever the builder remembers of it.
+    pub is_fresh: bool,
 }
 
 /// Whether a container reaches a network.

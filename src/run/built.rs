@@ -10,7 +10,7 @@ use crate::config::RecipeReference;
 use crate::digest::Digest;
 use crate::engine::{ByteStream, ImageBuild, ImageFacts};
 use crate::event::Event;
-use crate::image::{ImageCache, LocalImage, NormalRequest, base_of, normal_key, normalise, provide};
+use crate::image::{ImageCache, LocalImage, NormalRequest, base_of, normal_key, normalise};
 use crate::platform::architecture;
 use crate::stream;
 
@@ -54,7 +54,8 @@ impl Making<'_> {
         let digest = recipe_digest(self.project, build.recipe)?;
         let cache = ImageCache::below(&self.context.cache_directory);
         let key = normal_key(digest, architecture(), self.project.source_date_epoch);
-        let known = cache.find(key, None).filter(|_| !self.update);
+        // A run that asks for news does so once for all environments of the recipe.
+        let known = cache.find(key, self.update.then_some(self.context.started_at_seconds));
         let (image, was_there) = match known {
             Some(image) => (image, true),
             None => {
@@ -65,14 +66,7 @@ impl Making<'_> {
                 (self.normal(&built, (name, digest, base, remove)).await?, false)
             }
         };
-        let (facts, was_loaded) = self
-            .until_cancelled(provide(self.engine, &image))
-            .await?
-            .map_err(MakeError::from)?;
-        Ok(Made {
-            facts,
-            is_new: !(was_there && was_loaded),
-        })
+        self.loaded(&image, was_there).await
     }
 
     /// The image as the builder makes it. Its name in the engine stays, for it keeps the builder's own cache alive.
@@ -92,6 +86,7 @@ impl Making<'_> {
             arguments: self.network.proxies.clone(),
             labels: BTreeMap::from([(RECIPE_LABEL.to_owned(), digest.to_string())]),
             tag: tag.clone(),
+            is_fresh: self.update,
         };
         let tail = Mutex::new(VecDeque::new());
         let log = |line: &str| {

@@ -16,7 +16,9 @@ use crate::digest::{Digest, Hasher};
 use crate::engine::{ByteStream, Engine, EngineError, ImageFacts};
 use crate::event::{Event, Events, StepId};
 use crate::exit::Exit;
-use crate::image::{Builtin, ImageCache, ImageError, Machine, MakeRequest, Recipe, RecipeFiles, make, provide};
+use crate::image::{
+    Builtin, ImageCache, ImageError, LocalImage, Machine, MakeRequest, Recipe, RecipeFiles, make, provide,
+};
 use crate::lock;
 use crate::network::NetworkSettings;
 use crate::owner::Owner;
@@ -477,6 +479,11 @@ impl Making<'_> {
                 MakeError::from(error).into()
             }
         })?;
+        self.loaded(&image, was_made).await
+    }
+
+    /// Brings an image of the cache to the engine; `was_made` says whether it was in the cache before.
+    pub(super) async fn loaded(&self, image: &LocalImage, was_made: bool) -> Result<Made, RunError> {
         let message = "loading into the engine".to_owned();
         self.events.emit(Event::StepProgress {
             step: self.step.clone(),
@@ -484,7 +491,7 @@ impl Making<'_> {
             fraction: None,
         });
         let (facts, was_loaded) = self
-            .until_cancelled(provide(self.engine, &image))
+            .until_cancelled(provide(self.engine, image))
             .await?
             .map_err(MakeError::from)?;
         Ok(Made {

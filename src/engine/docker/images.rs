@@ -122,6 +122,7 @@ impl Docker {
             arguments,
             labels,
             tag,
+            is_fresh,
         } = build;
         check_path_part(&tag, "image")?;
         let mut options = BuildImageOptionsBuilder::new()
@@ -130,6 +131,7 @@ impl Docker {
             .rm(true)
             // Also when the build fails: nothing of it shall stay behind.
             .forcerm(true)
+            .nocache(is_fresh)
             .buildargs(&unordered(&arguments))
             .labels(&unordered(&labels));
         if let Some(target) = &target {
