@@ -280,3 +280,82 @@ fn examples_count_where_there_is_nothing_else() {
         .collect();
     assert_eq!(names, ["one", "two"]);
 }
+
+fn plan(directory: &Path) -> Output {
+    let mut command = assert_cmd::Command::cargo_bin("lockstep").unwrap();
+    let command = command.current_dir(directory).env_remove("LOCKSTEP_FILE");
+    command.arg("plan").output().unwrap()
+}
+
+/// A server that looks up one thing in its handlers and another in its middlewares has two contracts, each with a directory.
+#[test]
+fn kinds_of_plugins_are_told_apart_by_what_the_host_looks_up() {
+    let directory = tempfile::tempdir().unwrap();
+    let directory = directory.path();
+    let main = "package main\n\nimport \"plugin\"\n\nfunc main() {\n\tp, _ := plugin.Open(\"x\")\n\tp.Lookup(\"Handle\")\n\tp.Lookup(\"Middleware\")\n}\n";
+    let handler = "package main\n\nfunc Handle() {}\n";
+    write(
+        directory,
+        &[
+            ("go.mod", "module example.com/server\n\ngo 1.24\n"),
+            ("cmd/server/main.go", main),
+            ("plugins/handlers/hello/main.go", handler),
+            ("plugins/handlers/match/main.go", handler),
+            (
+                "plugins/middlewares/log/main.go",
+                "package main\n\nfunc Middleware() {}\n",
+            ),
+        ],
+    );
+    let output = init(directory, &[]);
+    assert_eq!(
+        output.status.code(),
+        Some(0),
+        "{}",
+        String::from_utf8_lossy(&output.stderr)
+    );
+    let project = written(directory);
+    let kinds: Vec<String> = project
+        .contracts
+        .iter()
+        .map(|kind| {
+            let name = kind.name.as_ref().map(ToString::to_string);
+            format!("{} {:?}", name.unwrap_or_default(), kind.contract.symbols)
+        })
+        .collect();
+    assert_eq!(kinds, ["handler [\"Handle\"]", "middleware [\"Middleware\"]"]);
+    let places: Vec<&str> = project.plugins.iter().map(|plugin| plugin.main_place()).collect();
+    assert_eq!(places, ["handlers/hello.so", "handlers/match.so", "middlewares/log.so"]);
+    let planned = plan(directory);
+    assert_eq!(
+        planned.status.code(),
+        Some(0),
+        "{}",
+        String::from_utf8_lossy(&planned.stderr)
+    );
+}
+
+/// What one makefile makes is made once.
+#[test]
+fn plugins_of_one_build_share_it() {
+    let directory = tempfile::tempdir().unwrap();
+    let directory = directory.path();
+    let module = "#include \"postgres.h\"\n#include \"fmgr.h\"\nPG_MODULE_MAGIC;\n";
+    let makefile = "MODULES = one two\nPG_CONFIG = pg_config\nPGXS := $(shell $(PG_CONFIG) --pgxs)\ninclude $(PGXS)\n";
+    write(
+        directory,
+        &[("Makefile", makefile), ("one.c", module), ("two.c", module)],
+    );
+    let output = init(directory, &[]);
+    assert_eq!(
+        output.status.code(),
+        Some(0),
+        "{}",
+        String::from_utf8_lossy(&output.stderr)
+    );
+    let project = written(directory);
+    let builds: Vec<&Option<_>> = project.plugins.iter().map(|plugin| &plugin.from).collect();
+    assert_eq!(builds.len(), 2);
+    assert!(builds[0].is_some() && builds[0] == builds[1], "{builds:?}");
+    assert_eq!(plan(directory).status.code(), Some(0));
+}

@@ -42,9 +42,10 @@ fn entries(text: &str) -> Vec<String> {
     names
 }
 
-/// The configuration is looked at, which needs a module that makes processes.
+/// The configuration is looked at, which needs a module that makes processes, and a log where one can be written.
 fn smoke(plugins: &[SmokePlugin<'_>]) -> Option<SmokeTest> {
-    let mut command: Vec<String> = ["apache2", "-t", "-f", "/dev/null"].map(str::to_owned).into();
+    let words = ["apache2", "-t", "-f", "/dev/null", "-C", "ErrorLog /tmp/error.log"];
+    let mut command: Vec<String> = words.map(str::to_owned).into();
     let mut load = |module: &str, path: &str| command.extend(["-C".to_owned(), format!("LoadModule {module} {path}")]);
     load("mpm_event_module", "/usr/lib/apache2/modules/mod_mpm_event.so");
     load("authz_core_module", "/usr/lib/apache2/modules/mod_authz_core.so");
