@@ -41,6 +41,14 @@ fn written(directory: &Path) -> config::Project {
     project.unwrap()
 }
 
+/// What `init` writes for a tree.
+fn proposed(directory: &Path) -> config::Project {
+    let output = init(directory, &[]);
+    let said = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert_eq!(output.status.code(), Some(0), "{said}");
+    written(directory)
+}
+
 fn described(project: &config::Project) -> Vec<String> {
     project
         .units()
@@ -307,14 +315,7 @@ fn kinds_of_plugins_are_told_apart_by_what_the_host_looks_up() {
             ),
         ],
     );
-    let output = init(directory, &[]);
-    assert_eq!(
-        output.status.code(),
-        Some(0),
-        "{}",
-        String::from_utf8_lossy(&output.stderr)
-    );
-    let project = written(directory);
+    let project = proposed(directory);
     let kinds: Vec<String> = project
         .contracts
         .iter()
@@ -346,14 +347,7 @@ fn plugins_of_one_build_share_it() {
         directory,
         &[("Makefile", makefile), ("one.c", module), ("two.c", module)],
     );
-    let output = init(directory, &[]);
-    assert_eq!(
-        output.status.code(),
-        Some(0),
-        "{}",
-        String::from_utf8_lossy(&output.stderr)
-    );
-    let project = written(directory);
+    let project = proposed(directory);
     let builds: Vec<&Option<_>> = project.plugins.iter().map(|plugin| &plugin.from).collect();
     assert_eq!(builds.len(), 2);
     assert!(builds[0].is_some() && builds[0] == builds[1], "{builds:?}");

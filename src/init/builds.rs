@@ -3,11 +3,13 @@
 use std::collections::BTreeSet;
 
 use super::Candidate;
-use super::text::unit_name;
+use super::text::{free_name, unit_name};
 use crate::config::{BuildSystem, LanguageName};
 
 /// What a build is called when its units do not lie in a directory of its own.
 const NAME: &str = "tree";
+/// The place that `from:` of a host has a name for.
+const RUNTIME: &str = "runtime";
 
 /// A build, as it is written below `builds:`.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -37,17 +39,9 @@ pub(super) fn share(plugins: &mut [Candidate], taken: &mut BTreeSet<String>) -> 
             Some(directory) if directory != "." => unit_name(directory),
             _ => NAME.to_owned(),
         };
-        let name = (1..)
-            .map(|number| {
-                if number == 1 {
-                    base.clone()
-                } else {
-                    format!("{base}-{number}")
-                }
-            })
-            // What `from:` has a meaning for is no name of a build.
-            .find(|name| name != "runtime" && taken.insert(name.clone()))
-            .unwrap_or(base);
+        // What `from:` has a meaning for is no name of a build.
+        taken.insert(RUNTIME.to_owned());
+        let name = free_name(&base, taken);
         let is_cpp = shared.iter().any(|unit| unit.language == LanguageName::Cpp);
         for unit in &mut shared {
             unit.from = Some(name.clone());

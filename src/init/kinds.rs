@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::proposal::place;
-use super::text::unit_name;
+use super::text::{free_name, unit_name};
 use super::tree::{self, Tree};
 use super::{Candidate, go};
 use crate::config::{LanguageName, is_artifact_name};
@@ -160,17 +160,6 @@ fn kind_name(directory: Option<&str>, symbols: &BTreeSet<String>) -> String {
         (None, None) => "other",
     };
     unit_name(text)
-}
-
-fn free_name(base: &str, taken: &mut BTreeSet<String>) -> String {
-    let mut name = base.to_owned();
-    // There are fewer kinds than numbers to try, so one is free.
-    let mut number = 2;
-    while !taken.insert(name.clone()) {
-        name = format!("{base}-{number}");
-        number += 1;
-    }
-    name
 }
 
 #[cfg(test)]

@@ -9,7 +9,7 @@ use super::go::PLUGIN_DIRECTORIES;
 use super::kinds::{self, ProposedContract};
 use super::known::{self, Found};
 use super::recipe::{self, Recipe};
-use super::text::{common, project_name, unit_name};
+use super::text::{common, free_name, project_name, unit_name};
 use super::tree::{self, Tree};
 use super::{Candidate, Kind, candidates};
 use crate::config::{Abi, BuildSystem, LanguageName, Loader, is_artifact_name};
@@ -568,14 +568,8 @@ fn all_named(
 
 /// The candidate under a name that is allowed and still free.
 fn named(candidate: &Candidate, taken: &mut BTreeSet<String>) -> Candidate {
-    let mut name = unit_name(&candidate.name);
-    let base = name.clone();
-    // There are fewer candidates than numbers to try, so one is free.
-    let mut number = 2;
-    while !taken.insert(name.clone()) {
-        name = format!("{base}-{number}");
-        number += 1;
-    }
+    let base = unit_name(&candidate.name);
+    let name = free_name(&base, taken);
     // Two units of one name in different directories yield files of one name, too, and they meet in one directory.
     let artifact = if name == base {
         candidate.artifact.clone()

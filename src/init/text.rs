@@ -1,5 +1,7 @@
 //! What sources tell without being parsed: enough for a proposal that a person reads before using it.
 
+use std::collections::BTreeSet;
+
 /// The identifier that `text` begins with.
 pub(super) fn identifier(text: &str) -> Option<&str> {
     let is_part = |character: char| character.is_ascii_alphanumeric() || character == '_';
@@ -41,6 +43,18 @@ pub(super) fn unit_name(text: &str) -> String {
         "lockstep-loader" => "loader".to_owned(),
         name => name.to_owned(),
     }
+}
+
+/// A name that is not taken, which it is then: `base`, or that with a number.
+pub(super) fn free_name(base: &str, taken: &mut BTreeSet<String>) -> String {
+    let mut name = base.to_owned();
+    // Fewer are taken than there are numbers to try, so one is free.
+    let mut number = 2;
+    while !taken.insert(name.clone()) {
+        name = format!("{base}-{number}");
+        number += 1;
+    }
+    name
 }
 
 /// The same for a project, whose name is part of those of images that other things have, too.
