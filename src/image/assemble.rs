@@ -3,12 +3,12 @@
 
 use std::io::{self, Read, Seek, SeekFrom, Write};
 
-use globset::{GlobBuilder, GlobSet, GlobSetBuilder};
-
 use super::LayerError;
 use super::entry::{Entry, EntryKind, compare_paths, split_path};
+use super::path_patterns::PathPatterns;
 use super::read::read_tar;
-use super::tree::{Node, Tree, WHITEOUT_PREFIX};
+use super::tree::{Node, Tree};
+use super::whiteout::whiteout_of;
 use super::write::LayerWriter;
 use crate::digest::{Digest, Hasher};
 
@@ -64,41 +64,16 @@ const ALWAYS_REMOVED: &[&str] = &[
 
 /// What is left out, and how late a time may be.
 pub(super) struct Rules {
-    removed: GlobSet,
+    removed: PathPatterns,
     epoch_seconds: u64,
 }
 
 impl Rules {
     /// What every image leaves out, and `removed`; times after `epoch_seconds` become that.
     pub(super) fn new(removed: &[String], epoch_seconds: u64) -> Result<Self, LayerError> {
-        let mut set = GlobSetBuilder::new();
-        for pattern in ALWAYS_REMOVED.iter().copied().chain(removed.iter().map(String::as_str)) {
-            let glob = GlobBuilder::new(pattern)
-                .literal_separator(true)
-                .build()
-                .map_err(|error| LayerError::Pattern {
-                    pattern: pattern.to_owned(),
-                    cause: error.kind().to_string(),
-                })?;
-            set.add(glob);
-        }
-        let removed = set.build().map_err(|error| LayerError::Pattern {
-            pattern: removed.join(", "),
-            cause: error.to_string(),
-        })?;
+        let patterns = ALWAYS_REMOVED.iter().copied();
+        let removed = PathPatterns::new(patterns.chain(removed.iter().map(String::as_str)))?;
         Ok(Self { removed, epoch_seconds })
-    }
-
-    fn removes(&self, path: &[u8]) -> bool {
-        let mut path = path;
-        while !path.is_empty() {
-            // Patterns match whole paths, so each directory above is asked too.
-            if self.removed.is_match(String::from_utf8_lossy(path).as_ref()) {
-                return true;
-            }
-            path = split_path(path).0;
-        }
-        false
     }
 }
 
@@ -130,7 +105,7 @@ pub(super) fn assemble<W: Write>(
         if let Some(path) = captured_path(&entry) {
             return captured(&path, content);
         }
-        if rules.removes(&entry.path) {
+        if rules.removed.cover(&entry.path) {
             return Ok(());
         }
         entry.mtime_seconds = entry.mtime_seconds.min(rules.epoch_seconds);
@@ -191,16 +166,13 @@ fn append_whiteouts<W: Write>(
         .collect();
     gone.sort_by(|left, right| compare_paths(left, right));
     for path in gone {
-        let (directory, name) = split_path(path);
+        let (directory, _) = split_path(path);
         let is_in_directory = directory.is_empty()
             || found
                 .get(directory)
                 .is_some_and(|node| node.entry.kind == EntryKind::Directory);
         if is_in_directory {
-            let separator: &[u8] = if directory.is_empty() { b"" } else { b"/" };
-            let mut whiteout = Entry::file("", 0, 0o644, epoch_seconds);
-            whiteout.path = [directory, separator, WHITEOUT_PREFIX, name].concat();
-            layer.append(&whiteout, &mut io::empty())?;
+            layer.append(&whiteout_of(path, epoch_seconds), &mut io::empty())?;
         }
     }
     Ok(())

@@ -4,14 +4,10 @@ use std::collections::BTreeMap;
 use std::io::Read;
 
 use super::LayerError;
-use super::entry::{Entry, EntryKind, split_path};
+use super::entry::{Entry, EntryKind};
 use super::read::read_tar;
+use super::whiteout::{Whiteout, whiteout};
 use crate::digest::Digest;
-
-/// How a layer says that a path of a lower one is gone (image specification, layer.md, "Whiteouts").
-pub const WHITEOUT_PREFIX: &[u8] = b".wh.";
-/// How a layer says that all that a lower one has in a directory is gone.
-pub const OPAQUE_WHITEOUT: &[u8] = b".wh..wh..opq";
 
 /// What is at a path.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -36,19 +32,19 @@ impl Tree {
     pub fn apply(&mut self, layer: impl Read) -> Result<(), LayerError> {
         let lower = self.clone();
         read_tar(layer, &mut |entry, content| {
-            let (directory, name) = split_path(&entry.path);
-            if name == OPAQUE_WHITEOUT {
-                let gone: Vec<_> = lower.below(directory).cloned().collect();
-                gone.iter().for_each(|path| self.remove(path));
-            } else if let Some(name) = name.strip_prefix(WHITEOUT_PREFIX) {
-                let separator: &[u8] = if directory.is_empty() { b"" } else { b"/" };
-                self.remove(&[directory, separator, name].concat());
-            } else {
-                if entry.kind != EntryKind::Directory {
-                    self.remove(&entry.path);
+            match whiteout(&entry.path) {
+                Some(Whiteout::Below(directory)) => {
+                    let gone: Vec<_> = lower.below(&directory).cloned().collect();
+                    gone.iter().for_each(|path| self.remove(path));
                 }
-                let content = Digest::of_reader(content).map_err(LayerError::Read)?;
-                self.insert(Node { entry, content });
+                Some(Whiteout::Of(path)) => self.remove(&path),
+                None => {
+                    if entry.kind != EntryKind::Directory {
+                        self.remove(&entry.path);
+                    }
+                    let content = Digest::of_reader(content).map_err(LayerError::Read)?;
+                    self.insert(Node { entry, content });
+                }
             }
             Ok(())
         })

@@ -31,7 +31,7 @@ pub(super) struct DockerfileBuild<'a> {
 }
 
 /// What the image of a Dockerfile is called where people look for it: where the file lies, and the stage.
-pub(super) fn dockerfile_name(path: &str, target: Option<&str>) -> String {
+fn dockerfile_name(path: &str, target: Option<&str>) -> String {
     let place = path.strip_suffix("/Dockerfile").unwrap_or(path);
     match target {
         Some(target) => format!("{place}/{target}"),

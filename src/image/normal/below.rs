@@ -4,9 +4,9 @@ use std::collections::BTreeMap;
 use std::io::Read;
 
 use super::super::LayerError;
-use super::super::entry::{Entry, EntryKind, compare_paths, split_path};
+use super::super::entry::{Entry, EntryKind, compare_paths};
 use super::super::read::read_tar;
-use super::super::tree::{OPAQUE_WHITEOUT, WHITEOUT_PREFIX};
+use super::super::whiteout::{Whiteout, whiteout};
 
 /// The order of paths in which a directory comes right before what is in it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -99,29 +99,4 @@ pub(super) fn is_below(path: &[u8], directory: &[u8]) -> bool {
         || path
             .strip_prefix(directory)
             .is_some_and(|rest| rest.first() == Some(&b'/'))
-}
-
-/// What an entry says is gone.
-#[derive(Debug, PartialEq, Eq)]
-pub(super) enum Whiteout {
-    /// What is at a path.
-    Of(Vec<u8>),
-    /// All that is below one.
-    Below(Vec<u8>),
-}
-
-/// What a path in a layer says is gone; none for one that is itself meant.
-pub(super) fn whiteout(path: &[u8]) -> Option<Whiteout> {
-    let (directory, name) = split_path(path);
-    if name == OPAQUE_WHITEOUT {
-        return Some(Whiteout::Below(directory.to_vec()));
-    }
-    let name = name.strip_prefix(WHITEOUT_PREFIX)?;
-    Some(Whiteout::Of(joined(directory, name)))
-}
-
-/// A name in a directory, which may be the root.
-pub(super) fn joined(directory: &[u8], name: &[u8]) -> Vec<u8> {
-    let separator: &[u8] = if directory.is_empty() { b"" } else { b"/" };
-    [directory, separator, name].concat()
 }

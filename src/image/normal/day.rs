@@ -2,10 +2,8 @@
 
 use std::io::{self, Read};
 
-use globset::{GlobBuilder, GlobSet, GlobSetBuilder};
-
 use super::super::LayerError;
-use super::super::entry::split_path;
+use super::super::path_patterns::PathPatterns;
 
 /// The largest list of users that is read.
 const SHADOW_LIMIT_BYTES: u64 = 16 * 1024 * 1024;
@@ -47,8 +45,8 @@ const DAY_RECORDS: &[(&str, &str)] = &[
 
 /// What is left out, and how late a time may be.
 pub(super) struct DayRules {
-    of_the_day: GlobSet,
-    removed: GlobSet,
+    of_the_day: PathPatterns,
+    removed: PathPatterns,
     /// The latest time.
     pub(super) epoch_seconds: u64,
 }
@@ -58,15 +56,15 @@ impl DayRules {
     pub(super) fn new(removed: &[String], epoch_seconds: u64) -> Result<Self, LayerError> {
         let removed = removed.iter().map(|pattern| pattern.trim_start_matches('/'));
         Ok(Self {
-            of_the_day: patterns(DAY_RECORDS.iter().map(|(pattern, _)| *pattern))?,
-            removed: patterns(removed)?,
+            of_the_day: PathPatterns::new(DAY_RECORDS.iter().map(|(pattern, _)| *pattern))?,
+            removed: PathPatterns::new(removed)?,
             epoch_seconds,
         })
     }
 
     /// Whether what is at a path is left out, or what is above it.
     pub(super) fn removes(&self, path: &[u8], is_directory: bool) -> bool {
-        matches(&self.removed, path) || !is_directory && matches(&self.of_the_day, path)
+        self.removed.cover(path) || !is_directory && self.of_the_day.cover(path)
     }
 
     /// The list of users without days after the epoch's.
@@ -94,31 +92,6 @@ impl DayRules {
         });
         Ok(lines.collect::<Vec<_>>().join(&b'\n'))
     }
-}
-
-fn patterns<'a>(patterns: impl Iterator<Item = &'a str>) -> Result<GlobSet, LayerError> {
-    let failed = |error: &globset::Error| LayerError::Pattern {
-        pattern: error.glob().unwrap_or_default().to_owned(),
-        cause: error.kind().to_string(),
-    };
-    let mut set = GlobSetBuilder::new();
-    for pattern in patterns {
-        let glob = GlobBuilder::new(pattern).literal_separator(true).build();
-        set.add(glob.map_err(|error| failed(&error))?);
-    }
-    set.build().map_err(|error| failed(&error))
-}
-
-/// Whether a path is meant, or one above it.
-fn matches(set: &GlobSet, path: &[u8]) -> bool {
-    let mut path = path;
-    while !path.is_empty() {
-        if set.is_match(String::from_utf8_lossy(path).as_ref()) {
-            return true;
-        }
-        path = split_path(path).0;
-    }
-    false
 }
 
 /// Whether a path is one of Python's compiled files.

@@ -10,9 +10,9 @@ use std::io::{self, Read, Seek, SeekFrom, Write};
 use super::super::LayerError;
 use super::super::entry::{Entry, EntryKind, split_path};
 use super::super::read::read_tar_in_place;
-use super::super::tree::WHITEOUT_PREFIX;
+use super::super::whiteout::{Whiteout, whiteout, whiteout_of};
 use super::super::write::LayerWriter;
-use super::below::{Below, Path, Whiteout, is_below, joined, whiteout};
+use super::below::{Below, Path, is_below};
 use super::day::{DayRules, PYC_HEADER_BYTES, SHADOW, may_be_python_cache, names_later_time};
 
 /// How many names of names are followed to the one that has the content.
@@ -135,11 +135,9 @@ impl Layer {
         for path in &gone {
             below.remove(&path.0, true);
         }
-        let whiteouts = gone.into_iter().map(|path| {
-            let (directory, name) = split_path(&path.0);
-            let mut entry = Entry::file("", 0, 0o644, rules.epoch_seconds);
-            entry.path = joined(directory, &[WHITEOUT_PREFIX, name].concat());
-            Placed { entry, start: 0 }
+        let whiteouts = gone.into_iter().map(|path| Placed {
+            entry: whiteout_of(&path.0, rules.epoch_seconds),
+            start: 0,
         });
         let mut entries: BTreeMap<Path, Placed> = whiteouts
             .map(|placed| (Path(placed.entry.path.clone()), placed))
@@ -275,11 +273,9 @@ mod tests {
                     .append(&file(&format!("{path}/.wh..wh..opq"), 0), &mut io::empty())
                     .unwrap();
             } else if let Some(path) = path.strip_prefix('-') {
-                let path = String::from_utf8(joined(
-                    split_path(path.as_bytes()).0,
-                    &[WHITEOUT_PREFIX, split_path(path.as_bytes()).1].concat(),
-                ));
-                writer.append(&file(&path.unwrap(), 0), &mut io::empty()).unwrap();
+                writer
+                    .append(&whiteout_of(path.as_bytes(), late), &mut io::empty())
+                    .unwrap();
             } else if let Some(path) = path.strip_suffix('/') {
                 writer.append(&Entry::directory(path, late), &mut io::empty()).unwrap();
             } else if let Some((path, target)) = path.split_once('=') {

@@ -19,7 +19,7 @@ use day::DayRules;
 use layer::Layer;
 use saved::SavedImage;
 
-use super::cache::{ImageCache, LocalImage, LocalLayer};
+use super::cache::{ImageCache, LocalImage, LocalLayer, failed};
 use super::error::{ImageError, LayerError};
 use super::write::LayerWriter;
 use crate::digest::{Digest, Hasher};
@@ -77,10 +77,11 @@ pub fn normalise(request: &NormalRequest<'_>, saved: &mut dyn Read) -> Result<Lo
     let mut below = Below::default();
     let mut layers = Vec::new();
     for (number, diff_id) in config.diff_ids.iter().enumerate() {
-        let open = |saved: &SavedImage| saved.open(number, *diff_id).map_err(layer_failed);
+        let open = |saved: &SavedImage| saved.open(*diff_id).map_err(layer_failed);
         let (diff_id, size_bytes, path) = if number < base_count {
             below.apply(open(&saved)?).map_err(layer_failed)?;
-            let (size_bytes, path) = saved.keep(number, *diff_id, request.cache)?;
+            let path = saved.keep(*diff_id, request.cache)?;
+            let size_bytes = path.metadata().map_err(failed("look at", &path))?.len();
             (*diff_id, size_bytes, path)
         } else {
             let layer = Layer::read(open(&saved)?, &rules).map_err(layer_failed)?;

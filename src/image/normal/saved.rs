@@ -24,20 +24,12 @@ const DOCUMENT_LIMIT_BYTES: u64 = 4 * 1024 * 1024;
 const PARTS_LIMIT_COUNT: usize = 4096;
 /// How large a layer may be, unpacked.
 const LAYER_LIMIT_BYTES: u64 = 256 * 1024 * 1024 * 1024;
-/// How many links lead to one part.
-const LINK_DEPTH_LIMIT_COUNT: usize = 8;
 /// No layer is shorter, not even compressed; engines leave notes (`VERSION`).
 const SHORTEST_LAYER_BYTES: u64 = 20;
 const GZIP_MAGIC: &[u8] = &[0x1f, 0x8b];
 const MANIFEST: &str = "manifest.json";
 
 /// A layer's tar in a file.
-struct SavedLayer {
-    file: LayerFile,
-    size_bytes: u64,
-    digest: Digest,
-}
-
 enum LayerFile {
     /// Removed in the end.
     Passing(NamedTempFile),
@@ -58,9 +50,8 @@ impl LayerFile {
 pub(super) struct SavedImage {
     /// The config's text.
     pub(super) config: Vec<u8>,
-    /// Which part each layer is, lowest first.
-    names: Vec<String>,
-    layers: BTreeMap<String, SavedLayer>,
+    /// By the digests of their tars, by which the config names them.
+    layers: BTreeMap<Digest, LayerFile>,
 }
 
 /// The one image of a docker-archive, as every engine saves one (image specification 1.2).
@@ -68,15 +59,12 @@ pub(super) struct SavedImage {
 #[serde(rename_all = "PascalCase")]
 struct Manifest {
     config: String,
-    layers: Vec<String>,
 }
 
 #[derive(Default)]
 struct Parts {
     documents: BTreeMap<String, Vec<u8>>,
-    layers: BTreeMap<String, SavedLayer>,
-    /// Engines save a layer that two images share once, and link to it.
-    links: BTreeMap<String, String>,
+    layers: BTreeMap<Digest, LayerFile>,
 }
 
 impl SavedImage {
@@ -87,74 +75,41 @@ impl SavedImage {
     ) -> Result<Self, LayerError> {
         let mut parts = Parts::default();
         read_tar(reader, &mut |entry, content| {
-            if parts.documents.len() + parts.layers.len() + parts.links.len() >= PARTS_LIMIT_COUNT {
+            if parts.documents.len() + parts.layers.len() >= PARTS_LIMIT_COUNT {
                 return Err(LayerError::TooMany {
                     limit: PARTS_LIMIT_COUNT as u64,
                 });
             }
-            let Ok(path) = String::from_utf8(entry.path) else {
-                return Ok(());
-            };
-            match entry.kind {
-                EntryKind::File { size_bytes } => parts.add(path, size_bytes, content, new_file)?,
-                EntryKind::Symlink(target) => {
-                    let (directory, _) = path.rsplit_once('/').unwrap_or_default();
-                    let target = resolved(directory, &String::from_utf8_lossy(&target));
-                    parts.links.insert(path, target);
-                }
-                EntryKind::Hardlink(target) => {
-                    parts.links.insert(path, String::from_utf8_lossy(&target).into_owned());
-                }
-                _ => {}
+            // Engines save a layer that stands twice once, and link to it.
+            if let (EntryKind::File { size_bytes }, Ok(path)) = (entry.kind, String::from_utf8(entry.path)) {
+                parts.add(path, size_bytes, content, new_file)?;
             }
             Ok(())
         })?;
         parts.image()
     }
 
-    /// A layer's tar, which must be what the config says.
-    pub(super) fn open(&self, number: usize, diff_id: Digest) -> Result<BufReader<File>, LayerError> {
-        let layer = self.names.get(number).and_then(|name| self.layers.get(name));
-        let layer = layer.ok_or_else(|| malformed(&format!("layer {number} is missing")))?;
-        if layer.digest != diff_id {
-            return Err(malformed(&format!("layer {number} is not what the config says")));
-        }
-        let file = regular_file::open_itself(layer.file.path()).map_err(LayerError::Read)?;
+    /// A layer's tar.
+    pub(super) fn open(&self, diff_id: Digest) -> Result<BufReader<File>, LayerError> {
+        let layer = self.layers.get(&diff_id);
+        let layer = layer.ok_or_else(|| malformed(&format!("the layer {diff_id} is missing")))?;
+        let file = regular_file::open_itself(layer.path()).map_err(LayerError::Read)?;
         Ok(BufReader::with_capacity(BUFFER_BYTES, file))
     }
 
-    /// Keeps a layer as it is; its size, and where it is from then on.
-    pub(super) fn keep(
-        &mut self,
-        number: usize,
-        diff_id: Digest,
-        cache: &ImageCache,
-    ) -> Result<(u64, PathBuf), ImageError> {
-        let name = self.names.get(number).cloned().unwrap_or_default();
-        let Some(SavedLayer {
-            file,
-            size_bytes,
-            digest,
-        }) = self.layers.remove(&name)
-        else {
-            return Err(ImageError::Config {
-                cause: format!("it has no layer {number}"),
-            });
+    /// Keeps a layer as it is in the cache, from where it may be opened again; its path there. None that is not there.
+    pub(super) fn keep(&mut self, diff_id: Digest, cache: &ImageCache) -> Result<PathBuf, ImageError> {
+        let path = match self.layers.remove(&diff_id) {
+            Some(LayerFile::Passing(file)) => cache.insert_layer(file, diff_id)?,
+            Some(LayerFile::Kept(path)) => path,
+            None => {
+                return Err(ImageError::Config {
+                    cause: format!("it names the layer {diff_id}, which is not there"),
+                });
+            }
         };
-        let path = match file {
-            LayerFile::Passing(file) => cache.insert_layer(file, diff_id)?,
-            LayerFile::Kept(path) => path,
-        };
-        let file = LayerFile::Kept(path.clone());
-        self.layers.insert(
-            name,
-            SavedLayer {
-                file,
-                size_bytes,
-                digest,
-            },
-        );
-        Ok((size_bytes, path))
+        self.layers.insert(diff_id, LayerFile::Kept(path.clone()));
+        Ok(path)
     }
 }
 
@@ -180,8 +135,8 @@ impl Parts {
         if size_bytes < SHORTEST_LAYER_BYTES {
             return Ok(());
         }
-        let layer = spooled(&mut whole, new_file()?)?;
-        self.layers.insert(path, layer);
+        let (digest, file) = spooled(&mut whole, new_file()?)?;
+        self.layers.insert(digest, LayerFile::Passing(file));
         Ok(())
     }
 
@@ -192,36 +147,21 @@ impl Parts {
             .ok_or_else(|| malformed(&format!("it has no {MANIFEST}")))?;
         let images: Vec<Manifest> =
             serde_json::from_slice(manifest).map_err(|cause| malformed(&format!("{MANIFEST}: {cause}")))?;
-        let [Manifest { config, layers }] = &images[..] else {
+        let [Manifest { config }] = &images[..] else {
             return Err(malformed(&format!("{MANIFEST} names {} images", images.len())));
         };
-        let config = self
-            .documents
-            .remove(&self.part(config))
+        let config = clean_path(config.as_bytes())
+            .and_then(|path| self.documents.remove(&*String::from_utf8_lossy(&path)))
             .ok_or_else(|| malformed("its config is missing"))?;
         Ok(SavedImage {
             config,
-            names: layers.iter().map(|layer| self.part(layer)).collect(),
             layers: self.layers,
         })
     }
-
-    /// The part that a name means.
-    fn part(&self, name: &str) -> String {
-        let mut name =
-            clean_path(name.as_bytes()).map_or_else(String::new, |path| String::from_utf8_lossy(&path).into_owned());
-        for _ in 0..LINK_DEPTH_LIMIT_COUNT {
-            match self.links.get(&name) {
-                Some(target) => name.clone_from(target),
-                None => break,
-            }
-        }
-        name
-    }
 }
 
-/// A layer's tar in a file, unpacked if it is compressed.
-fn spooled(content: &mut dyn Read, file: NamedTempFile) -> Result<SavedLayer, LayerError> {
+/// A layer's tar in a file, unpacked if it is compressed, and its digest.
+fn spooled(content: &mut dyn Read, file: NamedTempFile) -> Result<(Digest, NamedTempFile), LayerError> {
     let mut content = BufReader::with_capacity(BUFFER_BYTES, content);
     let is_compressed = io::BufRead::fill_buf(&mut content)
         .map_err(LayerError::Read)?
@@ -248,24 +188,7 @@ fn spooled(content: &mut dyn Read, file: NamedTempFile) -> Result<SavedLayer, La
     let file = writer
         .into_inner()
         .map_err(|error| LayerError::Write(error.into_error()))?;
-    Ok(SavedLayer {
-        file: LayerFile::Passing(file),
-        size_bytes,
-        digest: hasher.finish(),
-    })
-}
-
-/// Where a link in a directory leads; nowhere for what leads outside.
-fn resolved(directory: &str, target: &str) -> String {
-    let mut parts: Vec<&str> = directory.split('/').filter(|part| !part.is_empty()).collect();
-    for part in target.split('/') {
-        match part {
-            "" | "." => {}
-            ".." => _ = parts.pop(),
-            part => parts.push(part),
-        }
-    }
-    parts.join("/")
+    Ok((hasher.finish(), file))
 }
 
 fn malformed(cause: &str) -> LayerError {
