@@ -361,6 +361,41 @@ fn an_edited_recipe_is_drift_until_the_lock_is_updated() {
             .unwrap()
             .unwrap();
         let image = lock.environments.values().next().unwrap().runtime.id.clone();
+        let (status, printed, told) = run(&["lock", "--keep", "kept"]);
+        assert_eq!(status, Some(0), "{told}");
+        assert!(
+            printed.contains("kept: 2 packages · ") && printed.contains(" · 2 added"),
+            "{printed}"
+        );
+        assert!(run(&["lock", "--keep", "kept"]).1.contains(" · 0 added"));
+
+        // Where neither the engine nor the cache has it any more, and no mirror answers.
+        docker(&["rmi", &image]);
+        let empty = tempfile::tempdir().unwrap();
+        let run = || {
+            let child = sample
+                .command(&["lock"])
+                .env("LOCKSTEP_CACHE_DIR", empty.path())
+                .env("LOCKSTEP_DEBIAN_MIRROR", "http://127.0.0.1:9/debian")
+                .spawn()
+                .unwrap();
+            let output = wait(child, PATIENCE);
+            (output.status.code(), said(&output))
+        };
+        let (status, told) = run();
+        assert_eq!(status, Some(6), "{told}");
+        for line in [
+            "2 of 2 packages of the lock are nowhere",
+            "the engine: does not have the image",
+            "the user's cache: does not have them",
+            "http://127.0.0.1:9/debian: Failed to fetch",
+        ] {
+            assert!(told.contains(line), "{told}");
+        }
+        let text = sample.read("lockstep.yaml").unwrap();
+        sample.write("lockstep.yaml", &format!("{text}archives: [kept]\n"));
+        let (status, told) = run();
+        assert_eq!(status, Some(0), "{told}");
         docker(&["rmi", &image]);
     });
 }

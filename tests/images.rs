@@ -15,8 +15,9 @@ use lockstep::engine::job::{self, Job};
 use lockstep::engine::{ContainerSpec, Engine, ImageId, Network, ResourceLimits};
 use lockstep::image::{
     Builtin, EntryKind, IMAGE_REPOSITORY, ImageCache, ImageError, LocalImage, LocalLayer, Machine, MakeRequest, Node,
-    Recipe, RecipeFiles, Tree, image_tag, make, provide,
+    Recipe, RecipeFiles, Tree, image_key, image_tag, make, provide,
 };
+use lockstep::platform::architecture;
 use tokio_util::sync::CancellationToken;
 
 const EPOCH_SECONDS: u64 = 1_735_689_600;
@@ -222,7 +223,8 @@ fn a_runtime_image_is_extended_by_what_goes_with_it() {
         let package = image.packages.iter().find(|package| package.name == name);
         package.map(|package| package.version.clone()).unwrap_or_default()
     };
-    let record = cache.path().join(format!("images/records/{}.json", base.key.hex()));
+    let key = image_key(&runtime, architecture(), EPOCH_SECONDS);
+    let record = cache.path().join(format!("images/records/{}.json", key.hex()));
     let text = fs::read_to_string(&record).unwrap();
     let now = format!("zlib1g {} ", version("zlib1g"));
     assert!(text.contains(&now), "{text}");

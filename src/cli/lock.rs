@@ -1,6 +1,7 @@
 //! `lockstep lock`: writes, refreshes or verifies the lock.
 
 use std::collections::BTreeSet;
+use std::path::PathBuf;
 
 use clap::Args;
 
@@ -9,6 +10,7 @@ use super::build::with_run;
 use super::schema::Format;
 use super::stop::Stop;
 use crate::config::Project;
+use crate::counted::{counted, size};
 use crate::exit::Exit;
 use crate::printable::printable;
 use crate::run::{LockReport, Options, Run, check_lock};
@@ -21,6 +23,9 @@ pub(super) struct LockArguments {
     /// Only say whether the lock fits the project: exit 6 if it does not
     #[arg(long)]
     check: bool,
+    /// Also put every package of the lock into this directory, from which `archives:` has them again
+    #[arg(long, value_name = "DIRECTORY", conflicts_with = "check")]
+    keep: Option<PathBuf>,
     /// What is printed on standard output in the end
     #[arg(long, value_name = "FORMAT", default_value = "text")]
     format: Format,
@@ -42,7 +47,11 @@ pub(super) fn lock(arguments: &LockArguments, world: &World) -> Result<Exit, Sto
     };
     let update = arguments.update.is_some();
     let report = with_run(project, options, world, async |run: &Run| {
-        run.lock(&environments, update).await
+        let mut report = run.lock(&environments, update).await?;
+        if let Some(directory) = &arguments.keep {
+            report.kept = Some(run.keep(&environments, directory).await?);
+        }
+        Ok(report)
     })?;
     show(&report, arguments.format, world)?;
     Ok(Exit::Ok)
@@ -83,6 +92,16 @@ fn show(report: &LockReport, format: Format, world: &World) -> Result<(), Stop> 
             world
                 .printer
                 .data(&format!("  not checked: {}\n", printable(&reason.to_string())));
+        }
+    }
+    if let Some(kept) = &report.kept {
+        let (packages, size) = (counted(kept.packages, "package"), size(kept.size_bytes));
+        let directory = printable(&kept.directory.to_string_lossy()).into_owned();
+        let line = format!("{directory}: {packages} · {size} · {} added\n", kept.added);
+        world.printer.data(&line);
+        for image in &kept.images {
+            let line = format!("  not kept: {} is not made from packages\n", printable(image));
+            world.printer.data(&line);
         }
     }
     Ok(())

@@ -8,7 +8,7 @@ use crate::yaml::{Decoded, Fields, Reported, Value};
 
 use super::project::{Contracts, Environment, ImageStart, Limits, Project, Unit};
 use super::scope::{Scope, Surroundings, claim};
-use super::{artifact, builds, contracts, environment, host, image, limits, reserved, smoke, unit};
+use super::{archives, artifact, builds, contracts, environment, host, image, limits, reserved, smoke, unit};
 
 /// The keys of the file.
 const KEYS: &[&str] = &[
@@ -25,6 +25,7 @@ const KEYS: &[&str] = &[
     "image",
     "source_date_epoch",
     "limits",
+    "archives",
 ];
 /// The only version there is.
 const VERSION: i64 = 1;
@@ -75,6 +76,7 @@ pub(super) fn project(value: Value<'_>, surroundings: &Surroundings<'_>) -> Deco
             value.integer(0..=SOURCE_DATE_EPOCH_LIMIT_SECONDS)
         });
         let limits = fields.or("limits", Limits::default(), limits::limits);
+        let archives = fields.or("archives", vec![], |value| archives::archives(value, surroundings));
 
         version?;
         builds?;
@@ -110,6 +112,7 @@ pub(super) fn project(value: Value<'_>, surroundings: &Surroundings<'_>) -> Deco
             image: image?,
             source_date_epoch: source_date_epoch?,
             limits: limits?,
+            archives: archives?,
         })
     })
 }

@@ -2,6 +2,7 @@
 //!
 //! [`parse`] is pure: what it must know of the project's directory comes in as a function. [`load`] asks the disk.
 
+mod archives;
 mod artifact;
 mod build;
 mod builds;

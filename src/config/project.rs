@@ -7,6 +7,7 @@ use std::time::Duration;
 use serde::Serialize;
 
 use super::build::Build;
+use crate::image::PackageArchive;
 use crate::name::{ContractName, EnvironmentName, ProjectName, UnitName};
 use crate::place::Place;
 
@@ -43,6 +44,9 @@ pub struct Project {
     pub source_date_epoch: u64,
     /// `limits:`.
     pub limits: Limits,
+    /// `archives:`: where packages of a lock may be had again, in this order.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub archives: Vec<PackageArchive>,
 }
 
 impl Project {

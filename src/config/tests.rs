@@ -168,6 +168,34 @@ fn the_file_as_a_whole() {
 }
 
 #[test]
+fn archives() {
+    let read = |text: &str| {
+        let (project, problems) = parse_text(&GREETER.replace("version: 1", &format!("version: 1\narchives: {text}")));
+        (project.map(|project| project.archives), told(&problems))
+    };
+    let (archives, told) =
+        read("[packages, /srv/packages, 'https://a.example/1/', 'http://b.example x-security main non-free']");
+    let expected = [
+        "deb [trusted=yes check-valid-until=no check-date=no] https://a.example/1/ trixie main\n",
+        "deb [trusted=yes check-valid-until=no check-date=no] http://b.example x-security main non-free\n",
+    ];
+    let archives = archives.unwrap_or_else(|| panic!("{told}"));
+    let sources: Vec<String> = archives.iter().filter_map(|archive| archive.source("trixie")).collect();
+    assert_eq!(sources, expected);
+    let places: Vec<String> = archives.iter().map(ToString::to_string).collect();
+    assert_eq!(places[..2], ["/project/packages", "/srv/packages"]);
+    let wrong = [
+        "packages",
+        "[ftp://a.example]",
+        "['https://a.example [trusted=yes]']",
+        "['']",
+        "[~/packages]",
+    ];
+    let told: Vec<String> = wrong.iter().map(|text| format!("# {text}\n{}", read(text).1)).collect();
+    snapshot("archives", &told.join("\n"));
+}
+
+#[test]
 fn environments() {
     snapshot(
         "environments",

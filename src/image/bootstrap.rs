@@ -1,18 +1,20 @@
 //! Runs mmdebstrap: a recipe in, the tar of a root filesystem out.
 
 use std::fs::{self, File};
-use std::io::{self, Read as _};
+use std::io;
 use std::path::Path;
 use std::process::{ChildStdout, Command};
 use std::time::Duration;
 
 use tokio_util::sync::CancellationToken;
 
+use super::apt::network_options;
 use super::assemble::{ARCHIVES_DIRECTORY, NOTES_DIRECTORY};
 use super::cache::{ImageCache, LocalLayer, failed};
 use super::child::{ChildError, Run};
 use super::entry::Entry;
 use super::error::{ImageError, LayerError};
+use super::kept_repository::{KeptRepository, USE_REPOSITORY};
 use super::machine::{Machine, debian_architecture};
 use super::recipe::{Ground, OwnFile, Recipe, Variant};
 use super::write::LayerWriter;
@@ -27,10 +29,6 @@ const MEMORY_TREE_MINIMUM_BYTES: u64 = 8 * 1024 * 1024 * 1024;
 const MEMORY_TREE_SHARE: u64 = 2;
 /// What the kernel says when that was not enough.
 const NO_SPACE: &str = "No space left on device";
-/// How long apt may take to print its configuration.
-const APT_CONFIG_TIMEOUT: Duration = Duration::from_secs(30);
-/// How much of it is read.
-const APT_CONFIG_LIMIT_BYTES: u64 = 4 * 1024 * 1024;
 /// Directories that programs of the new root expect, where no package brings them.
 const DIRECTORIES: &[&str] = &[
     "dev", "etc", "proc", "root", "run", "sys", "tmp", "usr/bin", "usr/lib", "usr/sbin",
@@ -45,6 +43,8 @@ pub(super) struct Bootstrap<'a> {
     pub(super) recipe: &'a Recipe,
     /// The layers of the image that it stands on, lowest first.
     pub(super) base: &'a [LocalLayer],
+    /// The packages that it takes, and no others; none for those that the mirrors have now.
+    pub(super) repository: Option<&'a KeptRepository>,
     pub(super) machine: &'a Machine,
     pub(super) cache: &'a ImageCache,
     pub(super) epoch_seconds: u64,
@@ -84,12 +84,14 @@ impl Bootstrap<'_> {
                 return Err(ImageError::NoProgram { program, package });
             }
         }
-        let keyring = self.machine.debian_keyring()?;
-        let sources = self
-            .machine
-            .debian()?
-            .sources_list(self.recipe.suite(), &keyring.to_string_lossy());
-        let network = self.apt_network_options()?;
+        let sources = match self.repository {
+            Some(_) => String::new(),
+            None => {
+                let options = format!("signed-by={}", self.machine.debian_keyring()?.display());
+                self.machine.debian()?.sources_list(self.recipe.suite(), &options)
+            }
+        };
+        let network = network_options(self.machine, self.cancel)?;
         let work = self.cache.work_directory()?;
         let log = self.cache.log_path(&self.recipe.name)?;
         let packages = work.path().join("packages");
@@ -97,7 +99,10 @@ impl Bootstrap<'_> {
         for directory in [&packages, &temporary] {
             fs::create_dir(directory).map_err(failed("make the directory", directory))?;
         }
-        self.cache.offer_packages(&packages)?;
+        match self.repository {
+            Some(repository) => repository.offer(&packages)?,
+            None => self.cache.offer_packages(&packages)?,
+        }
         let first = work.path().join("first.tar");
         let last = work.path().join("last.tar");
         self.write_tar(&first, &self.first_files())?;
@@ -130,41 +135,6 @@ impl Bootstrap<'_> {
             },
             Failure::Image(error) => error,
         })
-    }
-
-    /// How the machine's own apt reaches its mirrors: proxies, certificates, time-outs.
-    fn apt_network_options(&self) -> Result<Vec<String>, ImageError> {
-        let run = Run {
-            program: "apt-config",
-            input: b"",
-            log: Path::new("/dev/null"),
-            limit: APT_CONFIG_TIMEOUT,
-            cancel: self.cancel,
-            ends_gracefully: false,
-            line: &|_| {},
-        };
-        let mut command = Command::new("apt-config");
-        command.arg("dump").env_clear().env("PATH", &self.machine.search_path);
-        let result = run.run(command, |output| {
-            let mut text = String::new();
-            output
-                .take(APT_CONFIG_LIMIT_BYTES)
-                .read_to_string(&mut text)
-                .map_err(LayerError::Read)
-                .map_err(|cause| Failure::Image(self.layer_failed(cause)))?;
-            Ok(text)
-        });
-        match result {
-            Ok(text) => Ok(text
-                .lines()
-                .filter(|line| is_network_option(line))
-                .map(str::to_owned)
-                .collect()),
-            Err(Failure::Child(ChildError::Cancelled)) => Err(ImageError::Cancelled),
-            Err(Failure::Image(error)) => Err(error),
-            // Without apt-config there is no apt either, and mmdebstrap will say so.
-            Err(Failure::Child(_)) => Ok(vec![]),
-        }
     }
 
     fn layer_failed(&self, cause: LayerError) -> ImageError {
@@ -244,6 +214,9 @@ impl Bootstrap<'_> {
             hooks.push(("setup", APPLY_WHITEOUTS.to_owned()));
         }
         hooks.push(("setup", self.offer(packages)));
+        if self.repository.is_some() {
+            hooks.push(("setup", USE_REPOSITORY.to_owned()));
+        }
         let is_based = matches!(self.recipe.ground, Ground::Base(_));
         if is_based && variant == "extract" {
             hooks.push(("setup", KNOW_UNPACKED.to_owned()));
@@ -329,6 +302,19 @@ impl Bootstrap<'_> {
 
     /// What is there before the first package.
     fn first_files(&self) -> Vec<OwnFile> {
+        let mut files = self.first_directories();
+        if let Some((path, content)) = self.repository.map(KeptRepository::index) {
+            files.push(OwnFile {
+                path,
+                content: Some(content),
+                mode: 0o644,
+                owner: 0,
+            });
+        }
+        files
+    }
+
+    fn first_directories(&self) -> Vec<OwnFile> {
         if matches!(self.recipe.ground, Ground::Base(_)) {
             // Images have no /dev: the engine mounts one.
             return vec![directory("dev"), directory(ARCHIVES_DIRECTORY)];
@@ -493,14 +479,6 @@ const NOTE_SOURCES: &str = "if [ -d \"$1/var/lib/dpkg/status.d\" ]; then for fil
 /// What apt downloaded about packages is large, and the image must not have it.
 const REMOVE_LISTS: &str = "rm -rf \"$1\"/var/lib/apt/lists/* \"$1\"/var/cache/apt/*.bin";
 
-/// Whether a line of apt's configuration (`Acquire::http::Proxy "http://…";`) is about reaching mirrors.
-fn is_network_option(line: &str) -> bool {
-    ["Acquire::http::", "Acquire::https::"]
-        .iter()
-        .any(|prefix| line.starts_with(prefix))
-        && line.ends_with("\";")
-}
-
 /// What a line of the log says of what is being done, in a few words.
 fn progress_message(line: &str) -> Option<String> {
     let line = line.trim();
@@ -543,20 +521,6 @@ mod tests {
     }
 
     #[test]
-    fn only_how_to_reach_mirrors_is_taken_from_apt() {
-        for (line, expected) in [
-            ("Acquire::http::Proxy \"http://p.example:3128\";", true),
-            ("Acquire::https::CaInfo \"/etc/ca.crt\";", true),
-            ("Acquire::http \"\";", false),
-            ("Acquire::Changelogs::URI::Origin::Debian \"https://c.example\";", false),
-            ("DPkg::Post-Invoke:: \"rm -rf /\";", false),
-            ("", false),
-        ] {
-            assert_eq!(is_network_option(line), expected, "{line}");
-        }
-    }
-
-    #[test]
     fn scripts_of_hooks_are_shell() {
         let package_script = install(&["gcc".to_owned(), "g++".to_owned()]);
         for script in [
@@ -570,6 +534,7 @@ mod tests {
             NOTE_INSTALLED,
             NOTE_SOURCES,
             REMOVE_LISTS,
+            USE_REPOSITORY,
             &package_script,
         ] {
             let status = Command::new("sh").args(["-n", "-c", script]).status().unwrap();

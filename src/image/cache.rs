@@ -25,6 +25,8 @@ const SCHEMA_VERSION: u32 = 1;
 const RECORD_LIMIT_BYTES: u64 = 16 * 1024 * 1024;
 /// How many records are looked at for a list of all images.
 const RECORDS_LIMIT_COUNT: usize = 10_000;
+/// How much of a package is copied at once.
+const COPY_BUFFER_BYTES: usize = 128 * 1024;
 /// How many packages are offered to a bootstrap at most: the newest ones.
 const OFFERED_PACKAGES_LIMIT: usize = 4_000;
 
@@ -44,8 +46,6 @@ pub struct LocalLayer {
 /// An image in the cache.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct LocalImage {
-    /// The key it was made for.
-    pub key: Digest,
     /// The digest of its recipe.
     pub recipe: Digest,
     /// Its config's text, of which its ID is the digest.
@@ -107,7 +107,18 @@ impl ImageCache {
     /// epoch), or when some of it is gone.
     #[must_use]
     pub fn find(&self, key: Digest, since_seconds: Option<u64>) -> Option<LocalImage> {
-        let file = regular_file::open_itself(&self.record_path(key)).ok()?;
+        self.recorded(&self.record_path(key), since_seconds)
+    }
+
+    /// The image with an ID, for whatever key it was made; none when some of it is gone.
+    #[must_use]
+    pub fn find_id(&self, id: Digest) -> Option<LocalImage> {
+        let found = self.recorded(&self.id_path(id), None);
+        found.filter(|image| image.id() == id)
+    }
+
+    fn recorded(&self, path: &Path, since_seconds: Option<u64>) -> Option<LocalImage> {
+        let file = regular_file::open_itself(path).ok()?;
         if let Some(since) = since_seconds {
             let made = file.metadata().and_then(|metadata| metadata.modified()).ok()?;
             if made < UNIX_EPOCH + Duration::from_secs(since) {
@@ -135,7 +146,6 @@ impl ImageCache {
             })
             .collect();
         Some(LocalImage {
-            key,
             recipe: record.recipe,
             config: record.config.into_bytes(),
             layers: layers?,
@@ -173,8 +183,18 @@ impl ImageCache {
         (!paths.is_empty() && paths.iter().all(|path| path.is_file())).then_some(paths)
     }
 
-    /// Notes an image whose layers are in the cache.
-    pub(super) fn insert(&self, image: &LocalImage) -> Result<(), ImageError> {
+    /// Notes an image whose layers are in the cache, as what a key gives now.
+    pub(super) fn insert(&self, key: Digest, image: &LocalImage) -> Result<(), ImageError> {
+        self.insert_again(image)?;
+        self.record(&self.record_path(key), image)
+    }
+
+    /// Notes an image whose layers are in the cache by its ID alone: a key may give another one now.
+    pub(super) fn insert_again(&self, image: &LocalImage) -> Result<(), ImageError> {
+        self.record(&self.id_path(image.id()), image)
+    }
+
+    fn record(&self, path: &Path, image: &LocalImage) -> Result<(), ImageError> {
         let record = Record {
             schema_version: SCHEMA_VERSION,
             recipe: image.recipe,
@@ -190,13 +210,26 @@ impl ImageCache {
                 .collect(),
             packages: image.packages.clone(),
         };
-        let path = self.record_path(image.key);
         let written = || -> io::Result<()> {
             let mut file = self.temporary_file()?;
             serde_json::to_writer(&mut file, &record)?;
-            publish(file, &path).map(|_| ())
+            publish(file, path).map(|_| ())
         };
-        written().map_err(failed("write", &path))
+        written().map_err(failed("write", path))
+    }
+
+    /// A layer that is here with all that it should have; it is read for that.
+    pub(super) fn layer(&self, diff_id: Digest, name: &str) -> Option<LocalLayer> {
+        let path = self.layer_path(diff_id);
+        let file = regular_file::open_itself(&path).ok()?;
+        let size_bytes = file.metadata().ok()?.len();
+        let found = Digest::of_reader(file).ok()?;
+        (found == diff_id).then(|| LocalLayer {
+            diff_id,
+            size_bytes,
+            path,
+            name: name.to_owned(),
+        })
     }
 
     /// Moves a finished layer into the cache.
@@ -207,9 +240,18 @@ impl ImageCache {
 
     /// Keeps a package's file, and returns the digest of its content.
     pub(super) fn insert_package(&self, name: &str, content: &mut dyn Read) -> io::Result<Digest> {
+        let (file, digest) = self.temporary_copy(content)?;
+        let path = self.packages_directory().join(digest.hex()).join(name);
+        if !path.is_file() {
+            publish(file, &path)?;
+        }
+        Ok(digest)
+    }
+
+    fn temporary_copy(&self, content: &mut dyn Read) -> io::Result<(tempfile::NamedTempFile, Digest)> {
         let mut file = self.temporary_file()?;
         let mut hasher = Hasher::new();
-        let mut buffer = vec![0; 128 * 1024];
+        let mut buffer = vec![0; COPY_BUFFER_BYTES];
         loop {
             let count = content.read(&mut buffer)?;
             if count == 0 {
@@ -218,12 +260,29 @@ impl ImageCache {
             hasher.update(&buffer[..count]);
             file.write_all(&buffer[..count])?;
         }
-        let digest = hasher.finish();
-        let path = self.packages_directory().join(digest.hex()).join(name);
-        if !path.is_file() {
-            publish(file, &path)?;
+        Ok((file, hasher.finish()))
+    }
+
+    /// The file of a package; one that no longer has its content is removed.
+    pub(super) fn package(&self, digest: Digest) -> Option<PathBuf> {
+        let directory = self.packages_directory().join(digest.hex());
+        let path = fs::read_dir(&directory).ok()?.next()?.ok()?.path();
+        let found = regular_file::open_itself(&path).and_then(Digest::of_reader);
+        if found.is_ok_and(|found| found == digest) {
+            return Some(path);
         }
-        Ok(digest)
+        // What cannot be removed is looked at again.
+        let _ = fs::remove_dir_all(&directory);
+        None
+    }
+
+    /// Keeps a package's file that was found elsewhere, if it is the one with this digest.
+    pub(super) fn keep_package(&self, name: &str, digest: Digest, mut content: impl Read) -> io::Result<()> {
+        let (file, found) = self.temporary_copy(&mut content)?;
+        if found == digest {
+            publish(file, &self.packages_directory().join(digest.hex()).join(name))?;
+        }
+        Ok(())
     }
 
     /// Gives all packages that are here to a bootstrap, which takes those that it wants: names in `directory`. One
@@ -310,6 +369,10 @@ impl ImageCache {
         self.directory.join("records").join(format!("{}.json", key.hex()))
     }
 
+    fn id_path(&self, id: Digest) -> PathBuf {
+        self.directory.join("ids").join(format!("{}.json", id.hex()))
+    }
+
     fn layer_path(&self, diff_id: Digest) -> PathBuf {
         self.directory.join("layers").join(format!("{}.tar", diff_id.hex()))
     }
@@ -322,7 +385,8 @@ impl ImageCache {
         self.directory.join("new")
     }
 
-    fn packages_directory(&self) -> PathBuf {
+    /// Where the files of packages are.
+    pub(super) fn packages_directory(&self) -> PathBuf {
         self.directory.join("packages")
     }
 }
@@ -350,7 +414,6 @@ mod tests {
         let diff_id = Digest::of(b"layer");
         let path = cache.insert_layer(file, diff_id).unwrap();
         let image = LocalImage {
-            key,
             recipe: Digest::of(b"recipe"),
             config: b"{}".to_vec(),
             layers: vec![LocalLayer {
@@ -361,13 +424,18 @@ mod tests {
             }],
             packages: vec!["libc6 2.41-12 amd64 sha256:00".parse().unwrap()],
         };
-        cache.insert(&image).unwrap();
+        cache.insert(key, &image).unwrap();
         assert_eq!(cache.find(key, None), Some(image.clone()));
-        assert_eq!(cache.find(key, Some(1)), Some(image));
+        assert_eq!(cache.find_id(image.id()), Some(image.clone()));
+        assert_eq!(cache.find_id(key), None);
+        assert_eq!(cache.find(key, Some(1)), Some(image.clone()));
+        assert_eq!(cache.layer(diff_id, "x"), Some(image.layers[0].clone()));
         let far_future = 32_503_680_000;
         assert_eq!(cache.find(key, Some(far_future)), None);
         fs::write(path, "lay").unwrap();
         assert_eq!(cache.find(key, None), None);
+        assert_eq!(cache.find_id(image.id()), None);
+        assert_eq!(cache.layer(diff_id, "x"), None);
     }
 
     #[test]

@@ -84,6 +84,33 @@ pub(super) struct Run<'a> {
     pub(super) line: &'a (dyn Fn(&str) + Sync),
 }
 
+/// What a program says that says little; what it complains of is nobody's.
+pub(super) fn answer(
+    program: &'static str,
+    command: Command,
+    limit: Duration,
+    limit_bytes: u64,
+    cancel: &CancellationToken,
+) -> Result<String, ChildError> {
+    let run = Run {
+        program,
+        input: b"",
+        log: Path::new("/dev/null"),
+        limit,
+        cancel,
+        ends_gracefully: false,
+        line: &|_| {},
+    };
+    run.run(command, |output| {
+        let mut text = String::new();
+        let read = output.take(limit_bytes).read_to_string(&mut text);
+        read.map(|_| text).map_err(|cause| ChildError::Follow {
+            program: program.to_owned(),
+            cause,
+        })
+    })
+}
+
 impl Run<'_> {
     /// Runs `command`, and gives what it writes to `consume` while it runs.
     ///

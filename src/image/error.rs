@@ -4,7 +4,11 @@ use std::io;
 use std::path::PathBuf;
 
 use super::child::ChildError;
+use super::gather::Tried;
+use crate::counted::counted;
+use crate::digest::Digest;
 use crate::engine::EngineError;
+use crate::lock::Package;
 
 /// Why a layer could not be read or written.
 #[derive(Debug, thiserror::Error)]
@@ -89,6 +93,26 @@ pub enum ImageError {
         /// Where it says more.
         log: PathBuf,
     },
+    /// Packages of a lock that cannot be had again.
+    #[error("{} of the lock {} nowhere", of_all(missing.len(), *total), if *total == 1 { "is" } else { "are" })]
+    Missing {
+        /// Which, in order of their names.
+        missing: Vec<Package>,
+        /// How many were looked for.
+        total: usize,
+        /// Where.
+        tried: Vec<Tried>,
+    },
+    /// The same packages gave something else.
+    #[error("{recipe}, made again from the packages of the lock, is another one: layer {found} instead of {expected}")]
+    OtherLayer {
+        /// The recipe.
+        recipe: String,
+        /// The layer that the lock has.
+        expected: Digest,
+        /// The one that came out.
+        found: Digest,
+    },
     /// The run was cancelled.
     #[error("cancelled")]
     Cancelled,
@@ -138,6 +162,11 @@ pub enum ImageError {
         /// Why.
         cause: String,
     },
+}
+
+/// `2 of 31 packages`.
+fn of_all(count: usize, total: usize) -> String {
+    format!("{count} of {}", counted(total, "package"))
 }
 
 impl ImageError {

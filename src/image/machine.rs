@@ -16,6 +16,8 @@ const FILE_LIMIT_BYTES: u64 = 8 * 1024 * 1024;
 
 /// Names the address of a Debian archive, for machines whose apt knows none.
 const MIRROR_VARIABLE: &str = "LOCKSTEP_DEBIAN_MIRROR";
+/// Names the file with the keys of that archive, when it is signed with other ones than Debian's.
+const KEYRING_VARIABLE: &str = "LOCKSTEP_DEBIAN_KEYRING";
 /// The machine as far as images are concerned.
 #[derive(Debug, Clone)]
 pub struct Machine {
@@ -32,6 +34,7 @@ pub struct Machine {
     /// Where programs are searched.
     pub search_path: String,
     mirror: Option<String>,
+    keyring: Option<PathBuf>,
 }
 
 impl Machine {
@@ -54,6 +57,7 @@ impl Machine {
                 .cloned()
                 .unwrap_or_else(|| "/usr/sbin:/usr/bin:/sbin:/bin".to_owned()),
             mirror: variable(MIRROR_VARIABLE).cloned(),
+            keyring: variable(KEYRING_VARIABLE).map(PathBuf::from),
         }
     }
 
@@ -77,7 +81,7 @@ impl Machine {
     /// # Errors
     /// [`ImageError::NoKeyring`].
     pub fn debian_keyring(&self) -> Result<PathBuf, ImageError> {
-        let path = self.root.join(DEBIAN_KEYRING);
+        let path = self.keyring.clone().unwrap_or_else(|| self.root.join(DEBIAN_KEYRING));
         if path.is_file() {
             Ok(path)
         } else {
@@ -125,6 +129,14 @@ pub(super) fn debian_architecture(architecture: &str) -> &str {
         "arm" => "armhf",
         "ppc64le" => "ppc64el",
         other => other,
+    }
+}
+
+#[cfg(test)]
+impl Machine {
+    /// One whose apt names no mirrors, for tests that should ask none.
+    pub(super) fn without_mirrors(root: &Path) -> Self {
+        Self::at(root, &BTreeMap::new(), false)
     }
 }
 

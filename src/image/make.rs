@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::io::{BufReader, BufWriter};
 
+use tempfile::NamedTempFile;
 use tokio_util::sync::CancellationToken;
 
 use super::assemble::{ARCHIVES_DIRECTORY, NOTES_DIRECTORY, Rules, assemble, read_note};
@@ -10,6 +11,7 @@ use super::bootstrap::Bootstrap;
 use super::cache::{ImageCache, LocalImage, LocalLayer, failed};
 use super::config::ImageConfig;
 use super::error::{ImageError, LayerError};
+use super::kept_repository::KeptRepository;
 use super::machine::Machine;
 use super::package_list::{PACKAGES_LABEL, label_of, packages};
 use super::recipe::{Ground, Recipe};
@@ -86,13 +88,81 @@ fn make_layer(
     key: Digest,
     base: Option<&LocalImage>,
 ) -> Result<LocalImage, ImageError> {
+    let base_layers = base.map_or(&[][..], |image| &image.layers);
+    let layer = bootstrap_layer(request, recipe, base_layers, None)?;
+    if let (true, Some(base)) = (recipe.keeps_base, base)
+        && let Some(Mismatch { added, base, source }) = mismatch(&layer.sources, &base.packages)
+    {
+        return Err(ImageError::Versions {
+            added,
+            base,
+            from: source,
+        });
+    }
+    let packages = packages(&layer.note, &layer.files, base.map_or(&[], |image| &image.packages));
+    let mut layers = base_layers.to_vec();
+    layers.push(layer.keep(request.cache, &recipe.name)?);
+    let image = assembled(request, recipe, layers, packages);
+    request.cache.insert(key, &image)?;
+    Ok(image)
+}
+
+/// The image of a recipe with these layers and packages.
+pub(super) fn assembled(
+    request: &MakeRequest<'_>,
+    recipe: &Recipe,
+    layers: Vec<LocalLayer>,
+    packages: Vec<Package>,
+) -> LocalImage {
+    let diff_ids: Vec<Digest> = layers.iter().map(|layer| layer.diff_id).collect();
+    let architecture = request.machine.architecture;
+    let config = image_config(recipe, architecture, request.epoch_seconds, &diff_ids, &packages);
+    LocalImage {
+        recipe: recipe.digest(),
+        config: config.render(),
+        layers,
+        packages,
+    }
+}
+
+/// A layer that was just made, and what its bootstrap noted.
+pub(super) struct NewLayer {
+    file: NamedTempFile,
+    pub(super) diff_id: Digest,
+    size_bytes: u64,
+    /// A package a line.
+    note: String,
+    /// Of which sources they are.
+    sources: String,
+    /// The packages' files.
+    files: BTreeMap<String, Digest>,
+}
+
+impl NewLayer {
+    /// Moves it into the cache.
+    pub(super) fn keep(self, cache: &ImageCache, name: &str) -> Result<LocalLayer, ImageError> {
+        Ok(LocalLayer {
+            diff_id: self.diff_id,
+            size_bytes: self.size_bytes,
+            path: cache.insert_layer(self.file, self.diff_id)?,
+            name: name.to_owned(),
+        })
+    }
+}
+
+/// What a recipe adds to the layers of its bases; with the packages of `repository` alone, where there is one.
+pub(super) fn bootstrap_layer(
+    request: &MakeRequest<'_>,
+    recipe: &Recipe,
+    base: &[LocalLayer],
+    repository: Option<&KeptRepository>,
+) -> Result<NewLayer, ImageError> {
     let layer_failed = |cause: LayerError| ImageError::Layer {
         recipe: recipe.name.clone(),
         cause,
     };
-    let base_layers = base.map_or(&[][..], |image| &image.layers);
     let mut tree = Tree::default();
-    for layer in base_layers {
+    for layer in base {
         let file = regular_file::open_itself(&layer.path).map_err(failed("read", &layer.path))?;
         tree.apply(BufReader::with_capacity(READ_BUFFER_BYTES, file))
             .map_err(layer_failed)?;
@@ -101,7 +171,8 @@ fn make_layer(
     let rules = Rules::new(&removed, request.epoch_seconds).map_err(layer_failed)?;
     let bootstrap = Bootstrap {
         recipe,
-        base: base_layers,
+        base,
+        repository,
         machine: request.machine,
         cache: request.cache,
         epoch_seconds: request.epoch_seconds,
@@ -138,37 +209,14 @@ fn make_layer(
             .map_err(|error| layer_failed(LayerError::Write(error.into_error())))?;
         Ok((file, diff_id, size_bytes))
     })?;
-    if let (true, Some(base)) = (recipe.keeps_base, base)
-        && let Some(Mismatch { added, base, source }) = mismatch(&sources, &base.packages)
-    {
-        return Err(ImageError::Versions {
-            added,
-            base,
-            from: source,
-        });
-    }
-    let name = recipe.name.clone();
-    let path = request.cache.insert_layer(file, diff_id)?;
-    let mut layers = base_layers.to_vec();
-    layers.push(LocalLayer {
+    Ok(NewLayer {
+        file,
         diff_id,
         size_bytes,
-        path,
-        name,
-    });
-    let packages = packages(&note, &files, base.map_or(&[], |image| &image.packages));
-    let diff_ids: Vec<Digest> = layers.iter().map(|layer| layer.diff_id).collect();
-    let architecture = request.machine.architecture;
-    let config = image_config(recipe, architecture, request.epoch_seconds, &diff_ids, &packages);
-    let image = LocalImage {
-        key,
-        recipe: recipe.digest(),
-        config: config.render(),
-        layers,
-        packages,
-    };
-    request.cache.insert(&image)?;
-    Ok(image)
+        note,
+        sources,
+        files,
+    })
 }
 
 /// The config of a recipe's image: all of it follows from these. Nothing in it depends on where the recipe is, so that

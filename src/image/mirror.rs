@@ -50,10 +50,10 @@ pub struct Mirrors {
 }
 
 impl Mirrors {
-    /// What to tell apt for a release: one-line sources, verified with `keyring`.
+    /// What to tell apt for a release: sources in the one-line style, each with these options (sources.list(5)).
     #[must_use]
-    pub fn sources_list(&self, suite: &str, keyring: &str) -> String {
-        let line = |uri: &str, suite: &str| format!("deb [signed-by={keyring}] {uri} {suite} main\n");
+    pub fn sources_list(&self, suite: &str, options: &str) -> String {
+        let line = |uri: &str, suite: &str| format!("deb [{options}] {uri} {suite} main\n");
         let mut list = line(&self.archive, suite);
         // These two have neither.
         if !matches!(suite, "sid" | "unstable") {
@@ -245,11 +245,11 @@ mod tests {
             security: Some("http://m.example/security".to_owned()),
         };
         assert_eq!(
-            mirrors.sources_list("trixie", "/k.gpg"),
+            mirrors.sources_list("trixie", "signed-by=/k.gpg"),
             "deb [signed-by=/k.gpg] http://m.example/debian trixie main\n\
              deb [signed-by=/k.gpg] http://m.example/security trixie-security main\n"
         );
-        assert_eq!(mirrors.sources_list("sid", "/k.gpg").lines().count(), 1);
+        assert_eq!(mirrors.sources_list("sid", "signed-by=/k.gpg").lines().count(), 1);
     }
 
     #[test]

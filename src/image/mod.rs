@@ -3,6 +3,8 @@
 //! What comes out depends on the recipe and its packages alone: made twice, on whatever machine, it is the same image
 //! ID. [`LocalImage`]s live in the user's cache and are handed to an engine by [`ImageArchive`].
 
+mod again;
+mod apt;
 mod archive;
 mod assemble;
 mod bootstrap;
@@ -13,10 +15,13 @@ mod config;
 mod dockerfile;
 mod entry;
 mod error;
+mod gather;
+mod kept_repository;
 mod machine;
 mod make;
 mod mirror;
 mod normal;
+mod package_archive;
 mod package_list;
 pub mod packages;
 mod path;
@@ -31,6 +36,7 @@ mod whiteout;
 mod work;
 mod write;
 
+pub use again::{LockedImage, make_again};
 pub use archive::ImageArchive;
 pub use builtin::{Builtin, BuiltinDockerfile};
 pub use cache::{ImageCache, LocalImage, LocalLayer};
@@ -39,10 +45,12 @@ pub use config::{ConfigChanges, ImageConfig, stacked_config};
 pub use dockerfile::base_of;
 pub use entry::{Entry, EntryKind, clean_path, compare_paths, split_path};
 pub use error::{ImageError, LayerError};
+pub use gather::{Gathering, KeptPackage, Tried, keep_in_directory};
 pub use machine::Machine;
 pub use make::{MakeRequest, image_config, image_key, make};
 pub use mirror::{Mirrors, Source, debian_mirrors, read_sources};
 pub use normal::{NormalRequest, normal_key, normalise};
+pub use package_archive::PackageArchive;
 pub use package_list::{PACKAGES_LABEL, labelled_packages};
 pub use provide::{IMAGE_REPOSITORY, image_name, image_tag, provide};
 pub use read::{read_tar, read_tar_in_place};

@@ -61,7 +61,7 @@ pub(super) fn packages(note: &str, files: &BTreeMap<String, Digest>, base: &[Pac
 }
 
 /// What apt calls a package's file: `_` and `:` are escaped (apt-pkg/acquire-item.cc, `pkgAcqArchive`).
-fn file_name(name: &str, version: &str, architecture: &str) -> String {
+pub(super) fn file_name(name: &str, version: &str, architecture: &str) -> String {
     let escape = |text: &str| text.replace('_', "%5f").replace(':', "%3a");
     format!("{}_{}_{}.deb", escape(name), escape(version), escape(architecture))
 }

@@ -4,6 +4,7 @@ use std::fmt::Write as _;
 
 use console::style;
 
+use crate::counted::size;
 use crate::facts::comment::{Tool, ToolKind};
 use crate::facts::cxx::Cxx;
 use crate::facts::rust::{Allocator, Panic, Rust};
@@ -420,20 +421,6 @@ fn file(page: &mut Page, name: &str, facts: &FileFacts) {
     );
     if let Some(hint) = facts.hint {
         let _ = writeln!(page.text, "  hint: {hint}");
-    }
-}
-
-/// `512 bytes`, `16.3 KiB`, `6.1 MiB`.
-fn size(bytes: u64) -> String {
-    const KIBIBYTE: f64 = 1024.0;
-    // Sizes of files are far below 2^53.
-    #[expect(clippy::cast_precision_loss, reason = "one decimal is shown")]
-    let kibibytes = bytes as f64 / KIBIBYTE;
-    match bytes {
-        1 => "1 byte".to_owned(),
-        0..1024 => format!("{bytes} bytes"),
-        1024..1_048_576 => format!("{kibibytes:.1} KiB"),
-        _ => format!("{:.1} MiB", kibibytes / KIBIBYTE),
     }
 }
 

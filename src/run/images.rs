@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use super::brought::BroughtHost;
 use super::compile::BuildImage;
+use super::keep::Kept;
 use super::making::{Made, MakeError, Making, check_extension, recipe_digest};
 use super::truth::KnownImage;
 use super::{Run, RunError};
@@ -59,6 +60,9 @@ pub struct LockReport {
     /// What could not be looked at, and why: it is not known to be true.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub unchecked: BTreeMap<EnvironmentName, Vec<String>>,
+    /// The packages that were put where they can be had again, when that was asked for.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub kept: Option<Kept>,
 }
 
 impl LockReport {
@@ -67,6 +71,7 @@ impl LockReport {
             schema_version: 1,
             environments: BTreeMap::new(),
             unchecked: BTreeMap::new(),
+            kept: None,
         }
     }
 
@@ -293,7 +298,10 @@ impl Run {
             update,
         };
         let made = async {
-            let made = making.make(recipe).await?;
+            let made = match expected {
+                Some(locked) => making.make_locked(recipe, locked).await?,
+                None => making.make(recipe).await?,
+            };
             let truth = self.truth(environment, recipe, &made.facts, expected).await?;
             let replaced = || MakeError::Replaced {
                 reference: made.facts.id.0.clone(),

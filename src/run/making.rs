@@ -2,11 +2,11 @@
 
 use std::cell::Cell;
 use std::path::Path;
-use std::time::Duration;
 
 use tokio_util::sync::CancellationToken;
 
 use super::RunError;
+use super::background::in_background;
 use super::built::DockerfileBuild;
 use super::container::in_memory;
 use super::images::name_of;
@@ -17,9 +17,10 @@ use crate::engine::{ByteStream, Engine, EngineError, ImageFacts};
 use crate::event::{Event, Events, StepId};
 use crate::exit::Exit;
 use crate::image::{
-    Builtin, ImageCache, ImageError, LocalImage, Machine, MakeRequest, Recipe, RecipeFiles, make, provide,
+    Builtin, ImageCache, ImageError, LocalImage, LockedImage, Machine, MakeRequest, Recipe, RecipeFiles, Tried, make,
+    make_again, provide,
 };
-use crate::lock;
+use crate::lock::{self, Package};
 use crate::network::NetworkSettings;
 use crate::owner::Owner;
 use crate::problem::Problem;
@@ -32,8 +33,8 @@ use crate::stream;
 const RECIPE_FILES_LIMIT_BYTES: u64 = 64 * 1024 * 1024;
 /// What programs say of a full disk (strerror of ENOSPC).
 const NO_SPACE: &str = "No space left on device";
-/// How long a bootstrap may take to end after the run was stopped.
-const BOOTSTRAP_GRACE: Duration = Duration::from_secs(5);
+/// How many packages are named that cannot be had again.
+const MISSING_SHOWN_COUNT: usize = 50;
 /// The owner of files in a build context: the engine's builder runs as root.
 const CONTEXT_OWNER: Owner = Owner { uid: 0, gid: 0 };
 
@@ -164,6 +165,21 @@ impl MakeError {
             }
             Self::Context { .. } => Failure::new(Exit::Usage, "image", self.to_string()),
             Self::Image(ImageError::Engine(error)) => super::from_engine(error),
+            Self::Image(ImageError::Missing { missing, tried, .. }) => Failure::new(
+                Exit::Drift,
+                "image",
+                format!("failed to make an image of the lock again: {self}"),
+            )
+            .with_notes(missing_notes(missing, tried))
+            .with_hint(
+                "name a place that has them (`archives:` in lockstep.yaml), or take what the mirror has now: \
+                         lockstep lock --update",
+            ),
+            Self::Image(ImageError::OtherLayer { .. }) => {
+                let hint = "what makes it differ may be the recipe's own scripts, or another mmdebstrap; see what does: \
+                            lockstep image diff";
+                Failure::new(Exit::Drift, "image", self.to_string()).with_hint(hint)
+            }
             Self::Image(ImageError::Cache { path, cause, .. }) => of_machine("image", self.to_string(), cause, path),
             Self::NotExtensible { .. } => Failure::new(Exit::Usage, "recipe", self.to_string())
                 .with_hint("name the image that compiles by itself, instead of `extends: runtime`"),
@@ -211,6 +227,20 @@ impl MakeError {
             }
         }
     }
+}
+
+/// Every package that is nowhere, up to a limit, and each place that was asked.
+fn missing_notes(missing: &[Package], tried: &[Tried]) -> Vec<String> {
+    let shown = missing.iter().take(MISSING_SHOWN_COUNT);
+    let mut notes: Vec<String> = shown
+        .map(|package| format!("{} {} {}", package.name, package.version, package.architecture))
+        .collect();
+    if missing.len() > MISSING_SHOWN_COUNT {
+        notes.push(format!("and {} more", missing.len() - MISSING_SHOWN_COUNT));
+    }
+    notes.push("the engine: does not have the image".to_owned());
+    notes.extend(tried.iter().map(ToString::to_string));
+    notes
 }
 
 /// The digest of what a recipe says: of its files, or of a registry's reference.
@@ -426,60 +456,57 @@ impl Making<'_> {
         }
     }
 
+    /// The image that a lock names, which the engine has not: out of the user's cache, or made again.
+    pub(super) async fn make_locked(&self, recipe: &RecipeReference, locked: &lock::Image) -> Result<Made, RunError> {
+        let cache = ImageCache::below(&self.context.cache_directory);
+        if let Some(image) = locked.id.parse().ok().and_then(|id| cache.find_id(id)) {
+            return self.loaded(&image, true).await;
+        }
+        let Some(recipe) = bootstrap_recipe(self.project, recipe)? else {
+            return self.make(recipe).await;
+        };
+        let (locked, archives) = (locked.clone(), self.project.archives.clone());
+        let image = self.bootstrapped(recipe, move |request| {
+            make_again(
+                request,
+                &LockedImage {
+                    layers: &locked.layers,
+                    packages: &locked.packages,
+                    archives: &archives,
+                },
+            )
+        });
+        let image = image.await?;
+        self.loaded(&image, false).await
+    }
+
     /// Makes an image from a distribution's packages, or takes the one that was made before, and brings it to the engine.
     async fn bootstrap(&self, recipe: Recipe) -> Result<Made, RunError> {
-        let (machine, cache) = (
-            Machine::from_context(self.context),
-            ImageCache::below(&self.context.cache_directory),
-        );
+        let (image, was_made) = self.bootstrapped(recipe, make).await?;
+        self.loaded(&image, was_made).await
+    }
+
+    async fn bootstrapped<T: Send + 'static>(
+        &self,
+        recipe: Recipe,
+        make: impl FnOnce(&MakeRequest<'_>) -> Result<T, ImageError> + Send + 'static,
+    ) -> Result<T, RunError> {
+        let machine = Machine::from_context(self.context);
+        let cache = ImageCache::below(&self.context.cache_directory);
         let epoch_seconds = self.project.source_date_epoch;
         let refresh_before_seconds = self.update.then_some(self.context.started_at_seconds);
-        // Ends the bootstrap too when nobody waits for it any more, because something else failed.
-        let cancel = self.cancellation.child_token();
-        let _ended_with_this = cancel.clone().drop_guard();
-        // The bootstrap blocks; what it says comes back through a channel.
-        let (sender, mut receiver) = tokio::sync::mpsc::unbounded_channel();
-        let work = tokio::task::spawn_blocking(move || {
-            let progress = move |message: String| _ = sender.send(message);
-            let request = MakeRequest {
+        in_background(self.step, self.events, self.cancellation, move |background| {
+            make(&MakeRequest {
                 recipe: &recipe,
                 machine: &machine,
                 cache: &cache,
                 epoch_seconds,
                 refresh_before_seconds,
-                cancel: &cancel,
-                progress: &progress,
-            };
-            make(&request)
-        });
-        let followed = async {
-            while let Some(message) = receiver.recv().await {
-                self.events.emit(Event::StepProgress {
-                    step: self.step.clone(),
-                    message,
-                    fraction: None,
-                });
-            }
-            work.await
-        };
-        // It removes what it has made so far; if that takes long, it goes on without being waited for.
-        let too_long = async {
-            self.cancellation.cancelled().await;
-            tokio::time::sleep(BOOTSTRAP_GRACE).await;
-        };
-        let made = tokio::select! {
-            made = followed => made,
-            () = too_long => return Err(RunError::Interrupted),
-        };
-        let made = made.map_err(|error| RunError::file("wait for the bootstrap")(std::io::Error::other(error)))?;
-        let (image, was_made) = made.map_err(|error| {
-            if error.is_cancelled() {
-                RunError::Interrupted
-            } else {
-                MakeError::from(error).into()
-            }
-        })?;
-        self.loaded(&image, was_made).await
+                cancel: background.cancel,
+                progress: background.progress,
+            })
+        })
+        .await
     }
 
     /// Brings an image of the cache to the engine; `was_made` says whether it was in the cache before.

@@ -3,6 +3,7 @@
 
 mod accounts;
 mod after;
+mod background;
 mod brought;
 mod build;
 mod built;
@@ -15,6 +16,7 @@ mod fetch;
 mod hold;
 mod images;
 mod install;
+mod keep;
 pub mod labels;
 mod lock_check;
 mod making;
@@ -71,6 +73,7 @@ pub use check::{
 };
 pub use error::{OtherBits, RunError, StepEnd, StepFailure, from_engine};
 pub use images::LockReport;
+pub use keep::Kept;
 pub use lock_check::check_lock;
 pub use making::MakeError;
 pub use placed::PlacedFile;

@@ -20,7 +20,7 @@ use crate::bundle::{
     StagedRelease, Staging, UnitRecord, VolumeError, stage,
 };
 use crate::check::Verdict;
-use crate::counted::counted;
+use crate::counted::{counted, size};
 use crate::digest::Digest;
 use crate::engine::ImageId;
 use crate::event::{Event, Stage};
@@ -378,11 +378,8 @@ fn image_record(image: &ResolvedImage) -> ImageRecord {
 
 /// `4 files · 6.1 MiB`.
 fn size_note(manifest: &Manifest) -> String {
-    const MEBIBYTE_BYTES: f64 = 1024.0 * 1024.0;
     let sizes: Vec<u64> = manifest.artifacts().map(|artifact| artifact.size_bytes).collect();
-    #[expect(clippy::cast_precision_loss, reason = "shown with one digit")]
-    let mebibytes = sizes.iter().sum::<u64>() as f64 / MEBIBYTE_BYTES;
-    format!("{} · {mebibytes:.1} MiB", counted(sizes.len(), "file"))
+    format!("{} · {}", counted(sizes.len(), "file"), size(sizes.iter().sum()))
 }
 
 impl Workload {

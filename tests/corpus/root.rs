@@ -227,7 +227,7 @@ impl Apt {
         let sources = machine
             .debian()
             .unwrap()
-            .sources_list(release, &keyring.to_string_lossy());
+            .sources_list(release, &format!("signed-by={}", keyring.display()));
         fs::write(directory.join("etc/sources.list"), sources).unwrap();
         fs::write(directory.join("state/status"), "").unwrap();
         let at = directory.display();

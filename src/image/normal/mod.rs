@@ -109,13 +109,13 @@ pub fn normalise(request: &NormalRequest<'_>, saved: &mut dyn Read) -> Result<Lo
     }
     let diff_ids: Vec<Digest> = layers.iter().map(|layer| layer.diff_id).collect();
     let text = config.render(&diff_ids, request.name, request.epoch_seconds, request.labels);
+    let key = normal_key(request.recipe, &config.architecture, request.epoch_seconds);
     let image = LocalImage {
-        key: normal_key(request.recipe, &config.architecture, request.epoch_seconds),
         recipe: request.recipe,
         config: text,
         layers,
         packages: vec![],
     };
-    request.cache.insert(&image)?;
+    request.cache.insert(key, &image)?;
     Ok(image)
 }
