@@ -21,7 +21,7 @@ use lockstep::rootfs::{
 };
 use lockstep::run::open_rootfs;
 use proptest::prelude::*;
-use roots::{Tree, docker_archive, gzip, oci_layout, tar_of};
+use roots::{Tree, docker_archive, gzip, oci_layout, tar_of, zstd};
 use rustix::fs::{Mode, OFlags, ResolveFlags};
 
 /// A root as distributions lay it out, and what is nasty about links.
@@ -197,6 +197,11 @@ fn forms(tree: &Tree, directory: &Path) -> Vec<(&'static str, PathBuf)> {
             tar_of(&oci_layout(&compressed)),
         ),
         ("compressed OCI layout", gzip(&tar_of(&oci_layout(&layers)))),
+        ("tar compressed with zstd", zstd(&tree.tar())),
+        (
+            "OCI layout of layers compressed with zstd in a tar",
+            tar_of(&oci_layout(&layers.iter().map(|layer| zstd(layer)).collect::<Vec<_>>())),
+        ),
     ];
     let mut forms = Vec::new();
     for (number, (form, content)) in files.into_iter().enumerate() {
@@ -575,7 +580,11 @@ fn what_cannot_be_read_says_why_and_what_to_do() {
             vec![b'x'; 5000],
             "is no directory, no tar and no saved image",
         ),
-        ("zstd", zstd.clone(), "is compressed with zstd"),
+        (
+            "damaged zstd",
+            zstd.clone(),
+            "is no directory, no tar and no saved image",
+        ),
         (
             "gzip of nothing",
             gzip(b""),
@@ -604,9 +613,9 @@ fn what_cannot_be_read_says_why_and_what_to_do() {
         ("endless", tar_of(&endless), "indexes lead to indexes without end"),
         ("outside", tar_of(&outside), "`sha256:../../x` is none"),
         (
-            "layer is zstd",
+            "layer is damaged zstd",
             tar_of(&docker_archive(&[zstd])),
-            "is compressed with zstd",
+            "failed to read the layer",
         ),
         ("layer is text", tar_of(&docker_archive(&[vec![b'x'; 2000]])), "layer"),
         (

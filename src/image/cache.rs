@@ -318,7 +318,10 @@ impl ImageCache {
     }
 
     /// A file that is not in the cache yet.
-    pub(super) fn temporary_file(&self) -> io::Result<tempfile::NamedTempFile> {
+    ///
+    /// # Errors
+    /// When the cache cannot be written.
+    pub fn temporary_file(&self) -> io::Result<tempfile::NamedTempFile> {
         let directory = self.new_directory();
         fs::create_dir_all(&directory)?;
         temporary::file_in(&directory, NEW_PREFIX)

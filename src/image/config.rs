@@ -179,7 +179,8 @@ pub fn stacked_config(
 }
 
 /// RFC 3339, in UTC (days to date after Howard Hinnant, "chrono-compatible low-level date algorithms").
-pub(super) fn timestamp(seconds: u64) -> String {
+#[must_use]
+pub fn timestamp(seconds: u64) -> String {
     const DAY_SECONDS: u64 = 24 * 60 * 60;
     const ERA_DAYS: u64 = 146_097;
     // Days between 0000-03-01, where leap days come last, and the epoch.

@@ -90,6 +90,13 @@ impl Entry {
         }
     }
 
+    /// Whether an extended attribute of this name matters in an image. Others say how a machine's file system was set up
+    /// (`security.selinux`, `trusted.overlay.*`).
+    #[must_use]
+    pub fn has_attribute(name: &str) -> bool {
+        name == "security.capability" || name.starts_with("user.")
+    }
+
     /// How many bytes of content it has.
     #[must_use]
     pub fn size_bytes(&self) -> u64 {

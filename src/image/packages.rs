@@ -2,6 +2,17 @@
 
 use crate::lock::Package;
 
+/// Where distributions keep the list of what is installed, and what reads it.
+pub const PACKAGE_LISTS: &[(&str, PackageParser)] = &[
+    ("/var/lib/dpkg/status", parse_dpkg_status),
+    ("/lib/apk/db/installed", parse_apk_installed),
+];
+/// The largest such list that is read.
+pub const PACKAGE_LIST_LIMIT_BYTES: u64 = 64 * 1024 * 1024;
+
+/// What a list of packages becomes.
+pub type PackageParser = fn(&str) -> Vec<Package>;
+
 /// Whether this is how a recipe asks for a package: `name`, `name=version` or `name:architecture`, never an option, never
 /// shell syntax.
 #[must_use]

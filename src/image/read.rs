@@ -134,8 +134,7 @@ impl Extended {
                     let name = key
                         .strip_prefix(ATTRIBUTE_PREFIX.as_bytes())
                         .map(String::from_utf8_lossy);
-                    // Others say how the machine's file system was set up (security.selinux, trusted.overlay.*).
-                    if let Some(name) = name.filter(|name| name == "security.capability" || name.starts_with("user.")) {
+                    if let Some(name) = name.filter(|name| Entry::has_attribute(name)) {
                         self.attributes.insert(name.into_owned(), value.to_vec());
                     }
                 }

@@ -6,64 +6,22 @@ use std::io::{self, Cursor, Read};
 use std::sync::Arc;
 
 use bytes::Bytes;
-use flate2::read::MultiGzDecoder;
 use serde::Deserialize;
-use serde::de::DeserializeOwned;
 
 use super::index::Index;
 use super::layer::{Layer, LayerReader};
 use super::{FileKind, IndexedRoot, ProcessDefaults, RootFs, RootFsError};
-use crate::image::{Entry, EntryKind, LayerError, clean_path, read_tar};
-use crate::platform::architecture;
+use crate::image::{
+    DOCUMENT_LIMIT_BYTES, Entry, EntryKind, Form, LayerError, SNIFFED_BYTES, SavedError, clean_path, image_parts,
+    read_tar,
+};
 
-/// The largest manifest, index or config.
-const DOCUMENT_LIMIT_BYTES: u64 = 4 * 1024 * 1024;
 /// How large all documents of a stream may be together.
 const DOCUMENTS_LIMIT_BYTES: u64 = 64 * 1024 * 1024;
 /// How many parts a saved image may have: a few for each layer.
 const PARTS_LIMIT_COUNT: usize = 4096;
-/// How many layers an image may have; engines allow 127.
-const LAYERS_LIMIT_COUNT: usize = 1024;
-/// How deep indexes may name indexes, and links lead to links.
-const DEPTH_LIMIT_COUNT: usize = 8;
-/// How much of a part tells what it is: the first block of a tar.
-const SNIFFED_BYTES: u64 = 512;
-/// Where a tar says so, and what (POSIX ustar; GNU's differs behind it).
-const USTAR: (usize, &[u8]) = (257, b"ustar");
-const GZIP_MAGIC: &[u8] = &[0x1f, 0x8b];
-const ZSTD_MAGIC: &[u8] = &[0x28, 0xb5, 0x2f, 0xfd];
-
-/// What bytes are, by how they begin.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Form {
-    Gzip,
-    Zstd,
-    Tar,
-    /// JSON, as far as can be seen.
-    Document,
-    Other,
-}
-
-impl Form {
-    pub(super) fn of(head: &[u8]) -> Self {
-        let is_tar = |head: &[u8]| head.get(USTAR.0..USTAR.0 + USTAR.1.len()) == Some(USTAR.1);
-        // A tar without entries is nothing but zeros.
-        let is_empty_tar = |head: &[u8]| head.len() as u64 == SNIFFED_BYTES && head.iter().all(|byte| *byte == 0);
-        match head {
-            head if head.starts_with(GZIP_MAGIC) => Self::Gzip,
-            head if head.starts_with(ZSTD_MAGIC) => Self::Zstd,
-            head if is_tar(head) || is_empty_tar(head) => Self::Tar,
-            [b'{' | b'[', ..] => Self::Document,
-            _ => Self::Other,
-        }
-    }
-
-    /// Of a map.
-    pub(super) fn of_bytes(bytes: &[u8]) -> Self {
-        let limit = usize::try_from(SNIFFED_BYTES).unwrap_or(usize::MAX);
-        Self::of(&bytes[..bytes.len().min(limit)])
-    }
-}
+/// How many links may lead from one to the next.
+const LINK_DEPTH_LIMIT_COUNT: usize = 8;
 
 /// Whether a path in a tar is one of those that saved images have, and no root has: the first one tells.
 pub(super) fn is_part_of_an_image(path: &[u8]) -> bool {
@@ -96,14 +54,7 @@ trait Parts {
     /// A document; none if it is not there or too large.
     fn document(&mut self, name: &str) -> Option<Bytes>;
     /// A layer; none if it is not there.
-    fn layer(&mut self, name: &str) -> Option<Result<Arc<Layer>, PartError>>;
-}
-
-/// Why a part is no layer.
-#[derive(Debug)]
-enum PartError {
-    Compressed(&'static str),
-    Layer(LayerError),
+    fn layer(&mut self, name: &str) -> Option<Result<Arc<Layer>, LayerError>>;
 }
 
 /// The root file system of an image whose parts are the files of a root: an OCI layout's directory, or a tar in a map.
@@ -120,17 +71,16 @@ pub(super) fn read_saved(what: &str, files: &dyn RootFs) -> Result<IndexedRoot, 
                 .bytes(&self.files.look(&format!("/{name}")).ok()?, DOCUMENT_LIMIT_BYTES)
         }
 
-        fn layer(&mut self, name: &str) -> Option<Result<Arc<Layer>, PartError>> {
+        fn layer(&mut self, name: &str) -> Option<Result<Arc<Layer>, LayerError>> {
             // However large, it is only mapped.
             let bytes = self
                 .files
                 .bytes(&self.files.look(&format!("/{name}")).ok()?, u64::MAX)?;
             let layer = match Form::of_bytes(&bytes) {
-                Form::Gzip => self.reader.stream(MultiGzDecoder::new(&bytes[..])),
-                Form::Zstd => return Some(Err(PartError::Compressed("zstd"))),
+                form if form.is_compressed() => self.reader.stream(form.unpacked(&bytes[..])),
                 _ => self.reader.in_place(&bytes),
             };
-            Some(layer.map(Arc::new).map_err(PartError::Layer))
+            Some(layer.map(Arc::new))
         }
     }
 
@@ -169,7 +119,7 @@ pub(super) struct StreamedParts {
 #[derive(Debug)]
 enum Part {
     Document(Bytes),
-    Layer(Result<Arc<Layer>, PartError>),
+    Layer(Result<Arc<Layer>, LayerError>),
     /// Engines save a layer that two images share once, and link to it.
     Link(String),
 }
@@ -215,12 +165,12 @@ impl StreamedParts {
             .read_to_end(&mut head)
             .map_err(LayerError::Read)?;
         let form = Form::of(&head);
-        let layer = |read: Result<Layer, LayerError>| Part::Layer(read.map(Arc::new).map_err(PartError::Layer));
         let mut whole = Cursor::new(head).chain(content);
         Ok(match form {
-            Form::Tar => Some(layer(self.reader.stream(whole))),
-            Form::Gzip => Some(layer(self.reader.stream(MultiGzDecoder::new(whole)))),
-            Form::Zstd => Some(Part::Layer(Err(PartError::Compressed("zstd")))),
+            Form::Tar | Form::Gzip | Form::Zstd => {
+                let layer = self.reader.stream(form.unpacked(whole));
+                Some(Part::Layer(layer.map(Arc::new)))
+            }
             Form::Document if size_bytes <= DOCUMENT_LIMIT_BYTES => {
                 self.document_bytes += size_bytes;
                 if self.document_bytes > DOCUMENTS_LIMIT_BYTES {
@@ -236,7 +186,7 @@ impl StreamedParts {
 
     fn name(&self, name: &str) -> Option<String> {
         let mut name = String::from_utf8(clean_path(name.as_bytes())?).ok()?;
-        for _ in 0..DEPTH_LIMIT_COUNT {
+        for _ in 0..LINK_DEPTH_LIMIT_COUNT {
             match self.parts.get(&name)? {
                 Part::Link(target) => name.clone_from(target),
                 _ => return Some(name),
@@ -259,7 +209,7 @@ impl Parts for StreamedParts {
         }
     }
 
-    fn layer(&mut self, name: &str) -> Option<Result<Arc<Layer>, PartError>> {
+    fn layer(&mut self, name: &str) -> Option<Result<Arc<Layer>, LayerError>> {
         let name = self.name(name)?;
         match self.parts.get(&name)? {
             Part::Layer(Ok(layer)) => Some(Ok(Arc::clone(layer))),
@@ -289,38 +239,6 @@ fn linked(path: &str, target: &[u8]) -> Option<String> {
     Some(parts.join("/"))
 }
 
-/// One image of a docker-archive.
-#[derive(Deserialize)]
-#[serde(rename_all = "PascalCase")]
-struct SavedImage {
-    config: String,
-    repo_tags: Option<Vec<String>>,
-    layers: Vec<String>,
-}
-
-/// What an OCI index or manifest says of another document or a layer.
-#[derive(Deserialize)]
-#[serde(rename_all = "camelCase")]
-struct Descriptor {
-    digest: String,
-    platform: Option<Platform>,
-}
-
-#[derive(Deserialize)]
-struct Platform {
-    architecture: String,
-    os: String,
-    variant: Option<String>,
-}
-
-/// An OCI index, or a manifest: which one it is tells what it has.
-#[derive(Deserialize)]
-struct OciDocument {
-    manifests: Option<Vec<Descriptor>>,
-    config: Option<Descriptor>,
-    layers: Option<Vec<Descriptor>>,
-}
-
 #[derive(Deserialize)]
 struct Config {
     config: Option<Defaults>,
@@ -335,22 +253,17 @@ struct Defaults {
 }
 
 fn read_image(what: &str, parts: &mut dyn Parts) -> Result<IndexedRoot, RootFsError> {
-    let (config, layers) = if parts.document("manifest.json").is_some() {
-        saved_image(what, parts)?
-    } else {
-        oci_image(what, parts, "index.json", 0)?
-    };
-    let defaults = document::<Config>(what, parts, &config)?.config;
-    let defaults = process_defaults(defaults.unwrap_or_default());
-    if layers.len() > LAYERS_LIMIT_COUNT {
-        return Err(RootFsError::Malformed {
-            what: what.to_owned(),
-            part: "the manifest".to_owned(),
-            cause: format!("more than {LAYERS_LIMIT_COUNT} layers"),
-        });
-    }
+    let image = image_parts(&mut |name| parts.document(name)).map_err(RootFsError::saved(what))?;
+    let config = parts.document(&image.config);
+    let config = config.ok_or_else(|| missing(what, &image.config))?;
+    let config: Config = serde_json::from_slice(&config).map_err(|cause| RootFsError::Malformed {
+        what: what.to_owned(),
+        part: image.config.clone(),
+        cause: cause.to_string(),
+    })?;
+    let defaults = process_defaults(config.config.unwrap_or_default());
     let mut index = Index::default();
-    for name in &layers {
+    for name in &image.layers {
         let failed = |cause: LayerError| RootFsError::Layer {
             what: what.to_owned(),
             layer: name.clone(),
@@ -358,13 +271,7 @@ fn read_image(what: &str, parts: &mut dyn Parts) -> Result<IndexedRoot, RootFsEr
         };
         let layer = match parts.layer(name) {
             Some(Ok(layer)) => layer,
-            Some(Err(PartError::Layer(cause))) => return Err(failed(cause)),
-            Some(Err(PartError::Compressed(how))) => {
-                return Err(RootFsError::Compressed {
-                    what: format!("the layer {name} of {what}"),
-                    how,
-                });
-            }
+            Some(Err(cause)) => return Err(failed(cause)),
             None => return Err(missing(what, name)),
         };
         index.apply(&layer).map_err(failed)?;
@@ -384,121 +291,6 @@ fn process_defaults(config: Defaults) -> ProcessDefaults {
     }
 }
 
-/// The config and the layers of the one image of a docker-archive.
-fn saved_image(what: &str, parts: &mut dyn Parts) -> Result<(String, Vec<String>), RootFsError> {
-    let mut images: Vec<SavedImage> = document(what, parts, "manifest.json")?;
-    match (images.pop(), images.is_empty()) {
-        (None, _) => Err(missing(what, "any image")),
-        (Some(image), true) => Ok((image.config, image.layers)),
-        (Some(last), false) => {
-            images.push(last);
-            let names = images.into_iter().map(|image| match image.repo_tags {
-                Some(tags) if !tags.is_empty() => tags.join(" "),
-                _ => image.config,
-            });
-            Err(RootFsError::Several {
-                what: what.to_owned(),
-                names: names.collect(),
-            })
-        }
-    }
-}
-
-/// The config and the layers of an OCI layout's image, for this machine where there are several.
-fn oci_image(
-    what: &str,
-    parts: &mut dyn Parts,
-    name: &str,
-    depth: usize,
-) -> Result<(String, Vec<String>), RootFsError> {
-    let found: OciDocument = document(what, parts, name)?;
-    if let (Some(config), Some(layers)) = (&found.config, &found.layers) {
-        let layers = layers.iter().map(|layer| blob(what, layer)).collect::<Result<_, _>>()?;
-        return Ok((blob(what, config)?, layers));
-    }
-    let malformed = |cause: &str| RootFsError::Malformed {
-        what: what.to_owned(),
-        part: name.to_owned(),
-        cause: cause.to_owned(),
-    };
-    if depth == DEPTH_LIMIT_COUNT {
-        return Err(malformed("indexes lead to indexes without end"));
-    }
-    let manifests = found
-        .manifests
-        .ok_or_else(|| malformed("it is neither an index nor a manifest"))?;
-    // Builders put statements about an image beside it, for no platform.
-    let mut images: Vec<&Descriptor> = manifests
-        .iter()
-        .filter(|image| image.platform.as_ref().is_none_or(|platform| platform.os != "unknown"))
-        .collect();
-    if images.len() > 1 {
-        let of_this_machine: Vec<&Descriptor> = images
-            .iter()
-            .filter(|image| is_of_this_machine(image))
-            .copied()
-            .collect();
-        if of_this_machine.len() == 1 {
-            images = of_this_machine;
-        }
-    }
-    match images[..] {
-        [] => Err(missing(what, "any image")),
-        [image] => oci_image(what, parts, &blob(what, image)?, depth + 1),
-        _ => Err(RootFsError::Several {
-            what: what.to_owned(),
-            names: images.into_iter().map(shown).collect(),
-        }),
-    }
-}
-
-fn is_of_this_machine(image: &Descriptor) -> bool {
-    let platform = image.platform.as_ref();
-    platform.is_some_and(|platform| platform.os == "linux" && platform.architecture == architecture())
-}
-
-fn shown(image: &Descriptor) -> String {
-    match &image.platform {
-        Some(Platform {
-            architecture,
-            os,
-            variant: Some(variant),
-        }) => format!("{os}/{architecture}/{variant}"),
-        Some(Platform {
-            architecture,
-            os,
-            variant: None,
-        }) => format!("{os}/{architecture}"),
-        None => image.digest.clone(),
-    }
-}
-
-/// Where a layout has what a digest names.
-fn blob(what: &str, descriptor: &Descriptor) -> Result<String, RootFsError> {
-    let digest = descriptor.digest.split_once(':');
-    let is_plain = |text: &str| !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_alphanumeric());
-    match digest {
-        Some((kind, value)) if is_plain(kind) && is_plain(value) => Ok(format!("blobs/{kind}/{value}")),
-        _ => Err(RootFsError::Malformed {
-            what: what.to_owned(),
-            part: "a digest".to_owned(),
-            cause: format!("`{}` is none", descriptor.digest),
-        }),
-    }
-}
-
-fn document<T: DeserializeOwned>(what: &str, parts: &mut dyn Parts, name: &str) -> Result<T, RootFsError> {
-    let bytes = parts.document(name).ok_or_else(|| missing(what, name))?;
-    serde_json::from_slice(&bytes).map_err(|cause| RootFsError::Malformed {
-        what: what.to_owned(),
-        part: name.to_owned(),
-        cause: cause.to_string(),
-    })
-}
-
 fn missing(what: &str, part: &str) -> RootFsError {
-    RootFsError::Missing {
-        what: what.to_owned(),
-        part: part.to_owned(),
-    }
+    RootFsError::saved(what)(SavedError::Missing { part: part.to_owned() })
 }

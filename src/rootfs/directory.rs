@@ -93,36 +93,34 @@ impl DirectoryRoot {
     fn open_found(&self, found: &Found, kind: OFlags) -> Option<OwnedFd> {
         // Opening a pipe would wait for somebody who writes to it.
         let flags = kind | OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::CLOEXEC | OFlags::NONBLOCK;
-        let file = self.open_at_once(&found.path, flags)?;
+        let file = self.open_at_once(found.path.as_bytes(), flags).ok()?;
         (id(&rustix::fs::fstat(&file).ok()?) == found.id).then_some(file)
     }
 
-    fn open_at_once(&self, path: &str, flags: OFlags) -> Option<OwnedFd> {
-        let relative = match path.trim_start_matches('/') {
-            "" => ".",
-            relative => relative,
-        };
+    /// Opens what is at a path that leads through no link.
+    pub(super) fn open_at_once(&self, path: &[u8], flags: OFlags) -> rustix::io::Result<OwnedFd> {
+        let start = path.iter().position(|byte| *byte != b'/');
+        let relative = start.map_or(&b"."[..], |start| &path[start..]);
         let resolve = ResolveFlags::BENEATH | ResolveFlags::NO_SYMLINKS;
         match rustix::fs::openat2(&self.root, relative, flags, Mode::empty(), resolve) {
-            Ok(file) => Some(file),
             // Kernels before 5.6 do not know it, and some sandboxes forbid it.
             Err(Errno::NOSYS | Errno::PERM) => self.open_by_parts(relative, flags),
-            Err(_) => None,
+            opened => opened,
         }
     }
 
-    fn open_by_parts(&self, relative: &str, last: OFlags) -> Option<OwnedFd> {
-        let parts = relative.split('/').filter(|part| !part.is_empty());
-        let mut parts: Vec<&str> = parts.collect();
+    fn open_by_parts(&self, relative: &[u8], last: OFlags) -> rustix::io::Result<OwnedFd> {
+        let parts = relative.split(|byte| *byte == b'/').filter(|part| !part.is_empty());
+        let mut parts: Vec<&[u8]> = parts.collect();
         let through = OFlags::PATH | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-        let name = parts.pop().unwrap_or(".");
+        let name = parts.pop().unwrap_or(b".");
         let mut directory: Option<OwnedFd> = None;
         for part in parts {
             let base = directory.as_ref().unwrap_or(&self.root);
-            directory = Some(rustix::fs::openat(base, part, through, Mode::empty()).ok()?);
+            directory = Some(rustix::fs::openat(base, part, through, Mode::empty())?);
         }
         let base = directory.as_ref().unwrap_or(&self.root);
-        rustix::fs::openat(base, name, last, Mode::empty()).ok()
+        rustix::fs::openat(base, name, last, Mode::empty())
     }
 
     /// The part of a directory's path that leads to the root.

@@ -2,7 +2,7 @@
 
 use std::io;
 
-use crate::image::LayerError;
+use crate::image::{LayerError, SavedError};
 
 /// Why what was given cannot be taken as a root file system.
 #[derive(Debug, thiserror::Error)]
@@ -22,14 +22,6 @@ pub enum RootFsError {
         what: String,
         /// What is wrong with it; none if nothing in it is of a tar.
         cause: Option<LayerError>,
-    },
-    /// It is compressed in a way that is not read here.
-    #[error("{what} is compressed with {how}, which cannot be read")]
-    Compressed {
-        /// The path, or the layer in it.
-        what: String,
-        /// The program that compresses so.
-        how: &'static str,
     },
     /// A layer of an image cannot be read.
     #[error("failed to read the layer {layer} of {what}: {cause}")]
@@ -74,13 +66,27 @@ fn because(cause: Option<&LayerError>) -> String {
 }
 
 impl RootFsError {
+    /// What is wrong with a saved image of this name.
+    pub(super) fn saved(what: &str) -> impl FnOnce(SavedError) -> Self {
+        let what = what.to_owned();
+        move |error| match error {
+            SavedError::Layer(LayerError::Read(cause) | LayerError::Write(cause)) => Self::Read { what, cause },
+            SavedError::Layer(cause) => Self::NoTar {
+                what,
+                cause: Some(cause),
+            },
+            SavedError::Missing { part } => Self::Missing { what, part },
+            SavedError::Malformed { part, cause } => Self::Malformed { what, part, cause },
+            SavedError::Several { names } => Self::Several { what, names },
+        }
+    }
+
     /// What cannot be taken, as it was given.
     #[must_use]
     pub fn what(&self) -> &str {
         match self {
             Self::Read { what, .. }
             | Self::NoTar { what, .. }
-            | Self::Compressed { what, .. }
             | Self::Layer { what, .. }
             | Self::Missing { what, .. }
             | Self::Malformed { what, .. }
@@ -94,11 +100,6 @@ impl RootFsError {
         Some(match self {
             Self::Read { .. } | Self::NoTar { .. } => {
                 "give a directory, a tar, an image that was saved, or an image of the engine".to_owned()
-            }
-            Self::Compressed { how, .. } => {
-                format!(
-                    "uncompress it with {how}, or save the image with layers that are plain or compressed with gzip"
-                )
             }
             Self::Layer { .. } | Self::Missing { .. } | Self::Malformed { .. } => {
                 "save the image again, with all of its layers: docker save IMAGE -o image.tar".to_owned()

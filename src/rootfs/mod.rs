@@ -3,11 +3,13 @@
 
 mod archive;
 mod content;
+mod contents;
 mod directory;
 mod error;
 mod index;
 mod indexed;
 mod layer;
+mod listing;
 mod map;
 mod objects;
 mod open;
@@ -23,6 +25,7 @@ use bytes::Bytes;
 use crate::facts::elf::{Elf, Unreadable};
 use crate::owner::Owner;
 
+pub use contents::{Contents, Place, open_contents, open_layer_contents, read_image_contents};
 pub use directory::DirectoryRoot;
 pub use error::RootFsError;
 pub use indexed::IndexedRoot;

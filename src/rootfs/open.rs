@@ -4,14 +4,13 @@ use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 
 use bytes::Bytes;
-use flate2::read::MultiGzDecoder;
 
-use super::archive::{Form, StreamedParts, is_part_of_an_image, is_saved_image, read_saved, read_streamed};
+use super::archive::{StreamedParts, is_part_of_an_image, is_saved_image, read_saved, read_streamed};
 use super::index::Index;
 use super::layer::{Layer, LayerReader};
 use super::map::map_file;
 use super::{DirectoryRoot, IndexedRoot, ProcessDefaults, RootFs, RootFsError};
-use crate::image::{LayerError, read_tar};
+use crate::image::{Form, LayerError, read_tar};
 use crate::regular_file;
 
 /// Opens a directory, a tar or a saved image. `what` is what messages call it.
@@ -35,7 +34,7 @@ pub fn open_root(path: &Path, what: &str) -> Result<Box<dyn RootFs>, RootFsError
     let map = map_file(&file).map_err(failed)?;
     let root = match Form::of_bytes(&map) {
         // What is read from its beginning to its end need not stay in memory, as the pages of a map would.
-        Form::Gzip => open_compressed(MultiGzDecoder::new(file), what),
+        form if form.is_compressed() => open_compressed(form.unpacked(file), what),
         _ => open_file(&map, what),
     };
     root.map(|root| Box::new(root) as Box<dyn RootFs>)
@@ -48,17 +47,13 @@ pub fn open_root(path: &Path, what: &str) -> Result<Box<dyn RootFs>, RootFsError
 pub fn open_file(map: &Bytes, what: &str) -> Result<IndexedRoot, RootFsError> {
     let no_tar = |cause: LayerError| RootFsError::NoTar {
         what: what.to_owned(),
-        cause: matches!(Form::of_bytes(map), Form::Gzip | Form::Tar).then_some(cause),
+        cause: matches!(Form::of_bytes(map), Form::Gzip | Form::Zstd | Form::Tar).then_some(cause),
     };
     if map.is_empty() {
         return Err(no_tar(LayerError::Read(io::ErrorKind::UnexpectedEof.into())));
     }
     match Form::of_bytes(map) {
-        Form::Gzip => open_compressed(MultiGzDecoder::new(&map[..]), what),
-        Form::Zstd => Err(RootFsError::Compressed {
-            what: what.to_owned(),
-            how: "zstd",
-        }),
+        form if form.is_compressed() => open_compressed(form.unpacked(&map[..]), what),
         _ => {
             let root = LayerReader::default()
                 .in_place(map)
@@ -138,7 +133,7 @@ fn open_compressed(reader: impl Read, what: &str) -> Result<IndexedRoot, RootFsE
     }
 }
 
-fn indexed(layer: &Layer) -> Result<IndexedRoot, LayerError> {
+pub(super) fn indexed(layer: &Layer) -> Result<IndexedRoot, LayerError> {
     let mut index = Index::default();
     index.apply(layer)?;
     Ok(IndexedRoot::new(index, ProcessDefaults::default()))

@@ -30,6 +30,18 @@ pub(super) struct DockerfileBuild<'a> {
     pub(super) context: ByteStream,
 }
 
+/// Where an image that was built comes from, as far as it counts for its one form.
+struct Origin {
+    /// What it is called where people look for it.
+    name: String,
+    /// The digest of its recipe.
+    recipe: Digest,
+    /// What its last stage begins with.
+    base: Option<String>,
+    /// Patterns of what it does not keep.
+    remove: Vec<String>,
+}
+
 /// What the image of a Dockerfile is called where people look for it: where the file lies, and the stage.
 fn dockerfile_name(path: &str, target: Option<&str>) -> String {
     let place = path.strip_suffix("/Dockerfile").unwrap_or(path);
@@ -59,11 +71,14 @@ impl Making<'_> {
         let (image, was_there) = match known {
             Some(image) => (image, true),
             None => {
-                let remove = build.remove.to_vec();
-                let name = built_name(build.recipe).unwrap_or_default();
-                let base = base_of(build.text, build.target);
+                let origin = Origin {
+                    name: built_name(build.recipe).unwrap_or_default(),
+                    recipe: digest,
+                    base: base_of(build.text, build.target),
+                    remove: build.remove.to_vec(),
+                };
                 let built = self.built(build, digest).await?;
-                (self.normal(&built, (name, digest, base, remove)).await?, false)
+                (self.normal(&built, origin).await?, false)
             }
         };
         self.loaded(&image, was_there).await
@@ -108,11 +123,13 @@ impl Making<'_> {
         self.existing(&tag).await
     }
 
-    async fn normal(
-        &self,
-        built: &ImageFacts,
-        (name, recipe, base, remove): (String, Digest, Option<String>, Vec<String>),
-    ) -> Result<LocalImage, RunError> {
+    async fn normal(&self, built: &ImageFacts, origin: Origin) -> Result<LocalImage, RunError> {
+        let Origin {
+            name,
+            recipe,
+            base,
+            remove,
+        } = origin;
         let base = match base {
             Some(base) => self.engine.image(&base).await?.map(|facts| facts.diff_ids),
             None => None,

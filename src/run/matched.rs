@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::fs::File;
-use std::io::{self, BufWriter, Read, Write as _};
+use std::io::{self, BufWriter, Write as _};
 use std::path::{Path, PathBuf};
 
 use super::RunError;
@@ -13,18 +13,16 @@ use super::start::Start;
 use crate::bundle::{MANIFEST_FILE, Manifest};
 use crate::digest::Digest;
 use crate::engine::{Engine, EngineError, ImageFacts, ImageId, Labels};
-use crate::image::{ConfigChanges, Entry, ImageArchive, ImageError, LayerError, LayerWriter, stacked_config};
+use crate::image::{
+    ConfigChanges, Entry, ImageArchive, ImageError, LayerError, LayerWriter, SavedError, SavedImage, stacked_config,
+};
 use crate::regular_file;
 use crate::state::STAGING_PREFIX;
 use crate::stream;
-use crate::temporary::{self, TemporaryDirectory};
+use crate::temporary;
 
 /// Where bundles are in matched images; the project's name follows.
 const BUNDLE_ROOT: &str = "opt";
-/// The largest file of a saved image that may be its config or its manifest.
-const DOCUMENT_LIMIT_BYTES: u64 = 4 * 1024 * 1024;
-/// How many documents a saved image may have; it has a few for each layer.
-const DOCUMENTS_LIMIT: usize = 4096;
 
 /// What a matched image is made of.
 pub(super) struct MatchedImage<'a> {
@@ -53,8 +51,8 @@ pub(super) struct MatchedImage<'a> {
 /// Assembles the image and hands it to the engine under its staged name.
 pub(super) async fn assemble_matched(engine: &dyn Engine, request: MatchedImage<'_>) -> Result<ImageId, RunError> {
     let runtime = &request.runtime.id.0;
-    let documents = read_documents(engine, runtime).await?;
-    let config = config_of(&documents).ok_or_else(|| MakeError::NoConfig { image: runtime.clone() })?;
+    let config = saved_config(engine, runtime).await?;
+    let config = config.ok_or_else(|| MakeError::NoConfig { image: runtime.clone() })?;
     let layer =
         temporary::file_in(request.work, STAGING_PREFIX).map_err(RunError::file_at("make a file in", request.work))?;
     let diff_id = write_layer(&request, layer.as_file()).map_err(|cause| layer_error(cause, request.work))?;
@@ -73,7 +71,7 @@ pub(super) async fn assemble_matched(engine: &dyn Engine, request: MatchedImage<
         directory,
         labels: request.labels.clone(),
     };
-    let config = stacked_config(config, diff_id, "lockstep bundle", request.created_seconds, &changes)
+    let config = stacked_config(&config, diff_id, "lockstep bundle", request.created_seconds, &changes)
         .map_err(MakeError::from)?;
     let mut expected = request.runtime.diff_ids.clone();
     expected.push(diff_id);
@@ -95,9 +93,8 @@ pub(super) async fn assemble_matched(engine: &dyn Engine, request: MatchedImage<
     if let Some(facts) = loaded_image(engine, request.staged_tag, &expected).await? {
         return Ok(facts.id);
     }
-    let spool = TemporaryDirectory::new_in(request.work, STAGING_PREFIX)
-        .map_err(RunError::file_at("make a directory in", request.work))?;
-    let mut layers = spool_layers(engine, runtime, spool.path()).await?;
+    let saved = saved_image(engine, runtime, request.work).await?;
+    let mut layers = saved.layer_paths();
     layers.extend(only_ours);
     engine.load_images(archive(layers).into_stream()).await?;
     match loaded_image(engine, request.staged_tag, &expected).await? {
@@ -117,8 +114,8 @@ pub(super) async fn assemble_matched(engine: &dyn Engine, request: MatchedImage<
 
 /// The digest of an image's config, whatever the engine calls the image; none when it is not to be had.
 pub(super) async fn config_digest(engine: &dyn Engine, image: &ImageId) -> Result<Option<Digest>, RunError> {
-    let documents = read_documents(engine, &image.0).await?;
-    Ok(config_of(&documents).map(Digest::of))
+    let config = saved_config(engine, &image.0).await?;
+    Ok(config.as_deref().map(Digest::of))
 }
 
 async fn loaded_image(engine: &dyn Engine, tag: &str, expected: &[Digest]) -> Result<Option<ImageFacts>, RunError> {
@@ -180,81 +177,25 @@ fn write_layer(request: &MatchedImage<'_>, target: &File) -> Result<Digest, Laye
     Ok(digest)
 }
 
-/// The small files of a saved image: its manifest and its config are among them.
-async fn read_documents(engine: &dyn Engine, image: &str) -> Result<BTreeMap<String, Vec<u8>>, RunError> {
+/// The config of an image, as the engine saves it; none if what comes has none.
+async fn saved_config(engine: &dyn Engine, image: &str) -> Result<Option<Vec<u8>>, RunError> {
     let archive = engine.save_image(image).await?;
-    let read = stream::read_by(archive, |reader| {
-        let mut documents = BTreeMap::new();
-        for entry in tar::Archive::new(reader).entries()? {
-            let mut entry = entry?;
-            if entry.header().entry_type().is_file()
-                && entry.size() <= DOCUMENT_LIMIT_BYTES
-                && documents.len() < DOCUMENTS_LIMIT
-            {
-                let path = entry.path()?.display().to_string();
-                let mut content = Vec::new();
-                // A layer may be small too; it is no JSON and is dropped at once.
-                entry.read_to_end(&mut content)?;
-                if content.first().is_some_and(|first| b"[{".contains(first)) {
-                    documents.insert(path, content);
-                }
-            }
-        }
-        Ok::<_, io::Error>(documents)
-    });
-    read.await
-        .and_then(|documents| documents)
-        .map_err(RunError::file("read the image"))
+    let read = stream::read_by(archive, |reader| SavedImage::config(reader)).await;
+    match read.map_err(RunError::file("read the image"))? {
+        Ok(config) => Ok(Some(config)),
+        Err(SavedError::Layer(LayerError::Read(cause))) => Err(RunError::file("read the image")(cause)),
+        Err(_) => Ok(None),
+    }
 }
 
-/// The config that the manifest of a saved image names (image specification 1.2).
-fn config_of(documents: &BTreeMap<String, Vec<u8>>) -> Option<&[u8]> {
-    let manifest: serde_json::Value = serde_json::from_slice(documents.get("manifest.json")?).ok()?;
-    documents
-        .get(manifest.get(0)?.get("Config")?.as_str()?)
-        .map(Vec::as_slice)
-}
-
-/// All layers of an image as files, by their digests: for engines that do not take an image without them.
-async fn spool_layers(
-    engine: &dyn Engine,
-    image: &str,
-    directory: &Path,
-) -> Result<BTreeMap<Digest, PathBuf>, RunError> {
+/// An image with its layers in files: for engines that do not take another one without them.
+async fn saved_image(engine: &dyn Engine, image: &str, work: &Path) -> Result<SavedImage, RunError> {
     let archive = engine.save_image(image).await?;
-    let directory = directory.to_owned();
+    let directory = work.to_owned();
     let read = stream::read_by(archive, move |reader| {
-        let mut layers = BTreeMap::new();
-        for (number, entry) in tar::Archive::new(reader).entries()?.enumerate() {
-            let mut entry = entry?;
-            if !entry.header().entry_type().is_file() {
-                continue;
-            }
-            let path = directory.join(number.to_string());
-            let mut hasher = crate::digest::Hasher::new();
-            let mut file = BufWriter::new(File::create(&path)?);
-            io::copy(&mut (&mut entry).take(u64::MAX), &mut Tee(&mut file, &mut hasher))?;
-            file.flush()?;
-            layers.insert(hasher.finish(), path);
-        }
-        Ok::<_, io::Error>(layers)
+        let new_file = || temporary::file_in(&directory, STAGING_PREFIX).map_err(LayerError::Write);
+        SavedImage::spool(reader, &new_file)
     });
-    read.await
-        .and_then(|layers| layers)
-        .map_err(RunError::file("read the runtime image"))
-}
-
-/// Writes to two writers.
-struct Tee<'a, A, B>(&'a mut A, &'a mut B);
-
-impl<A: io::Write, B: io::Write> io::Write for Tee<'_, A, B> {
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        self.0.write_all(bytes)?;
-        self.1.write_all(bytes)?;
-        Ok(bytes.len())
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        self.0.flush()
-    }
+    let read = read.await.map_err(RunError::file("read the runtime image"))?;
+    read.map_err(|cause| layer_error(cause.into(), work))
 }

@@ -13,7 +13,7 @@ use super::{Run, RunError};
 use crate::config::RecipeReference;
 use crate::digest::Digest;
 use crate::engine::{ContainerId, ContainerSpec, EngineError, ImageFacts, ImageId};
-use crate::image::packages::{parse_apk_installed, parse_dpkg_status};
+use crate::image::packages::{PACKAGE_LIST_LIMIT_BYTES, PACKAGE_LISTS};
 use crate::image::{ImageCache, LocalImage, Recipe, image_config, image_key, image_name, labelled_packages};
 use crate::lock::{self, Change, Package};
 use crate::name::EnvironmentName;
@@ -21,20 +21,10 @@ use crate::plan::EnvironmentPlan;
 use crate::platform::architecture;
 use crate::stream;
 
-/// Where distributions keep the list of what is installed, and what reads it.
-const PACKAGE_LISTS: &[(&str, PackageParser)] = &[
-    ("/var/lib/dpkg/status", parse_dpkg_status),
-    ("/lib/apk/db/installed", parse_apk_installed),
-];
-/// The largest such list that is read.
-const PACKAGE_LIST_LIMIT_BYTES: u64 = 64 * 1024 * 1024;
 /// What images are asked, for the cache: their own list of packages, read from the files above.
 const PACKAGES_QUESTION: &str = "packages by /var/lib/dpkg/status, /lib/apk/db/installed 1";
 /// The digest of their config.
 const CONFIG_QUESTION: &str = "config 1";
-
-/// What a list of packages becomes.
-type PackageParser = fn(&str) -> Vec<Package>;
 
 /// An image that the engine has, and what is true of it.
 pub(super) struct KnownImage {

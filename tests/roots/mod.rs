@@ -6,7 +6,7 @@ use std::os::unix::fs::{PermissionsExt as _, symlink};
 use std::path::Path;
 
 use lockstep::digest::Digest;
-use lockstep::image::{Entry, EntryKind, LayerWriter};
+use lockstep::image::{Entry, EntryKind, Form, LayerWriter};
 use serde_json::json;
 
 /// What is at a path.
@@ -152,9 +152,16 @@ impl Tree {
     }
 }
 
-/// The config of an image with these layers, plain.
+/// The config of an image with these layers, which may be compressed.
 pub(crate) fn config(layers: &[Vec<u8>]) -> Vec<u8> {
-    let diff_ids: Vec<String> = layers.iter().map(|layer| Digest::of(layer).to_string()).collect();
+    let diff_id = |layer: &Vec<u8>| {
+        let plain = Form::of_bytes(layer).unpacked(&layer[..]);
+        // What is damaged has some digest, too.
+        Digest::of_reader(plain)
+            .unwrap_or_else(|_| Digest::of(layer))
+            .to_string()
+    };
+    let diff_ids: Vec<String> = layers.iter().map(diff_id).collect();
     let config = json!({
         "architecture": "amd64",
         "os": "linux",
@@ -236,4 +243,11 @@ pub(crate) fn gzip(bytes: &[u8]) -> Vec<u8> {
         encoder.finish().unwrap()
     };
     [member(halves.0), member(halves.1)].concat()
+}
+
+/// Compressed with zstd, in two frames.
+pub(crate) fn zstd(bytes: &[u8]) -> Vec<u8> {
+    let halves = bytes.split_at(bytes.len() / 2);
+    let frame = |bytes: &[u8]| ruzstd::encoding::compress_to_vec(bytes, ruzstd::encoding::CompressionLevel::Fastest);
+    [frame(halves.0), frame(halves.1)].concat()
 }

@@ -33,25 +33,14 @@ pub(super) struct BuiltConfig {
     pub(super) architecture: String,
     variant: Option<String>,
     config: Option<Map<String, Value>>,
-    rootfs: RootFilesystem,
-    /// The digests of its layers, lowest first.
-    #[serde(skip)]
-    pub(super) diff_ids: Vec<Digest>,
-}
-
-#[derive(Debug, Deserialize)]
-struct RootFilesystem {
-    diff_ids: Vec<Digest>,
 }
 
 impl BuiltConfig {
     /// Reads it.
     pub(super) fn parse(text: &[u8]) -> Result<Self, ImageError> {
-        let mut config: Self = serde_json::from_slice(text).map_err(|error| ImageError::Config {
+        serde_json::from_slice(text).map_err(|error| ImageError::Config {
             cause: error.to_string(),
-        })?;
-        config.diff_ids = std::mem::take(&mut config.rootfs.diff_ids);
-        Ok(config)
+        })
     }
 
     /// The config of the same image with these layers: made at the epoch, and without a word of how it was built.

@@ -9,18 +9,17 @@ mod below;
 mod config;
 mod day;
 mod layer;
-mod saved;
 
 use std::collections::BTreeMap;
-use std::io::{BufWriter, Read};
+use std::io::{BufReader, BufWriter, Read};
 
 use below::Below;
 use day::DayRules;
 use layer::Layer;
-use saved::SavedImage;
 
 use super::cache::{ImageCache, LocalImage, LocalLayer, failed};
 use super::error::{ImageError, LayerError};
+use super::saved::SavedImage;
 use super::write::LayerWriter;
 use crate::digest::{Digest, Hasher};
 
@@ -70,14 +69,19 @@ pub fn normalise(request: &NormalRequest<'_>, saved: &mut dyn Read) -> Result<Lo
     let rules = DayRules::new(request.remove, request.epoch_seconds).map_err(layer_failed)?;
     let _writing = request.cache.begin_writing()?;
     let new_file = || request.cache.temporary_file().map_err(LayerError::Write);
-    let mut saved = SavedImage::spool(saved, &new_file).map_err(layer_failed)?;
+    let saved_failed = |cause| layer_failed(LayerError::from(cause));
+    let mut saved = SavedImage::spool(saved, &new_file).map_err(saved_failed)?;
     let config = config::BuiltConfig::parse(&saved.config)?;
-    let is_based = config.diff_ids.starts_with(request.base);
+    let diff_ids = saved.diff_ids().map_err(saved_failed)?;
+    let is_based = diff_ids.starts_with(request.base);
     let base_count = if is_based { request.base.len() } else { 0 };
     let mut below = Below::default();
     let mut layers = Vec::new();
-    for (number, diff_id) in config.diff_ids.iter().enumerate() {
-        let open = |saved: &SavedImage| saved.open(*diff_id).map_err(layer_failed);
+    for (number, diff_id) in diff_ids.iter().enumerate() {
+        let open = |saved: &SavedImage| {
+            let file = saved.open(*diff_id).map_err(saved_failed)?;
+            Ok::<_, ImageError>(BufReader::with_capacity(BUFFER_BYTES, file))
+        };
         let (diff_id, size_bytes, path) = if number < base_count {
             below.apply(open(&saved)?).map_err(layer_failed)?;
             let path = saved.keep(*diff_id, request.cache)?;
