@@ -8,6 +8,7 @@ pub mod check;
 pub mod checkout;
 pub mod clean;
 pub mod cli;
+pub mod comparison;
 pub mod config;
 pub mod context;
 pub mod counted;

@@ -187,6 +187,7 @@ const PURE: &[&str] = &[
     "src/facts",
     "src/check",
     "src/inspect",
+    "src/comparison",
     "src/language",
     "src/known_hosts",
     "src/digest.rs",

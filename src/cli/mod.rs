@@ -7,6 +7,7 @@ mod clean;
 mod demo;
 mod doctor;
 mod explain;
+mod image;
 mod init;
 mod inspect;
 mod lock;

@@ -5,7 +5,9 @@ use std::path::PathBuf;
 use clap::{Args, CommandFactory as _, Parser, Subcommand, ValueEnum};
 
 use super::stop::Stop;
-use super::{World, build, check, clean, demo, doctor, explain, init, inspect, lock, matrix, plan, shell, smoke};
+use super::{
+    World, build, check, clean, demo, doctor, explain, image, init, inspect, lock, matrix, plan, shell, smoke,
+};
 use crate::exit::Exit;
 use crate::report::Progress;
 
@@ -76,6 +78,9 @@ enum Command {
     Check(check::CheckArguments),
     /// Say what a file or an image was built with
     Inspect(inspect::InspectArguments),
+    /// Compare images
+    #[command(subcommand)]
+    Image(image::ImageCommand),
     /// Say what a finding means and what to do
     Explain(explain::ExplainArguments),
     /// Load every host with every plugin of every environment
@@ -109,6 +114,7 @@ pub(super) fn dispatch(line: CommandLine, world: &World) -> Result<Exit, Stop> {
         Command::Smoke(arguments) => smoke::smoke(&arguments, world),
         Command::Check(arguments) => check::check(&arguments, world),
         Command::Inspect(arguments) => inspect::inspect(&arguments, world),
+        Command::Image(command) => image::image(&command, world),
         Command::Explain(arguments) => explain::explain(&arguments, world),
         Command::Matrix(arguments) => matrix::matrix(&arguments, world),
         Command::Demo(arguments) => demo::demo(&arguments, world),

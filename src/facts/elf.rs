@@ -21,6 +21,7 @@ pub use header::{Class, Data, Header, Layout, Machine, ObjectKind, Segment, Segm
 pub use note::{AbiTag, Notes, Properties};
 pub use read::{Elf, Unreadable};
 pub use relocation::{Relocation, RelocationClass, Table};
+pub use section::Section;
 pub use symbol::{Binding, Name, Symbol, SymbolKind, Visibility};
 pub use version::{Definition, Need, NeededVersion, SymbolVersion, VersionIndex};
 

@@ -21,6 +21,34 @@ pub fn dpkg_lists(list: &[u8], path: &str) -> bool {
     })
 }
 
+/// The paths in one of dpkg's lists, without their first slash and the root itself.
+pub fn dpkg_paths(list: &[u8]) -> impl Iterator<Item = &[u8]> {
+    let lines = list.split(|byte| *byte == b'\n');
+    lines.filter_map(|line| line.strip_prefix(b"/").filter(|path| !matches!(*path, b"" | b".")))
+}
+
+/// All paths in apk's database, without their first slash, each with its package; directories, too.
+pub fn apk_paths(database: &[u8]) -> impl Iterator<Item = (&[u8], Vec<u8>)> {
+    let lines = database.split(|byte| *byte == b'\n');
+    let paths = lines.scan((&b""[..], &b""[..]), |(package, directory), line| {
+        let path = match line {
+            [b'P', b':', named @ ..] => {
+                (*package, *directory) = (named, b"");
+                None
+            }
+            [b'F', b':', named @ ..] => {
+                *directory = named;
+                (!named.is_empty()).then(|| named.to_vec())
+            }
+            [b'R', b':', name @ ..] if directory.is_empty() => Some(name.to_vec()),
+            [b'R', b':', name @ ..] => Some([*directory, b"/", name].concat()),
+            _ => None,
+        };
+        Some(path.map(|path| (*package, path)))
+    });
+    paths.flatten()
+}
+
 /// The package whose list lies at a path: `nginx` of `nginx.list`, `libc6` of `libc6:amd64.list`.
 #[must_use]
 pub fn dpkg_package(list_path: &str) -> Option<&str> {
@@ -79,6 +107,33 @@ mod tests {
         }
         assert_eq!(apk_package(database, "/usr/lib/libone.so"), Some(&b"musl"[..]));
         assert_eq!(apk_package(database, "/top"), Some(&b"b"[..]));
+    }
+
+    #[test]
+    fn all_paths_are_told_with_their_packages() {
+        let list = b"/.\n/usr\n/usr/a\n";
+        assert_eq!(dpkg_paths(list).collect::<Vec<_>>(), [&b"usr"[..], b"usr/a"]);
+        let database = b"P:one\nF:\nR:top\nF:lib\nR:a\n\nP:two\nR:b\nF:usr/lib\nR:c\n";
+        let paths: Vec<String> = apk_paths(database)
+            .map(|(package, path)| {
+                format!(
+                    "{} {}",
+                    String::from_utf8_lossy(package),
+                    String::from_utf8_lossy(&path)
+                )
+            })
+            .collect();
+        assert_eq!(
+            paths,
+            [
+                "one top",
+                "one lib",
+                "one lib/a",
+                "two b",
+                "two usr/lib",
+                "two usr/lib/c"
+            ]
+        );
     }
 
     #[test]

@@ -1,6 +1,7 @@
 //! Output: events and failures in, text out. Nothing else prints.
 
 mod check;
+mod comparison;
 mod failure;
 mod fit;
 mod human;
@@ -17,6 +18,7 @@ mod time;
 use std::sync::Arc;
 
 pub use check::{CheckReport, FindingRecord, PairRecord, explain_rule, list_rules, render_check, render_findings};
+pub use comparison::{render_comparison, summarised_comparison};
 pub use failure::Failure;
 pub use fit::fit;
 pub use inspect::render_inspection;

@@ -77,7 +77,7 @@ pub use keep::Kept;
 pub use lock_check::check_lock;
 pub use making::MakeError;
 pub use placed::PlacedFile;
-pub use rootfs::{OpenRootError, open_rootfs};
+pub use rootfs::{OpenRootError, open_rootfs, open_two_contents};
 pub use serve::Served;
 pub use smoke::SmokeReport;
 pub use sources::plan_only;

@@ -284,6 +284,12 @@ impl Elf {
         segments.filter_map(|segment| self.image.bytes.get(self.map.from(segment.address)?))
     }
 
+    /// All sections, for what no loader needs; none if the file has no headers of them.
+    #[must_use]
+    pub fn sections(&self) -> Vec<section::Section<'_>> {
+        section::all(&self.image)
+    }
+
     /// The bytes of a section, for what no loader needs; none if it is absent, out of bounds or compressed.
     #[must_use]
     pub fn section(&self, name: &str) -> Option<&[u8]> {

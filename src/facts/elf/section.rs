@@ -12,6 +12,31 @@ use super::symbol::SymbolTable;
 /// No file that is loaded has more sections; those behind are not looked at.
 const SECTION_LIMIT_COUNT: u64 = 65_536;
 
+/// One section.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Section<'a> {
+    /// Its name.
+    pub name: &'a [u8],
+    /// Its number, by which symbols name it.
+    pub index: u16,
+    /// `sh_addr`.
+    pub address: u64,
+    /// `sh_size`, in bytes.
+    pub size: u64,
+    /// What the file has of it, compressed where it is so; none if it has no bytes in the file, or is out of bounds.
+    pub bytes: Option<&'a [u8]>,
+}
+
+/// All sections, in their order, but for the empty first one.
+pub(super) fn all(image: &Image) -> Vec<Section<'_>> {
+    if image.layout.is_wide() {
+        Sections::<Wide>::read(image).map(|sections| sections.described())
+    } else {
+        Sections::<Narrow>::read(image).map(|sections| sections.described())
+    }
+    .unwrap_or_default()
+}
+
 /// The bytes of the first section with a name; none if it is absent, out of bounds, compressed or has no bytes in the file.
 pub(super) fn find<'a>(image: &'a Image, name: &str) -> Option<&'a [u8]> {
     let range = if image.layout.is_wide() {
@@ -77,10 +102,33 @@ impl<'a, F: FileHeader<Endian = Endianness>> Sections<'a, F> {
         (1..self.count.min(SECTION_LIMIT_COUNT)).map_while(|index| self.header(index))
     }
 
-    /// Where the bytes of a section are in the file.
-    fn range(&self, section: &F::SectionHeader) -> Option<Range<usize>> {
+    fn described(&self) -> Vec<Section<'a>> {
         let endian = self.image.layout.endian();
-        if section.sh_type(endian) == elf::SHT_NOBITS || section.sh_flags(endian).0 & elf::SHF_COMPRESSED.0 != 0 {
+        let names = self.header(self.names).and_then(|section| self.range(section));
+        let numbered = self.all().zip(1_u16..);
+        numbered
+            .map(|(section, index)| Section {
+                name: names
+                    .as_ref()
+                    .and_then(|names| self.image.string(names, u64::from(section.sh_name(endian))))
+                    .unwrap_or_default(),
+                index,
+                address: section.sh_addr(endian).into(),
+                size: section.sh_size(endian).into(),
+                bytes: self.stored(section).and_then(|range| self.image.bytes.get(range)),
+            })
+            .collect()
+    }
+
+    /// Where the bytes of a section are in the file; none if they are compressed.
+    fn range(&self, section: &F::SectionHeader) -> Option<Range<usize>> {
+        let is_compressed = section.sh_flags(self.image.layout.endian()).0 & elf::SHF_COMPRESSED.0 != 0;
+        self.stored(section).filter(|_| !is_compressed)
+    }
+
+    fn stored(&self, section: &F::SectionHeader) -> Option<Range<usize>> {
+        let endian = self.image.layout.endian();
+        if section.sh_type(endian) == elf::SHT_NOBITS {
             return None;
         }
         let start = usize::try_from(section.sh_offset(endian).into()).ok()?;
