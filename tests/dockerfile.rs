@@ -42,6 +42,43 @@ fn forget(sample: &Sample) {
     }
 }
 
+/// A command that gives another file each time is another image, and the error says which file: as long as somebody has the
+/// locked image.
+fn assert_files_are_named(sample: &Sample, directory: &str) {
+    let cache = tempfile::tempdir().unwrap();
+    let run = |arguments: &[&str]| {
+        forget(sample);
+        // What was made is forgotten, but not the layers.
+        let _ = std::fs::remove_dir_all(cache.path().join("lockstep/images/records"));
+        let mut command = sample.command(arguments);
+        command.env("XDG_CACHE_HOME", cache.path()).output().unwrap()
+    };
+    let text = format!(
+        "FROM {} AS runtime\nRUN cat /proc/sys/kernel/random/uuid > /etc/chance\n",
+        runtime_image()
+    );
+    sample.write(&format!("{directory}/Dockerfile"), &text);
+    let output = run(&["lock", "--update"]);
+    assert_eq!(output.status.code(), Some(0), "{}", said(&output));
+    let output = run(&["build", "--locked"]);
+    assert_eq!(output.status.code(), Some(6), "{}", said(&output));
+    for words in [
+        "~ runtime image: ",
+        "in the runtime image (A is the locked one):",
+        "/etc/chance  content from byte ",
+    ] {
+        assert!(said(&output).contains(words), "{words}: {}", said(&output));
+    }
+    std::fs::remove_dir_all(cache.path().join("lockstep/images")).unwrap();
+    let output = run(&["build", "--locked"]);
+    assert_eq!(output.status.code(), Some(6), "{}", said(&output));
+    assert!(
+        said(&output).contains("is neither in the engine nor in the user's cache"),
+        "{}",
+        said(&output)
+    );
+}
+
 #[test]
 fn the_lock_of_a_dockerfile_is_met_elsewhere() {
     with_sample("dockerfile", |sample| {
@@ -74,6 +111,7 @@ fn the_lock_of_a_dockerfile_is_met_elsewhere() {
         let output = elsewhere(sample, &["build", "--locked"]);
         assert_eq!(output.status.code(), Some(6), "{}", said(&output));
         assert!(said(&output).contains("~ runtime recipe: "), "{}", said(&output));
+        assert_files_are_named(sample, &directory);
         // What a build that fails said last is shown.
         sample.write(
             &format!("{directory}/Dockerfile"),

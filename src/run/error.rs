@@ -292,6 +292,8 @@ pub enum RunError {
         environment: EnvironmentName,
         /// What differs.
         changes: Vec<Change>,
+        /// In what images differ whose packages are the same.
+        details: Vec<String>,
     },
     /// With `--locked`, something would have to be written to the lock.
     #[error("the lock is out of date, and --locked forbids to write it")]
@@ -397,7 +399,10 @@ impl RunError {
     #[must_use]
     pub(super) fn located(mut self, file: &LockFile) -> Self {
         match &mut self {
-            Self::Drift { environment, changes } | Self::OutOfDate { environment, changes } => {
+            Self::Drift {
+                environment, changes, ..
+            }
+            | Self::OutOfDate { environment, changes } => {
                 locate(changes, environment, file);
             }
             Self::NotReproducible(other) => {
@@ -476,9 +481,14 @@ impl RunError {
                 Failure::new(Exit::Engine, "volume", message).with_notes(error.notes()),
                 error.hint(),
             ),
-            Self::Drift { environment, changes } => Failure::new(Exit::Drift, "lock-drift", message)
+            Self::Drift {
+                environment,
+                changes,
+                details,
+            } => Failure::new(Exit::Drift, "lock-drift", message)
                 .at(lock_place(changes))
                 .with_notes(changes.iter().map(ToString::to_string))
+                .with_notes(details.iter().cloned())
                 .with_hint(format!("if that is meant: lockstep lock --update {environment}")),
             Self::Altered { directory, differences } => Failure::new(Exit::Findings, "bundle", message)
                 .at(directory)

@@ -219,9 +219,11 @@ impl Run {
             };
             changes.retain(|change| !is_of_project(change));
             if !changes.is_empty() {
+                let details = self.differing_files(expected, &resolved, &changes).await?;
                 return Err(RunError::Drift {
                     environment: environment.clone(),
                     changes,
+                    details,
                 });
             }
         }
@@ -250,6 +252,7 @@ impl Run {
             Err(RunError::Drift {
                 environment: environment.clone(),
                 changes,
+                details: vec![],
             })
         }
     }
@@ -277,6 +280,7 @@ impl Run {
                 return Err(RunError::Drift {
                     environment: environment.clone(),
                     changes,
+                    details: vec![],
                 });
             }
         }
@@ -391,6 +395,7 @@ impl Run {
         Ok((!changes.is_empty()).then(|| RunError::Drift {
             environment: environment.clone(),
             changes,
+            details: vec![],
         }))
     }
 

@@ -10,6 +10,7 @@ mod built;
 mod check;
 mod compile;
 mod container;
+mod drifted;
 mod error;
 mod exports;
 mod fetch;
