@@ -7,9 +7,9 @@ mod common;
 
 use std::collections::BTreeMap;
 use std::path::Path;
-use std::process::{Child, Command};
-use std::time::{Duration, Instant};
+use std::process::Command;
 
+use common::second_engine::SecondEngine;
 use common::{Ground, TestResult, archive, bytes_stream, image_archive, on_engine, read, tool};
 use lockstep::digest::Digest;
 use lockstep::engine::docker::Docker;
@@ -19,8 +19,6 @@ use lockstep::image::{
 };
 use lockstep::stream;
 
-/// How long the second engine may take to start.
-const PATIENCE: Duration = Duration::from_secs(60);
 const EPOCH_SECONDS: u64 = 1_735_689_600;
 /// The day of the epoch.
 const EPOCH_DAY: &str = "20089";
@@ -44,67 +42,10 @@ FROM work
 RUN [\"/tool\", \"touch\", \"/never\"]
 ";
 
-/// An engine of the test's own, whose storage is another than most have.
-struct SecondEngine {
-    /// Its images.
-    data: tempfile::TempDir,
-    /// Its sockets, whose paths have 107 bytes at most.
-    run: tempfile::TempDir,
-    daemon: Child,
-}
-
-impl SecondEngine {
-    /// Starts one; what it said, where that cannot be.
-    fn start(storage: &str) -> Result<Self, String> {
-        let data = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).unwrap();
-        let run = tempfile::tempdir().unwrap();
-        let at = |name: &str| run.path().join(name);
-        std::fs::write(at("config.json"), "{}").unwrap();
-        let log = std::fs::File::create(at("log")).unwrap();
-        // Without a network of its own it would change the first engine's.
-        let daemon = Command::new("unshare")
-            .args(["-n", "dockerd", "--iptables=false", "--storage-driver", storage])
-            .arg("--config-file")
-            .arg(at("config.json"))
-            .arg("--data-root")
-            .arg(data.path())
-            .arg("--exec-root")
-            .arg(at("exec"))
-            .arg("--pidfile")
-            .arg(at("pid"))
-            .arg("--host")
-            .arg(format!("unix://{}", at("engine").display()))
-            .stdout(log.try_clone().unwrap())
-            .stderr(log)
-            .spawn()
-            .unwrap();
-        let mut engine = Self { data, run, daemon };
-        let until = Instant::now() + PATIENCE;
-        while !engine.run.path().join("engine").exists() {
-            let log = std::fs::read_to_string(engine.run.path().join("log")).unwrap();
-            if Instant::now() > until || engine.daemon.try_wait().unwrap().is_some() {
-                return Err(log);
-            }
-            std::thread::sleep(Duration::from_millis(100));
-        }
-        Ok(engine)
-    }
-
-    async fn connect(&self) -> Docker {
-        let host = format!("unix://{}", self.run.path().join("engine").display());
-        let variables = BTreeMap::from([("DOCKER_HOST".to_owned(), host)]);
-        Docker::connect(&variables).await.unwrap()
-    }
-}
-
-impl Drop for SecondEngine {
-    fn drop(&mut self) {
-        let daemon = rustix::process::Pid::from_child(&self.daemon);
-        let _ = rustix::process::kill_process(daemon, rustix::process::Signal::TERM);
-        let _ = self.daemon.wait();
-        // Its directory is removed when it has ended; that there is one is all that is used of the field.
-        let _ = self.data.path();
-    }
+/// Connects to an engine of the test's own.
+async fn connected(engine: &SecondEngine) -> Docker {
+    let variables = BTreeMap::from([("DOCKER_HOST".to_owned(), engine.address())]);
+    Docker::connect(&variables).await.unwrap()
 }
 
 /// The program that leaves what depends on the day, compiled as the other one is.
@@ -326,7 +267,7 @@ fn assert_runs(image: &LocalImage) {
 }
 
 async fn on_three_engines(ground: Ground, engines: [SecondEngine; 2]) -> TestResult {
-    let [overlay, copies] = [engines[0].connect().await, engines[1].connect().await];
+    let [overlay, copies] = [connected(&engines[0]).await, connected(&engines[1]).await];
     let cache = tempfile::tempdir()?;
     let cache = |name: &str| cache.path().join(name);
     let first = faithful(&ground, &ground.engine, "second", &cache("first")).await?;
@@ -356,10 +297,12 @@ fn the_same_dockerfile_is_the_same_image_on_every_engine() {
         "this test starts engines, and needs root"
     );
     // Not every file system of a machine takes the first one.
-    let overlay = SecondEngine::start("overlay2").or_else(|log| {
+    let data = [(); 3].map(|()| tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).unwrap());
+    let start = |number: usize, storage| SecondEngine::start(data[number].path(), Some(storage));
+    let overlay = start(0, "overlay2").or_else(|log| {
         eprintln!("no overlay2 here: {log}");
-        SecondEngine::start("vfs")
+        start(1, "vfs")
     });
-    let engines = [overlay, SecondEngine::start("vfs")].map(|engine| engine.unwrap_or_else(|log| panic!("{log}")));
+    let engines = [overlay, start(2, "vfs")].map(|engine| engine.unwrap_or_else(|log| panic!("{log}")));
     on_engine(move |ground| on_three_engines(ground, engines));
 }

@@ -2,18 +2,19 @@
 //! so this is for `make attacks` alone.
 
 use std::path::Path;
-use std::process::{Child, Command, Stdio};
-use std::time::{Duration, Instant};
+use std::process::{Command, Stdio};
 
 use crate::sample::{GOOD, PATIENCE, Sample, said, wait, with_sample};
+use crate::second_engine::SecondEngine;
 use crate::table::{Row, tries};
 
 /// Large enough for the build image and little more.
 const DISK_BYTES: u64 = 3 << 30;
 
 struct SmallEngine {
+    /// Ends before its disk is taken away.
+    engine: Option<SecondEngine>,
     directory: tempfile::TempDir,
-    daemon: Child,
 }
 
 fn sh(script: &str) -> String {
@@ -31,34 +32,15 @@ fn sh(script: &str) -> String {
 impl SmallEngine {
     fn start() -> Self {
         let directory = tempfile::tempdir().unwrap();
-        let at = directory.path().display().to_string();
-        std::fs::write(directory.path().join("config.json"), "{}").unwrap();
+        let at = directory.path().display();
         sh(&format!(
             "cd {at}; truncate -s {DISK_BYTES} image; mkfs.ext4 -q -m 0 image; mkdir disk; mount -o loop image disk"
         ));
-        let log = std::fs::File::create(directory.path().join("log")).unwrap();
-        // Without a network of its own it would change the first engine's.
-        let daemon = Command::new("unshare")
-            .args(["-n", "dockerd", "--iptables=false", "--config-file"])
-            .arg(directory.path().join("config.json"))
-            .arg("--data-root")
-            .arg(directory.path().join("disk/data"))
-            .arg("--exec-root")
-            .arg(directory.path().join("exec"))
-            .arg("--pidfile")
-            .arg(directory.path().join("pid"))
-            .args(["--host", &format!("unix://{at}/engine")])
-            .stdout(log.try_clone().unwrap())
-            .stderr(log)
-            .spawn()
-            .unwrap();
-        let engine = Self { directory, daemon };
-        let until = Instant::now() + PATIENCE;
-        while !engine.path().join("engine").exists() {
-            assert!(Instant::now() < until, "the second engine does not start");
-            std::thread::sleep(Duration::from_millis(100));
+        let engine = SecondEngine::start(&directory.path().join("disk/data"), None);
+        Self {
+            engine: Some(engine.unwrap_or_else(|log| panic!("the second engine does not start: {log}"))),
+            directory,
         }
-        engine
     }
 
     fn path(&self) -> &Path {
@@ -66,7 +48,7 @@ impl SmallEngine {
     }
 
     fn address(&self) -> String {
-        format!("unix://{}/engine", self.path().display())
+        self.engine.as_ref().unwrap().address()
     }
 
     /// Leaves this much room.
@@ -101,11 +83,7 @@ impl SmallEngine {
 
 impl Drop for SmallEngine {
     fn drop(&mut self) {
-        let _ = rustix::process::kill_process(
-            rustix::process::Pid::from_child(&self.daemon),
-            rustix::process::Signal::TERM,
-        );
-        let _ = self.daemon.wait();
+        self.engine = None;
         let _ = Command::new("umount")
             .arg("--lazy")
             .arg(self.path().join("disk"))

@@ -17,6 +17,8 @@ mod plugins;
 mod poison;
 #[path = "../sample/mod.rs"]
 mod sample;
+#[path = "../common/second_engine.rs"]
+mod second_engine;
 mod table;
 mod volume;
 mod watched;
