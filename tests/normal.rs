@@ -8,6 +8,7 @@ mod common;
 use std::collections::BTreeMap;
 use std::path::Path;
 use std::process::Command;
+use std::time::Instant;
 
 use common::second_engine::SecondEngine;
 use common::{Ground, TestResult, archive, bytes_stream, image_archive, on_engine, read, tool};
@@ -305,4 +306,121 @@ fn the_same_dockerfile_is_the_same_image_on_every_engine() {
     });
     let engines = [overlay, start(2, "vfs")].map(|engine| engine.unwrap_or_else(|log| panic!("{log}")));
     on_engine(move |ground| on_three_engines(ground, engines));
+}
+
+/// How many files the large image has, and how long each is.
+const LARGE_FILES_COUNT: u64 = 2000;
+const LARGE_FILE_BYTES: u64 = 250_000;
+/// How much memory it may take, whatever the image's size.
+const MEMORY_LIMIT_KIB: u64 = 64 * 1024;
+
+/// Bytes that do not compress, the same for the same seed.
+fn noise(seed: u64) -> Vec<u8> {
+    let mut state = seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1;
+    let mut next = || {
+        state ^= state << 13;
+        state ^= state >> 7;
+        state ^= state << 17;
+        state.to_le_bytes()
+    };
+    (0..LARGE_FILE_BYTES / 8).flat_map(|_| next()).collect()
+}
+
+/// The context of a Dockerfile that makes a large image, as a stream that is never whole in memory.
+fn large_context(base: &str) -> lockstep::engine::ByteStream {
+    let dockerfile = format!("FROM {base}\nCOPY large /large\n");
+    stream::written_by(move |writer| {
+        let mut archive = tar::Builder::new(writer);
+        let mut add = |path: String, content: &[u8]| {
+            let mut header = tar::Header::new_gnu();
+            header.set_mode(0o644);
+            header.set_size(content.len() as u64);
+            archive.append_data(&mut header, path, content)
+        };
+        add("Dockerfile".to_owned(), dockerfile.as_bytes())?;
+        for number in 0..LARGE_FILES_COUNT {
+            add(format!("large/{}/{number}", number % 40), &noise(number))?;
+        }
+        archive.finish()
+    })
+}
+
+/// How much memory this process has held at most, its own and not that of files.
+fn peak_memory_kib() -> u64 {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap();
+    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).unwrap();
+    line.trim().trim_end_matches(" kB").parse().unwrap()
+}
+
+fn median(mut seconds: Vec<f64>) -> f64 {
+    seconds.sort_by(f64::total_cmp);
+    seconds[seconds.len() / 2]
+}
+
+#[expect(clippy::print_stdout, reason = "it is what `make bench` shows")]
+async fn measured(ground: Ground, address: String, target: Docker) -> TestResult {
+    let runs: usize = std::env::var("LOCKSTEP_BENCH_RUNS").map_or(3, |runs| runs.parse().unwrap());
+    let base = format!("lockstep-test/{}:base", ground.id);
+    let (archive, _) = image_archive(&[("tool", 0o755, tool())], &ground.labels, &[&base])?;
+    ground.engine.load_images(bytes_stream(archive)).await?;
+    let tag = format!("lockstep-test/{}:large", ground.id);
+    let build = ImageBuild {
+        context: large_context(&base),
+        dockerfile: "Dockerfile".to_owned(),
+        target: None,
+        arguments: BTreeMap::new(),
+        labels: ground.labels.clone(),
+        tag: tag.clone(),
+        is_fresh: false,
+    };
+    let large = ground.engine.build_image(build, &|_| {}).await?;
+    let base = ground.engine.image(&base).await?.unwrap().diff_ids;
+    let (mut by_hand, mut ours) = (Vec::new(), Vec::new());
+    for _ in 0..runs {
+        let start = Instant::now();
+        let script = format!("docker save {tag} | docker --host {address} load --quiet");
+        let status = Command::new("sh")
+            .args(["-c", &script])
+            .stdout(std::process::Stdio::null())
+            .status()?;
+        assert!(status.success());
+        by_hand.push(start.elapsed().as_secs_f64());
+        target.remove_image(&tag).await?;
+        let cache = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR"))?;
+        // What the process held before does not count.
+        std::fs::write("/proc/self/clear_refs", "5")?;
+        let start = Instant::now();
+        let image = normal(&ground.engine, &large, base.clone(), cache.path()).await;
+        provide(&target, &image).await?;
+        ours.push(start.elapsed().as_secs_f64());
+        target.remove_image(&image_name("images/work", image.id())).await?;
+    }
+    let (by_hand, ours) = (median(by_hand), median(ours));
+    let peak = peak_memory_kib();
+    println!(
+        "an image of {} MB, median of {runs}",
+        LARGE_FILES_COUNT * LARGE_FILE_BYTES / 1_000_000
+    );
+    println!("  docker save | docker load            {by_hand:8.2} s");
+    println!("  saved, brought into one form, loaded {ours:8.2} s");
+    println!("ratio                                  {:8.2}", ours / by_hand);
+    println!(
+        "memory at most                         {:8.1} MiB",
+        peak as f64 / 1024.0
+    );
+    assert!(peak < MEMORY_LIMIT_KIB, "{peak} KiB");
+    assert!(ours <= by_hand, "slower than by hand");
+    Ok(())
+}
+
+#[test]
+#[ignore = "it takes minutes: make bench"]
+fn normalising_is_no_slower_than_saving_and_loading() {
+    let data = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).unwrap();
+    let engine = SecondEngine::start(data.path(), Some("overlay2"));
+    let engine = engine.unwrap_or_else(|log| panic!("{log}"));
+    on_engine(move |ground| async move {
+        let target = connected(&engine).await;
+        measured(ground, engine.address(), target).await
+    });
 }
