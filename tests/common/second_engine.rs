@@ -1,5 +1,7 @@
 //! An engine of a test's own: another store of images than the machine's, on another disk if need be. It takes root.
 
+#![allow(clippy::unwrap_used, reason = "an engine that does not start fails the test")]
+
 use std::path::Path;
 use std::process::{Child, Command};
 use std::time::{Duration, Instant};
