@@ -46,21 +46,31 @@ fn forget(sample: &Sample) {
 /// locked image.
 fn assert_files_are_named(sample: &Sample, directory: &str) {
     let cache = tempfile::tempdir().unwrap();
-    let run = |arguments: &[&str]| {
-        forget(sample);
-        // What was made is forgotten, but not the layers.
-        let _ = std::fs::remove_dir_all(cache.path().join("lockstep/images/records"));
-        let mut command = sample.command(arguments);
+    let lock = || {
+        let mut command = sample.command(&["lock"]);
         command.env("XDG_CACHE_HOME", cache.path()).output().unwrap()
     };
+    let images = cache.path().join("lockstep/images");
+    let project = sample.read("lockstep.yaml").unwrap();
+    // The smallest image there is: nothing is compiled here.
+    sample.write(
+        "lockstep.yaml",
+        &project.replace("{builtin: debian/build}", "{builtin: musl/runtime}"),
+    );
     let text = format!(
-        "FROM {} AS runtime\nRUN cat /proc/sys/kernel/random/uuid > /etc/chance\n",
+        "FROM {} AS runtime\nUSER 0\nRUN cat /proc/sys/kernel/random/uuid > /etc/chance\nUSER 1000\n",
         runtime_image()
     );
     sample.write(&format!("{directory}/Dockerfile"), &text);
-    let output = run(&["lock", "--update"]);
+    std::fs::remove_file(sample.path().join("lockstep.lock")).unwrap();
+    let output = lock();
     assert_eq!(output.status.code(), Some(0), "{}", said(&output));
-    let output = run(&["build", "--locked"]);
+    // What was made is forgotten, but not the layers.
+    forget(sample);
+    for records in ["records", "ids"] {
+        std::fs::remove_dir_all(images.join(records)).unwrap();
+    }
+    let output = lock();
     assert_eq!(output.status.code(), Some(6), "{}", said(&output));
     for words in [
         "~ runtime image: ",
@@ -69,14 +79,16 @@ fn assert_files_are_named(sample: &Sample, directory: &str) {
     ] {
         assert!(said(&output).contains(words), "{words}: {}", said(&output));
     }
-    std::fs::remove_dir_all(cache.path().join("lockstep/images")).unwrap();
-    let output = run(&["build", "--locked"]);
+    forget(sample);
+    std::fs::remove_dir_all(&images).unwrap();
+    let output = lock();
     assert_eq!(output.status.code(), Some(6), "{}", said(&output));
     assert!(
         said(&output).contains("is neither in the engine nor in the user's cache"),
         "{}",
         said(&output)
     );
+    sample.write("lockstep.yaml", &project);
 }
 
 #[test]
