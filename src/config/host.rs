@@ -188,6 +188,10 @@ pub(super) fn path(value: Value<'_>, example: &str) -> Decoded<String> {
     }
     if parts.clone().any(|part| matches!(part, "" | "." | "..")) {
         let plain: Vec<&str> = parts.filter(|part| !matches!(*part, "" | "." | "..")).collect();
+        if plain.is_empty() {
+            let label = format!("name what is meant below it: `{example}`");
+            return problem(format!("`{text}` is the root of the image"), label);
+        }
         return problem(
             format!("`{text}` has parts that say nothing"),
             format!("write it plainly: `/{}`", plain.join("/")),

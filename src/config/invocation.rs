@@ -27,7 +27,7 @@ pub(super) fn invocation(
     let command = fields.required(key, meaning, |value| command(value, host_files));
     let env = fields.or("env", BTreeMap::new(), |value| variables(value, &[]));
     let user = fields.optional("user", user);
-    let cwd = fields.optional("cwd", |value| path(value, "/var/lib/postgresql"));
+    let cwd = fields.optional("cwd", directory);
     let stdin = fields.optional("stdin", stdin);
     let timeout = fields.or("timeout", timeout, |value| value.duration(TIMEOUT_LIMIT));
     Ok(Invocation {
@@ -79,6 +79,14 @@ fn user(value: Value<'_>) -> Decoded<String> {
         return Err(value.report(format!("`{text}` is no user"), label));
     }
     Ok(text.to_owned())
+}
+
+/// Where a program starts: also in the root, below which all other paths of an image are.
+fn directory(value: Value<'_>) -> Decoded<String> {
+    match value.filled_text()? {
+        "/" => Ok("/".to_owned()),
+        _ => path(value, "/var/lib/postgresql"),
+    }
 }
 
 fn stdin(value: Value<'_>) -> Decoded<String> {

@@ -672,6 +672,14 @@ fn smoke_steps_are_read_in_their_order() {
 }
 
 #[test]
+fn a_step_can_start_in_the_root() {
+    let (project, problems) = parse_text(&with_steps("  - {run: [greeter, '{plugins}'], cwd: /}\n"));
+    assert_eq!(problems, []);
+    let smoke = project.unwrap().smoke.unwrap();
+    assert_eq!(smoke.started().unwrap().invocation.cwd.as_deref(), Some("/"));
+}
+
+#[test]
 fn smoke_steps() {
     snapshot(
         "smoke_steps",
