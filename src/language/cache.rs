@@ -4,7 +4,7 @@
 //! to read, and only commands of lockstep's own add to it, with which the tool runs no code of the unit's. Any other command
 //! has what is kept before it, and an upper part of its own that is gone with its container.
 
-use super::{CACHE_ROOT, TARGET_ROOT};
+use super::{CACHE_ROOT, TARGET_ROOT, build};
 use crate::config::Unit;
 
 /// A cache of a language: a directory whose files nothing but their content names.
@@ -35,7 +35,7 @@ impl Cache {
     #[must_use]
     pub fn access(&self, unit: &Unit) -> CacheAccess {
         let is_ours = unit.command.is_none()
-            && unit.build.is_none()
+            && unit.build.as_ref().is_none_or(build::runs_only_the_tool)
             && unit.env.iter().all(|(name, value)| (self.is_harmless)(name, value));
         if is_ours { CacheAccess::Write } else { CacheAccess::Read }
     }

@@ -98,6 +98,7 @@ fn compile(unit: &Unit) -> String {
 mod tests {
     use super::super::tests::unit;
     use super::*;
+    use crate::config::{Build, BuildSystem};
 
     #[test]
     fn host_and_plugin_differ_in_the_mode_alone() {
@@ -147,6 +148,19 @@ mod tests {
             );
         }
         assert_eq!(access(Some("go build"), &[]), CacheAccess::Read);
+        for (system, options, expected) in [
+            (BuildSystem::Go, &[][..], CacheAccess::Write),
+            (BuildSystem::Go, &["-toolexec=./evil"][..], CacheAccess::Read),
+            (BuildSystem::Make, &[][..], CacheAccess::Read),
+        ] {
+            let mut unit = unit(LanguageName::Go, UnitRole::Plugin, "x.so");
+            unit.build = Some(Build {
+                options: options.iter().map(|option| (*option).to_owned()).collect(),
+                buildmode: Some("c-shared".to_owned()),
+                ..Build::of(system)
+            });
+            assert_eq!(cache_access(&unit), expected, "{options:?}");
+        }
         for (name, value) in [
             ("GOFLAGS", "-toolexec=./evil"),
             ("GOFLAGS", "-tags=x -ldflags=-extld=./evil"),

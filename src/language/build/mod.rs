@@ -67,6 +67,11 @@ pub(super) fn script(unit: &Unit, build: &Build) -> String {
     format!("{need}{make}\n{place}", make = (system.make)(unit, build))
 }
 
+/// Whether the command is one of which it is known that it runs no code of the unit's: `go build`, unless an option says otherwise.
+pub(super) fn runs_only_the_tool(build: &Build) -> bool {
+    build.system == BuildSystem::Go && build.options.is_empty()
+}
+
 /// Ends the script when a program is not there.
 fn need(system: &str, program: &str, package: &str) -> String {
     let lacks = lacks(system, program, &format!("the package {package} (of Debian)"));
