@@ -52,6 +52,22 @@ pub enum StepEnd {
 pub(super) const FILE_TOO_LARGE_STATUS: i64 = 153;
 /// The status with which a shell reports a program that is not there.
 const PROGRAM_MISSING_STATUS: i64 = 127;
+/// What compilers and linkers say that has one remedy, which stands in lockstep.yaml.
+const COMPILERS_WORDS: [(&str, &str); 3] = [
+    (
+        "undefined reference to",
+        "neither the unit nor its host has what is undefined: name the library that has it, `env: {LDFLAGS: -l…}`; where an \
+         earlier plugin brings it, `env: {LDFLAGS: \"-Wl,-z,undefs\"}`",
+    ),
+    (
+        "fatal error: ",
+        "if it is a header of a library: add the library's -dev package to the build image's `packages:`",
+    ),
+    (
+        "cannot find -l",
+        "add the library's -dev package to the build image's `packages:`",
+    ),
+];
 /// How many things that are left in the engine are named.
 const LEFT_BEHIND_SHOWN_COUNT: usize = 12;
 /// How a file that is larger than it may be is worded: by shells, by the C library, by Rust.
@@ -101,7 +117,11 @@ impl StepEnd {
             Self::Status(PROGRAM_MISSING_STATUS) => {
                 Some("a program is not in the build image: add its package to the recipe, under `packages:`")
             }
-            Self::Status(_) | Self::TooMuchOutput(_) => None,
+            Self::Status(_) => {
+                let says = |(words, _): &&(&str, &str)| tail.iter().any(|line| line.contains(words));
+                COMPILERS_WORDS.iter().find(says).map(|(_, hint)| *hint)
+            }
+            Self::TooMuchOutput(_) => None,
         }
     }
 }
