@@ -52,8 +52,11 @@ pub enum StepEnd {
 pub(super) const FILE_TOO_LARGE_STATUS: i64 = 153;
 /// The status with which a shell reports a program that is not there.
 const PROGRAM_MISSING_STATUS: i64 = 127;
+/// Without its lock file cargo would choose versions, which it may not, and of which nothing was fetched.
+const CARGO_LOCK_HINT: &str = "cargo needs a Cargo.lock that is up to date: `cargo generate-lockfile`; where a .gitignore excludes \
+                               it, put `!Cargo.lock` into .lockstepignore";
 /// What compilers and linkers say that has one remedy, which stands in lockstep.yaml.
-const COMPILERS_WORDS: [(&str, &str); 3] = [
+const COMPILERS_WORDS: [(&str, &str); 5] = [
     (
         "undefined reference to",
         "neither the unit nor its host has what is undefined: name the library that has it, `env: {LDFLAGS: -l…}`; where an \
@@ -63,6 +66,8 @@ const COMPILERS_WORDS: [(&str, &str); 3] = [
         "fatal error: ",
         "if it is a header of a library: add the library's -dev package to the build image's `packages:`",
     ),
+    ("--locked was passed", CARGO_LOCK_HINT),
+    ("no matching package named", CARGO_LOCK_HINT),
     (
         "cannot find -l",
         "add the library's -dev package to the build image's `packages:`",
@@ -650,5 +655,32 @@ fn hinted(failure: Failure, hint: Option<String>) -> Failure {
     match hint {
         Some(hint) => failure.with_hint(hint),
         None => failure,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_compilers_say_has_its_remedy() {
+        let hint = |line: &str| StepEnd::Status(1).hint(&[line.to_owned()]).unwrap_or_default();
+        for (line, remedy) in [
+            ("ld: x.o: in function `f': undefined reference to `sqrt'", "LDFLAGS"),
+            (
+                "x.c:1:10: fatal error: pcre2.h: No such file or directory",
+                "-dev package",
+            ),
+            ("ld: cannot find -lpcre2-8: No such file or directory", "-dev package"),
+            ("error: no matching package named `libc` found", "!Cargo.lock"),
+            (
+                "error: the lock file needs to be updated but --locked was passed",
+                "cargo generate-lockfile",
+            ),
+            ("x.c:3: error: expected `;`", ""),
+        ] {
+            assert!(hint(line).contains(remedy), "{line}");
+            assert_eq!(hint(line).is_empty(), remedy.is_empty(), "{line}");
+        }
     }
 }
