@@ -741,6 +741,88 @@ fn an_old_loader_does_not_apply_packed_relocations() {
     assert_eq!(verdicts("older"), (1, expected.to_vec()));
 }
 
+/// What hosts compare by themselves, in the structures that they read: of each what its program has, what a module has, the
+/// numbers of both, and what it says.
+#[test]
+fn a_module_that_was_compiled_for_another_host_is_refused() {
+    const NGINX: &str =
+        "struct module { long index[2]; const char *name; long spare[2], version; const char *signature; };\n";
+    const HTTPD: &str =
+        "struct module { int version, minor, index; const char *name; void *handle, *next; unsigned long cookie; };\n";
+    const POSTGRES: &str = "struct block { int len, version, arguments, keys, name, is_by_value; char maker[32]; };\n";
+    let cases = [
+        (
+            NGINX,
+            "struct module ngx_core_module = {{0}, 0, {0}, V, \"8,4,8,0011\"};",
+            "struct module hello = {{0}, 0, {0}, V, \"8,4,8,0011\"}; struct module *ngx_modules[] = {&hello, 0};",
+            ("1026003", "1022001"),
+            "module \"other.so\" version 1022001 instead of 1026003",
+        ),
+        (
+            NGINX,
+            "struct module ngx_core_module = {{0}, 0, {0}, 1026003, \"8,4,8,\" V};",
+            "static struct module hello = {{0}, 0, {0}, 1026003, \"8,4,8,\" V}; struct module *ngx_modules[] = {&hello, 0};",
+            ("\"0011\"", "\"0010\""),
+            "module \"other.so\" is not binary compatible",
+        ),
+        (
+            HTTPD,
+            "void ap_add_module(void) {} struct module core_module = {V, 1, -1, \"core.c\", 0, 0, 0x41503234};",
+            "struct module hello_module = {V, 7, -1, \"mod_hello.c\", 0, 0, 0x41503234}; int no_module = 3;",
+            ("20120211", "20051115"),
+            "Module \"mod_hello.c\" is not compatible with this version of Apache (found 20051115, need 20120211)",
+        ),
+        (
+            "",
+            "void zend_register_functions(void) {} const char *id(void) { return \"API\" V; } const char *more = \"API4\" V;",
+            "const char *get_module(void) { return \"API\" V; }",
+            ("\"20240924,NTS\"", "\"20190902,NTS\""),
+            "Module compiled with module API=20190902, PHP compiled with module API=20240924",
+        ),
+        (
+            "",
+            "void zend_register_functions(void) {} const char *id(void) { return \"API\" V; }",
+            "const char *get_module(void) { return \"API\" V; }",
+            ("\"20240924,NTS\"", "\"20240924,TS\""),
+            "Module compiled with build ID=API20240924,TS, PHP compiled with build ID=API20240924,NTS",
+        ),
+        (
+            POSTGRES,
+            "static const struct block block = {56, V, 100, 32, 64, 1, \"PostgreSQL\"}; const void *PostgresMain(void) { return &block; }",
+            "static const struct block block = {56, V, 100, 32, 64, 1, \"PostgreSQL\"}; const void *Pg_magic_func(void) { return &block; }",
+            ("1700", "906"),
+            "incompatible library \"other.so\": version mismatch: Server is version 17, library is version 9.6",
+        ),
+        (
+            POSTGRES,
+            "static const struct block block = {56, 1700, 100, 32, V, 1, \"PostgreSQL\"}; const void *PostgresMain(void) { return &block; }",
+            "static const struct block block = {56, 1700, 100, 32, V, 1, \"PostgreSQL\"}; const void *Pg_magic_func(void) { return &block; }",
+            ("64", "128"),
+            "incompatible library \"other.so\": magic block mismatch: Server has NAMEDATALEN = 64, library has 128",
+        ),
+    ];
+    for (types, host, module, (own, other), words) in cases {
+        let bench = Bench::new();
+        let define = |value: &str| format!("-DV={value}");
+        let program = format!("{types}{host}\nint main(void) {{ return 0; }}\n");
+        bench.compile("host", &program, &["-rdynamic", &define(own)]);
+        bench.library("same.so", &format!("{types}{module}\n"), &[&define(own)]);
+        bench.library("other.so", &format!("{types}{module}\n"), &[&define(other)]);
+        bench.library("none.so", GOOD, &[]);
+        let (exit, verdicts) = bench.verdicts(&["host", "same.so", "none.so", "other.so"]);
+        assert_eq!(
+            (exit, verdicts),
+            (1, ["ok", "ok", "refuse host-version"].map(str::to_owned).into()),
+            "{words}"
+        );
+        let (_, report) = bench.check(&["host", "other.so"]);
+        assert_eq!(
+            report["pairs"][0]["predicted"],
+            json!({"phase": "call", "message": words})
+        );
+    }
+}
+
 /// A library that the host is linked with comes before a plugin and what it brings, as the host itself does.
 #[test]
 fn a_library_of_the_host_takes_the_place_of_a_plugins_own_function() {

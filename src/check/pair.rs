@@ -9,7 +9,7 @@ use super::environment::{BindingTime, Environment, OpenMode, ScopeFlag};
 use super::finding::{Cause, Finding};
 use super::language::{self, HostLanguage};
 use super::process::{ObjectId, Process};
-use super::rules::{GoProcess, GoSide};
+use super::rules::{GoProcess, GoSide, HostStamp};
 use super::simulation::{Linkage, Simulation, Subject, open};
 use super::verdict::{Phase, Predicted, Verdict};
 use super::{companion, libc_names, rules};
@@ -136,6 +136,7 @@ fn check_in_turn(request: &Request<'_>) -> Vec<PairReport> {
         linkage,
         go: files.host(request).map(GoProcess::new),
         go_side: files.host(request),
+        stamp: simulation.process.as_ref().and_then(HostStamp::read),
         language: simulation.process.as_ref().map(|process| {
             let is_asked = |abi| request.plugins.iter().any(|plugin| plugin.contract.abi == Some(abi));
             HostLanguage::read(process, is_asked)
@@ -252,6 +253,7 @@ struct Host<'a> {
     go: Option<GoProcess<'a>>,
     go_side: Option<GoSide<'a>>,
     language: Option<HostLanguage>,
+    stamp: Option<HostStamp>,
 }
 
 impl<'a> Host<'a> {
@@ -333,6 +335,8 @@ impl<'a> Host<'a> {
             Loader::Dlopen => {
                 if let Some(object) = opened.object {
                     findings.extend(rules::contract_symbols(process, plugin, object, &contract.symbols));
+                    let stamp = self.stamp.as_ref();
+                    findings.extend(stamp.and_then(|stamp| stamp.compare(process, &request.host, (plugin, object))));
                 }
             }
         }

@@ -21,6 +21,7 @@ mod go_side;
 mod go_symbol;
 mod go_symbol_type;
 mod go_version;
+mod host_version;
 mod interposed_symbol;
 mod interpreter_missing;
 mod libc_family;
@@ -60,6 +61,7 @@ use std::collections::BTreeMap;
 
 pub use go_process::GoProcess;
 pub use go_side::GoSide;
+pub use host_version::HostStamp;
 
 use super::fault::{Fault, FaultKind, Rejection};
 use super::platform::Family;
@@ -93,6 +95,7 @@ pub const RULES: &[Rule] = &[
     go_symbol::RULE,
     go_symbol_type::RULE,
     go_version::RULE,
+    host_version::RULE,
     interposed_symbol::RULE,
     interpreter_missing::RULE,
     libc_family::RULE,

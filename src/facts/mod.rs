@@ -12,6 +12,8 @@ pub mod libc;
 pub mod musl_path;
 pub mod package_files;
 pub mod rust;
+pub mod stamp;
+mod words;
 
 pub use elf::Elf;
 pub use go::Go;

@@ -2,7 +2,7 @@
 
 use bytes::Bytes;
 use lockstep::facts::elf::{Class, Data, Elf, Layout, Name, Unreadable};
-use lockstep::facts::{Go, comment, cxx, libc, rust};
+use lockstep::facts::{Go, comment, cxx, libc, rust, stamp};
 
 use super::random::Random;
 use super::seeds::Seed;
@@ -240,6 +240,9 @@ fn use_all(elf: &Elf, len: usize, random: &mut Random) {
     if random.below(16) == 0 {
         let _ = (comment::tools(elf), cxx::read(elf), rust::read(elf), Go::read(elf));
         let _ = (libc::family_of(elf), libc::version_of(elf));
+        for system in stamp::SYSTEMS {
+            let _ = (system.marks(elf), system.modules(elf));
+        }
     }
     for name in [".comment", ".text", ""] {
         assert!(elf.section(name).is_none_or(|section| section.len() <= len));

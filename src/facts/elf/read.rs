@@ -193,6 +193,14 @@ impl Elf {
         self.image.bytes.get(self.map.range(address, len)?)
     }
 
+    /// The string that is mapped at an address, without its null; none if it has no end within `limit` bytes.
+    #[must_use]
+    pub fn string_at(&self, address: u64, limit: usize) -> Option<&[u8]> {
+        let rest = self.image.bytes.get(self.map.from(address)?)?;
+        let rest = rest.get(..limit).unwrap_or(rest);
+        Some(&rest[..memchr::memchr(0, rest)?])
+    }
+
     /// How many symbols the hash tables reach, or the table's end if there are none; at least one when there is a table.
     #[must_use]
     pub fn symbol_count(&self) -> u32 {

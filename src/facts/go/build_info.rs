@@ -2,9 +2,9 @@
 
 use std::collections::BTreeMap;
 
-use super::module_data::Words;
 use crate::facts::Elf;
 use crate::facts::elf::{Data, Segment, SegmentKind};
+use crate::facts::words::Words;
 
 /// What the record begins with; it is at an address that 16 divides, in a segment that can be written.
 const MAGIC: &[u8; 14] = b"\xff Go buildinf:";

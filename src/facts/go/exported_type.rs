@@ -6,9 +6,9 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::module_data::Words;
 use crate::facts::Elf;
 use crate::facts::elf::RelocationClass;
+use crate::facts::words::Words;
 
 /// Where the address of all types is, in words before the table of exported symbols: Go 1.17 and since 1.27; 1.18 to 1.25; 1.26.
 const TYPES_BEFORE_TABLE_WORDS: [u64; 3] = [11, 13, 14];
