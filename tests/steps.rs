@@ -52,6 +52,9 @@ fn steps_follow_each_other_in_one_container() {
     expect: {stdout: ["answer 42, lockstep-7 7:7 in /data"]}
   - run: [sh, -c, "cat /data/text; echo new > /data/text; echo x > /etc/x; grep -l sleep /proc/*/comm || echo alone"]
     expect: {stdout: [left, alone], stderr: [/data/text, /etc/x]}
+  - run: [sh, -c, "echo opened > /dev/stdout; echo a log > /dev/stderr"]
+    user: 7
+    expect: {stdout: [opened], stderr: [a log]}
   - serve: [sh, -c, "trap 'exit 3' TERM; echo up; while :; do sleep 0.1; done"]
     ready: {stdout: up}
     requests:

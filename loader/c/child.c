@@ -13,6 +13,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/fsuid.h>
 #include <sys/prctl.h>
 #include <sys/resource.h>
 #include <sys/signalfd.h>
@@ -358,11 +359,20 @@ static int in_memory(const char *input) {
   return file;
 }
 
+/* A pipe for what a process writes. It is its writer's, who may open it by its name, too: /dev/stderr is where many programs
+ * write their log. */
+static void make_pipe(int ends[2], const struct common *common) {
+  int before = common->has_user ? setfsuid(common->uid) : -1;
+  int made = pipe2(ends, O_CLOEXEC);
+  if (common->has_user) setfsuid((uid_t)before);
+  prepared(made, "make a pipe");
+}
+
 /* Starts a process in a group of its own, whose output is read from now on. Gives why it could not be started, or null. */
 char *child_start(const struct start *start, struct running *running) {
   int output[2], errors[2], failure[2], input[2] = {-1, -1};
-  prepared(pipe2(output, O_CLOEXEC), "make a pipe");
-  prepared(pipe2(errors, O_CLOEXEC), "make a pipe");
+  make_pipe(output, start->common);
+  make_pipe(errors, start->common);
   prepared(pipe2(failure, O_CLOEXEC), "make a pipe");
   if (start->has_channel) {
     prepared(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, input), "make a channel");

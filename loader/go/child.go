@@ -8,6 +8,7 @@ import (
 	"os"
 	"os/signal"
 	"path/filepath"
+	"runtime"
 	"strconv"
 	"strings"
 	"sync"
@@ -179,6 +180,19 @@ type program struct {
 	user *user
 }
 
+// outputPipe is a pipe for what a process writes. It is its writer's, who may open it by its name, too: /dev/stderr is where
+// many programs write their log.
+func outputPipe(writer *syscall.Credential) (reader, end *os.File, err error) {
+	if writer != nil {
+		// What is changed is this thread's alone.
+		runtime.LockOSThread()
+		defer runtime.UnlockOSThread()
+		before, _, _ := syscall.RawSyscall(syscall.SYS_SETFSUID, uintptr(writer.Uid), 0, 0)
+		defer syscall.RawSyscall(syscall.SYS_SETFSUID, before, 0, 0)
+	}
+	return os.Pipe()
+}
+
 // start starts a process in a group of its own, and reads what it writes. It dies with this one.
 func (s *supervisor) start(p program, outputLimitBytes int) (*running, error) {
 	null, err := os.Open(os.DevNull)
@@ -186,12 +200,16 @@ func (s *supervisor) start(p program, outputLimitBytes int) (*running, error) {
 		return nil, fmt.Errorf("failed to open %s: %w", os.DevNull, err)
 	}
 	defer null.Close()
-	stdout, stdoutEnd, err := os.Pipe()
+	credential := s.credential
+	if p.user != nil {
+		credential = &syscall.Credential{Uid: p.user.uid, Gid: p.user.gid}
+	}
+	stdout, stdoutEnd, err := outputPipe(credential)
 	if err != nil {
 		return nil, fmt.Errorf("failed to make a pipe: %w", err)
 	}
 	defer stdoutEnd.Close()
-	stderr, stderrEnd, err := os.Pipe()
+	stderr, stderrEnd, err := outputPipe(credential)
 	if err != nil {
 		stdout.Close()
 		return nil, fmt.Errorf("failed to make a pipe: %w", err)
@@ -200,10 +218,6 @@ func (s *supervisor) start(p program, outputLimitBytes int) (*running, error) {
 	stdin := null
 	if p.stdin != nil {
 		stdin = p.stdin
-	}
-	credential := s.credential
-	if p.user != nil {
-		credential = &syscall.Credential{Uid: p.user.uid, Gid: p.user.gid}
 	}
 	files := []uintptr{stdin.Fd(), stdoutEnd.Fd(), stderrEnd.Fd()}
 	if p.extra != nil {

@@ -192,7 +192,7 @@ impl Supervisor {
             let path = path.map_err(|cause| ChildError::start(&command, Some(directory), cause.into()))?;
             system::start_in(&mut command, path);
         }
-        let pipe = || system::pipe().map_err(|cause| ChildError::Prepare("make a pipe", cause));
+        let pipe = || system::pipe(manner.user).map_err(|cause| ChildError::Prepare("make a pipe", cause));
         let ((stdout, stdout_end), (stderr, stderr_end)) = (pipe()?, pipe()?);
         command.process_group(0).stdout(stdout_end).stderr(stderr_end);
         // Before the process: it could leave no room for threads.

@@ -87,11 +87,19 @@ pub fn keep_descriptors() {
     unsafe { libc::syscall(libc::SYS_close_range, FIRST, LAST, libc::CLOSE_RANGE_CLOEXEC) };
 }
 
-/// A pipe, its end for reading first. No process that is started gets either.
-pub fn pipe() -> io::Result<(OwnedFd, OwnedFd)> {
+/// A pipe, its end for reading first. No process that is started gets either. It is its writer's, who may open it by its
+/// name, too: `/dev/stderr` is where many programs write their log.
+pub fn pipe(writer: Option<User>) -> io::Result<(OwnedFd, OwnedFd)> {
     let mut ends = [0; 2];
+    // SAFETY: the call takes a number, says which it was, and changes it for this thread alone.
+    let before = writer.map(|writer| unsafe { libc::setfsuid(writer.uid) });
     // SAFETY: the call writes two descriptors to `ends`.
-    check(unsafe { libc::pipe2(ends.as_mut_ptr(), libc::O_CLOEXEC) })?;
+    let made = check(unsafe { libc::pipe2(ends.as_mut_ptr(), libc::O_CLOEXEC) });
+    if let Some(before) = before {
+        // SAFETY: as above; the number was this thread's own.
+        unsafe { libc::setfsuid(before as libc::uid_t) };
+    }
+    made?;
     // SAFETY: both were opened just now, and nobody else knows of them.
     Ok(unsafe { (OwnedFd::from_raw_fd(ends[0]), OwnedFd::from_raw_fd(ends[1])) })
 }
