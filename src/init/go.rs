@@ -1,6 +1,6 @@
 //! Go modules: `package main` with a `func main` is a host; without one, or below a directory for plugins, a plugin.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::text::identifier;
 use super::tree::{self, Tree};
@@ -13,13 +13,17 @@ pub(super) const PLUGIN_DIRECTORIES: &[&str] =
 
 /// All main packages of all modules.
 pub(super) fn candidates(tree: &Tree) -> Vec<Candidate> {
+    let mut loading = Loading::default();
     tree.directories_with(&["go"])
         .into_iter()
-        .filter_map(|directory| of_directory(tree, directory))
+        .filter_map(|directory| of_directory(tree, directory, &mut loading))
         .collect()
 }
 
-fn of_directory(tree: &Tree, directory: &str) -> Option<Candidate> {
+/// The directories of each module that load plugins, which are looked for once a module.
+type Loading<'a> = BTreeMap<&'a str, BTreeSet<&'a str>>;
+
+fn of_directory<'a>(tree: &'a Tree, directory: &str, loading: &mut Loading<'a>) -> Option<Candidate> {
     let (module, manifest) = tree
         .named("go.mod")
         .filter(|(module, _)| tree::is_within(directory, module))
@@ -43,7 +47,11 @@ fn of_directory(tree: &Tree, directory: &str) -> Option<Candidate> {
         .iter()
         .any(|text| text.lines().any(|line| imports(line, "plugin")));
     let kind = if has("func main()") && (!is_for_loading || imports_plugin) {
-        let loads = imports_plugin || loading_directories(tree, module).contains(directory);
+        let loads = imports_plugin
+            || loading
+                .entry(module)
+                .or_insert_with(|| loading_directories(tree, module))
+                .contains(directory);
         Kind::Host {
             loads: loads.then_some(Loader::Go),
         }
