@@ -11,14 +11,15 @@ pub(super) fn identifier(text: &str) -> Option<&str> {
     starts_well.then_some(name)
 }
 
-/// The names that every list has, in the order of the first.
+/// The names that every list has, each once, in the order of the first.
 pub(super) fn common(lists: &[&[String]]) -> Vec<String> {
     let Some((first, rest)) = lists.split_first() else {
         return vec![];
     };
+    let mut seen = BTreeSet::new();
     first
         .iter()
-        .filter(|name| rest.iter().all(|list| list.contains(name)))
+        .filter(|name| rest.iter().all(|list| list.contains(name)) && seen.insert(*name))
         .cloned()
         .collect()
 }
@@ -88,7 +89,7 @@ mod tests {
     #[test]
     fn only_what_all_have_is_common() {
         let lists = [
-            vec!["b".to_owned(), "a".to_owned()],
+            vec!["b".to_owned(), "a".to_owned(), "b".to_owned()],
             vec!["a".to_owned(), "c".to_owned(), "b".to_owned()],
         ];
         assert_eq!(common(&[&lists[0], &lists[1]]), ["b", "a"]);
