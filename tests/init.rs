@@ -353,3 +353,168 @@ fn plugins_of_one_build_share_it() {
     assert!(builds[0].is_some() && builds[0] == builds[1], "{builds:?}");
     assert_eq!(plan(directory).status.code(), Some(0));
 }
+
+/// Whatever is written for a tree, `plan` takes.
+fn planned(directory: &Path) -> config::Project {
+    let project = proposed(directory);
+    let output = plan(directory);
+    let said = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert_eq!(output.status.code(), Some(0), "{said}");
+    project
+}
+
+fn step_commands(project: &config::Project) -> Vec<String> {
+    let steps = &project.smoke.as_ref().unwrap().steps;
+    steps.iter().map(|step| step.invocation.command.join(" ")).collect()
+}
+
+/// An extension of PostgreSQL is more than its library: its scripts are shipped, also one that only the build makes, and the
+/// server is asked for it by its own client.
+#[test]
+fn an_extension_is_shipped_with_its_scripts_and_made_in_a_cluster() {
+    let directory = tempfile::tempdir().unwrap();
+    let directory = directory.path();
+    let makefile = "EXTENSION = count\nMODULES = count\nDATA = $(wildcard sql/*--*--*.sql)\nDATA_built = count--1.1.sql\n\
+                    PG_CONFIG = pg_config\nPGXS := $(shell $(PG_CONFIG) --pgxs)\ninclude $(PGXS)\n";
+    write(
+        directory,
+        &[
+            ("Makefile", makefile),
+            ("count.control", "default_version = '1.1'\n"),
+            ("count.c", "#include \"postgres.h\"\nPG_MODULE_MAGIC;\n"),
+            ("count.sql.in", ""),
+            ("sql/count--1.0--1.1.sql", ""),
+        ],
+    );
+    let project = planned(directory);
+    let plugin = &project.plugins[0];
+    assert_eq!(plugin.artifacts, ["count.so", "count--1.1.sql"]);
+    let files: Vec<(&str, Option<&str>)> = plugin
+        .files
+        .iter()
+        .map(|file| (file.path.as_str(), file.install.as_deref()))
+        .collect();
+    let install = Some("/usr/share/postgresql/17/extension");
+    assert_eq!(
+        files,
+        [("count.control", install), ("sql/count--1.0--1.1.sql", install)]
+    );
+    let steps = step_commands(&project);
+    assert!(
+        steps[0].starts_with("initdb ") && steps[1].starts_with("postgres "),
+        "{steps:?}"
+    );
+    let config::StepKind::Server(server) = &project.smoke.as_ref().unwrap().steps[1].kind else {
+        panic!("{steps:?}");
+    };
+    assert_eq!(server.requests.len(), 1);
+    let text = std::fs::read_to_string(directory.join("lockstep.yaml")).unwrap();
+    assert!(text.contains("CREATE EXTENSION \"count\";"), "{text}");
+}
+
+#[test]
+fn a_server_is_asked_which_modules_it_has() {
+    let directory = tempfile::tempdir().unwrap();
+    let source = "#include \"redismodule.h\"\n#define NAME \"counter\"\nint RedisModule_OnLoad(RedisModuleCtx *ctx) {\n  \
+                  return RedisModule_Init(ctx, NAME, 1, REDISMODULE_APIVER_1);\n}\n";
+    write(directory.path(), &[("module.c", source)]);
+    let project = planned(directory.path());
+    assert!(step_commands(&project)[0].contains("--loadmodule {plugins}/module.so"));
+    let text = std::fs::read_to_string(directory.path().join("lockstep.yaml")).unwrap();
+    assert!(
+        text.contains("\"MODULE\", \"LIST\"") && text.contains("stdout: [\"counter\"]"),
+        "{text}"
+    );
+}
+
+/// Hosts of which no answer is known all the same show that they opened the module.
+#[test]
+fn modules_of_pam_and_of_the_name_service_are_called() {
+    let directory = tempfile::tempdir().unwrap();
+    let source = "#include <security/pam_modules.h>\nint pam_sm_open_session(int h)\n{\n}\n";
+    write(directory.path(), &[("pam_one.c", source)]);
+    let project = planned(directory.path());
+    assert_eq!(
+        step_commands(&project),
+        ["pamtester lockstep-pam_one lockstep open_session"]
+    );
+    let recipe = std::fs::read_to_string(directory.path().join("images/pam.yaml")).unwrap();
+    assert!(recipe.contains("to: /etc/pam.d/lockstep-pam_one"), "{recipe}");
+    let directory = tempfile::tempdir().unwrap();
+    write(
+        directory.path(),
+        &[
+            ("passwd.c", "#include <nss.h>\nint _nss_one_setpwent(void) {\n}\n"),
+            ("group.c", "#include <nss.h>\nint _nss_one_setgrent(void) {\n}\n"),
+        ],
+    );
+    let project = planned(directory.path());
+    // Two sources, and one library: the C library looks up both in it.
+    assert_eq!(described(&project), ["Plugin C libnss_one [\"libnss_one.so.2\"]"]);
+    assert_eq!(
+        step_commands(&project),
+        ["getent -s one passwd", "getent -s one passwd"]
+    );
+}
+
+/// An audio plugin is a directory: what its data says is shipped with it, and asked for.
+#[test]
+fn an_effect_is_shipped_with_what_says_what_it_is() {
+    let directory = tempfile::tempdir().unwrap();
+    let source = "#include <lv2.h>\nconst LV2_Descriptor *lv2_descriptor(uint32_t index)\n{\n}\n";
+    let manifest = "@prefix lv2: <http://lv2plug.in/ns/lv2core#> .\n<urn:one> a lv2:Plugin ; lv2:binary <one.so> .\n";
+    write(
+        directory.path(),
+        &[
+            ("one.lv2/one.c", source),
+            ("one.lv2/manifest.ttl", manifest),
+            ("one.lv2/one.ttl", ""),
+        ],
+    );
+    let project = planned(directory.path());
+    let plugin = &project.plugins[0];
+    assert!(plugin.main_place().starts_with("one.lv2/"), "{}", plugin.main_place());
+    assert_eq!(plugin.files.len(), 2);
+    assert_eq!(step_commands(&project), ["lv2bench -n 4096"]);
+}
+
+/// A tree that a build system makes is configured once, and its own program is the host of what that opens.
+#[test]
+fn a_tree_with_a_host_of_its_own_is_built_as_a_whole() {
+    let directory = tempfile::tempdir().unwrap();
+    copy("tests/hosts/meson/tree", directory.path());
+    let project = planned(directory.path());
+    assert_eq!(
+        described(&project),
+        [
+            "Host C host [\"host\"]",
+            "Plugin C hello [\"hello.so\", \"libwords.so\"]",
+            "Plugin C goodbye [\"goodbye.so\"]",
+        ]
+    );
+    assert!(project.units().all(|unit| unit.from.is_some()));
+    assert!(directory.path().join("images/runtime.yaml").exists());
+    let directory = tempfile::tempdir().unwrap();
+    copy("tests/hosts/cmake/source", directory.path());
+    let project = planned(directory.path());
+    assert_eq!(
+        described(&project),
+        [
+            "Host C host [\"host\"]",
+            "Plugin C hello [\"hello.so\"]",
+            "Plugin C goodbye [\"goodbye.so\"]",
+        ]
+    );
+}
+
+#[test]
+fn a_workspace_is_compiled_once() {
+    let directory = tempfile::tempdir().unwrap();
+    copy("tests/hosts/workspace/work", directory.path());
+    let project = planned(directory.path());
+    assert_eq!(
+        described(&project),
+        ["Host Rust host [\"host\"]", "Plugin Rust hello [\"libhello.so\"]"]
+    );
+    assert!(project.units().all(|unit| unit.from.is_some()));
+}

@@ -8,7 +8,7 @@ use super::stop::Stop;
 use crate::config;
 use crate::exit::Exit;
 use crate::image;
-use crate::init::{self, Asked, Candidate, Proposal, ProposedContract, ProposedHost, Recipe, Tree, Unrecognised};
+use crate::init::{self, Asked, Candidate, Proposal, ProposedContract, ProposedHost, Tree, Unrecognised};
 use crate::printable::printable;
 use crate::report::{Failure, of_machine};
 use crate::temporary::{self, INIT_PREFIX};
@@ -80,7 +80,7 @@ pub(super) fn init(arguments: &InitArguments, world: &World) -> Result<Exit, Sto
         )
     };
     // The recipe first: what names it is there only when it is.
-    let recipe = recipe(&proposal).filter(|recipe| !recipe.is_there);
+    let recipe = proposal.host.recipe().filter(|recipe| !recipe.is_there);
     if let Some(recipe) = recipe {
         let path = directory.join(&recipe.path);
         let is_link = |path: &Path| path.symlink_metadata().is_ok_and(|found| found.is_symlink());
@@ -115,17 +115,10 @@ fn in_examples(directory: &Path, name: &str, asked: Option<&Asked>) -> Result<Op
     }))
 }
 
-fn recipe(proposal: &Proposal) -> Option<&Recipe> {
-    match &proposal.host {
-        ProposedHost::Known { recipe, .. } => Some(recipe),
-        _ => None,
-    }
-}
-
 /// Nothing is written that `plan` would not accept.
 fn check(text: &str, directory: &Path, proposal: &Proposal) -> Result<(), Stop> {
     let builtin: Vec<&str> = image::Builtin::names().collect();
-    let recipe = recipe(proposal).map(|recipe| recipe.path.as_str());
+    let recipe = proposal.host.recipe().map(|recipe| recipe.path.as_str());
     let find = |path: &str| match recipe == Some(path) {
         true => config::Found::File,
         false => config::find(directory, path),
@@ -175,13 +168,13 @@ fn summary(proposal: &Proposal, path: &Path, given: &Path) -> Vec<String> {
         )
     };
     let mut lines = vec![format!(" wrote {}", path.display())];
-    lines.extend(recipe(proposal).map(|recipe| match recipe.is_there {
+    lines.extend(proposal.host.recipe().map(|recipe| match recipe.is_there {
         true => format!(" kept  {}", recipe.path),
         false => format!(" wrote {}", path.with_file_name(&recipe.path).display()),
     }));
     lines.push(String::new());
     lines.push(match &proposal.host {
-        ProposedHost::Compiled(host) => described("host", host),
+        ProposedHost::Compiled { host, .. } => described("host", host),
         ProposedHost::Known { host, .. } => {
             format!("   {:<8}{:<16} {:<5} {}", "host", host.name, "", host.path)
         }
@@ -212,7 +205,7 @@ fn summary(proposal: &Proposal, path: &Path, given: &Path) -> Vec<String> {
         ));
     }
     let host = match &proposal.host {
-        ProposedHost::Compiled(host) => Some(host.as_ref()),
+        ProposedHost::Compiled { host, .. } => Some(host.as_ref()),
         _ => None,
     };
     let units = host.into_iter().chain(&proposal.plugins);

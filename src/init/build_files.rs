@@ -1,5 +1,7 @@
 //! Files of build systems: which system makes what lies in a directory, and what its shared objects are called.
 
+use super::c_family::is_source;
+use super::targets::{self, Target, TargetKind};
 use super::tree::{self, Tree};
 use crate::config::BuildSystem;
 use crate::known_hosts::words;
@@ -22,27 +24,39 @@ pub(super) fn of_directory(tree: &Tree, directory: &str, systems: &[BuildSystem]
     systems.iter().find_map(|system| by_system(tree, directory, *system))
 }
 
-fn by_system(tree: &Tree, directory: &str, system: BuildSystem) -> Option<BuildFile> {
-    let levels = ancestors(directory);
-    let text_of = |level: &str, names: &[&str]| {
-        names
-            .iter()
-            .find_map(|name| tree.text(&tree::join(level, name)?))
-            .filter(|text| !text.is_empty())
-    };
-    let (starts, files): (&[&str], &[&str]) = match system {
-        BuildSystem::Meson => (&["meson.build"], &["meson.build"]),
-        BuildSystem::Cmake => (&["CMakeLists.txt"], &["CMakeLists.txt"]),
-        BuildSystem::Autotools => (&["configure.ac"], &["Makefile.am", "Makefile.in"]),
-        BuildSystem::Make | BuildSystem::Pgxs => (MAKEFILES, MAKEFILES),
-        _ => return None,
-    };
+fn text_of<'a>(tree: &'a Tree, level: &str, names: &[&str]) -> Option<&'a str> {
+    names
+        .iter()
+        .find_map(|name| tree.text(&tree::join(level, name)?))
+        .filter(|text| !text.is_empty())
+}
+
+/// The files that a system starts with, and those that say what is made.
+fn files_of(system: BuildSystem) -> Option<(&'static [&'static str], &'static [&'static str])> {
+    match system {
+        BuildSystem::Meson => Some((&["meson.build"], &["meson.build"])),
+        BuildSystem::Cmake => Some((&["CMakeLists.txt"], &["CMakeLists.txt"])),
+        BuildSystem::Autotools => Some((&["configure.ac"], &["Makefile.am", "Makefile.in"])),
+        BuildSystem::Make | BuildSystem::Pgxs => Some((MAKEFILES, MAKEFILES)),
+        _ => None,
+    }
+}
+
+/// Whether a build by `system` could start in a directory.
+pub(super) fn starts_in(tree: &Tree, directory: &str, system: BuildSystem) -> bool {
     let is_start = |text: &str| match system {
         BuildSystem::Meson | BuildSystem::Cmake => text.to_ascii_lowercase().contains("project"),
         BuildSystem::Pgxs => text.contains("PGXS"),
         _ => true,
     };
-    let has_start = |level: &&&str| text_of(level, starts).is_some_and(is_start);
+    files_of(system).is_some_and(|(starts, _)| text_of(tree, directory, starts).is_some_and(is_start))
+}
+
+fn by_system(tree: &Tree, directory: &str, system: BuildSystem) -> Option<BuildFile> {
+    let levels = ancestors(directory);
+    let (_, files) = files_of(system)?;
+    let text_of = |level: &str, names: &[&str]| text_of(tree, level, names);
+    let has_start = |level: &&&str| starts_in(tree, level, system);
     let names_one = |level: &&&str| text_of(level, files).is_some_and(|text| !made_by_makefile(text).is_empty());
     let source = match system {
         // A makefile of another directory makes what is in this one only if it says so.
@@ -62,6 +76,9 @@ fn by_system(tree: &Tree, directory: &str, system: BuildSystem) -> Option<BuildF
         if !shared.is_empty() {
             break;
         }
+    }
+    if shared.is_empty() {
+        shared = made_elsewhere(tree, directory, system, source);
     }
     Some(BuildFile {
         system,
@@ -95,29 +112,7 @@ fn has_static(system: BuildSystem, text: &str) -> bool {
 /// The names of the shared objects that a build file makes, as far as they are written there.
 fn shared_of(system: BuildSystem, text: &str) -> Vec<String> {
     only_names(match system {
-        BuildSystem::Meson => {
-            let prefix = if text.contains("name_prefix") { "" } else { "lib" };
-            let calls = ["shared_module(", "shared_library("];
-            let quoted = calls.iter().flat_map(|call| arguments(text, call));
-            let names = quoted.filter_map(|argument| argument.strip_prefix('\'')?.split('\'').next());
-            names.map(|name| format!("{prefix}{name}.so")).collect()
-        }
-        BuildSystem::Cmake => {
-            let has_no_prefix = text.contains("PREFIX \"\"");
-            let prefix = if has_no_prefix { "" } else { "lib" };
-            let is_shared = |argument: &&str| {
-                let kind = argument.split_whitespace().nth(1);
-                matches!(kind, Some("SHARED" | "MODULE"))
-            };
-            // Names of commands may be written in either case.
-            let calls = ["add_library(", "ADD_LIBRARY("];
-            let made = calls.iter().flat_map(|call| arguments(text, call));
-            made.filter(is_shared)
-                .filter_map(|argument| argument.split_whitespace().next())
-                .filter(|name| !name.contains('$'))
-                .map(|name| format!("{prefix}{name}.so"))
-                .collect()
-        }
+        BuildSystem::Meson | BuildSystem::Cmake => targets::shared(system, text),
         BuildSystem::Autotools => {
             if !text.contains("_LTLIBRARIES") {
                 return only_names(made_by_makefile(text));
@@ -149,12 +144,26 @@ fn only_names(mut names: Vec<String>) -> Vec<String> {
     names
 }
 
-/// What follows `call`, up to its end.
-fn arguments<'a>(text: &'a str, call: &'a str) -> impl Iterator<Item = &'a str> {
-    text.match_indices(call).filter_map(move |(index, _)| {
-        let rest = text.get(index + call.len()..)?;
-        Some(rest[..rest.find(')')?].trim_start())
-    })
+/// The shared objects that build files of other directories make of the sources of this one.
+fn made_elsewhere(tree: &Tree, directory: &str, system: BuildSystem, root: &str) -> Vec<String> {
+    let sources: Vec<&str> = tree
+        .directly_in(directory)
+        .map(|(path, _)| tree::file_name(path))
+        .collect();
+    let made = targets::targets(tree, system, root);
+    let files_of_system = files_of(system).map_or(&[][..], |(_, files)| files);
+    let names_one = |text: &str| sources.iter().any(|source| is_source(source) && text.contains(source));
+    let is_shared = |target: &&Target| matches!(target.kind, TargetKind::Module | TargetKind::Library);
+    let files = |is_of: &dyn Fn(&Target) -> bool| -> Vec<String> {
+        let shared = made.iter().filter(is_shared).filter(|target| is_of(target));
+        only_names(shared.map(|target| target.file.clone()).collect())
+    };
+    let named = files(&|target| names_one(&target.said));
+    if !named.is_empty() {
+        return named;
+    }
+    // A file may name its sources before it says what becomes of them.
+    files(&|target| text_of(tree, &target.directory, files_of_system).is_some_and(names_one))
 }
 
 /// The words of a makefile that end in `.so`, with the variables filled in that have one word.
@@ -165,7 +174,9 @@ fn made_by_makefile(text: &str) -> Vec<String> {
     let lines = text.lines().map(|line| line.split('#').next().unwrap_or_default());
     for line in lines.filter(|line| !is_removed(line)) {
         for word in line.split(|character: char| character.is_whitespace() || "=:;\"'".contains(character)) {
-            let Some(stem) = word.strip_suffix(".so") else { continue };
+            let Some((stem, ending)) = shared_name(word) else {
+                continue;
+            };
             let stem = stem.rsplit('/').next().unwrap_or_default();
             let filled = match stem.strip_prefix('$') {
                 None => Some(stem.to_owned()),
@@ -174,10 +185,20 @@ fn made_by_makefile(text: &str) -> Vec<String> {
                     words(text, name).into_iter().next()
                 }
             };
-            names.extend(filled.map(|stem| format!("{stem}.so")));
+            names.extend(filled.map(|stem| format!("{stem}{ending}")));
         }
     }
     names
+}
+
+/// A name of a shared object without its ending: `.so`, or one with a version.
+fn shared_name(word: &str) -> Option<(&str, &str)> {
+    let start = word.find(".so")?;
+    let (stem, ending) = word.split_at(start);
+    let version = ending.strip_prefix(".so")?;
+    let is_version =
+        version.is_empty() || version.starts_with('.') && version[1..].bytes().all(|byte| byte.is_ascii_digit());
+    (is_version && version != ".").then_some((stem, ending))
 }
 
 /// Whether a name can be that of an artifact, and stand in a command.
@@ -197,8 +218,8 @@ mod tests {
             (
                 BuildSystem::Make,
                 "src/Makefile",
-                "T = lfs\nall: src/$T.so x.so\n\tcp $(T).so $(DIR)\n",
-                "lfs.so x.so",
+                "T = lfs\nall: src/$T.so x.so y.so.2 z.so.h\n\tcp $(T).so $(DIR)\n",
+                "lfs.so x.so y.so.2",
             ),
             (
                 BuildSystem::Meson,

@@ -20,18 +20,22 @@ pub struct ProposedBuild {
     pub making: Candidate,
 }
 
-/// The builds of plugins that are made the same way in the same directory, each of which then takes from it.
-pub(super) fn share(plugins: &mut [Candidate], taken: &mut BTreeSet<String>) -> Vec<ProposedBuild> {
+/// The builds of units that are made the same way in the same directory, each of which then takes from it.
+pub(super) fn share<'a>(
+    units: impl IntoIterator<Item = &'a mut Candidate>,
+    taken: &mut BTreeSet<String>,
+) -> Vec<ProposedBuild> {
+    let mut units: Vec<&mut Candidate> = units.into_iter().collect();
     let mut builds: Vec<ProposedBuild> = Vec::new();
-    for index in 0..plugins.len() {
-        let Some(first) = plugins
+    for index in 0..units.len() {
+        let Some(first) = units
             .get(index)
             .filter(|unit| unit.from.is_none() && makes_several(unit))
-            .cloned()
+            .map(|unit| Candidate::clone(unit))
         else {
             continue;
         };
-        let mut shared: Vec<&mut Candidate> = plugins.iter_mut().filter(|unit| is_made_as(unit, &first)).collect();
+        let mut shared: Vec<&mut &mut Candidate> = units.iter_mut().filter(|unit| is_made_as(unit, &first)).collect();
         if shared.len() < 2 {
             continue;
         }
@@ -42,15 +46,23 @@ pub(super) fn share(plugins: &mut [Candidate], taken: &mut BTreeSet<String>) -> 
         // What `from:` has a meaning for is no name of a build.
         taken.insert(RUNTIME.to_owned());
         let name = free_name(&base, taken);
+        let packages: BTreeSet<String> = shared.iter().filter_map(|unit| package(unit)).collect();
         let is_cpp = shared.iter().any(|unit| unit.language == LanguageName::Cpp);
         for unit in &mut shared {
             unit.from = Some(name.clone());
         }
         let language = if is_cpp { LanguageName::Cpp } else { first.language };
-        builds.push(ProposedBuild {
-            name,
-            making: Candidate { language, ..first },
-        });
+        let mut making = Candidate { language, ..first };
+        if let Some(build) = making.build.as_mut().filter(|_| !packages.is_empty()) {
+            // Of a workspace, what nobody takes from is not compiled.
+            build.package = None;
+            build.options.extend(
+                packages
+                    .into_iter()
+                    .flat_map(|package| ["--package".to_owned(), package]),
+            );
+        }
+        builds.push(ProposedBuild { name, making });
     }
     builds
 }
@@ -58,6 +70,7 @@ pub(super) fn share(plugins: &mut [Candidate], taken: &mut BTreeSet<String>) -> 
 fn makes_several(unit: &Candidate) -> bool {
     let systems = [
         BuildSystem::Autotools,
+        BuildSystem::Cargo,
         BuildSystem::Cmake,
         BuildSystem::Make,
         BuildSystem::Meson,
@@ -67,11 +80,24 @@ fn makes_several(unit: &Candidate) -> bool {
     unit.build.as_ref().is_some_and(|build| systems.contains(&build.system))
 }
 
-/// Whether one run of the build makes both; a language is the build's own affair.
+/// The package of a workspace that a unit is.
+fn package(unit: &Candidate) -> Option<String> {
+    let build = unit.build.as_ref().filter(|build| build.system == BuildSystem::Cargo);
+    build.and_then(|build| build.package.clone())
+}
+
+/// Whether one run of the build makes both; a language and a package are the build's own affair.
 fn is_made_as(unit: &Candidate, other: &Candidate) -> bool {
+    let of_workspace = |unit: &Candidate| {
+        let mut build = unit.build.clone();
+        if let Some(build) = build.as_mut().filter(|build| build.system == BuildSystem::Cargo) {
+            build.package = None;
+        }
+        build
+    };
     unit.from.is_none()
-        && (&unit.build, &unit.source, &unit.inputs, &unit.env)
-            == (&other.build, &other.source, &other.inputs, &other.env)
+        && of_workspace(unit) == of_workspace(other)
+        && (&unit.source, &unit.inputs, &unit.env) == (&other.source, &other.inputs, &other.env)
 }
 
 #[cfg(test)]

@@ -21,10 +21,14 @@ const SYSTEMS: &[BuildSystem] = &[
     BuildSystem::Make,
 ];
 
-/// All directories with C or C++ sources that belong to no Cargo package and no Go module.
-pub(super) fn candidates(tree: &Tree, notes: &mut Vec<String>) -> Vec<Candidate> {
+/// All directories with C or C++ sources that belong to no Cargo package and no Go module, and lie below none of `roots`,
+/// which a build makes as a whole.
+pub(super) fn candidates(tree: &Tree, roots: &[String], notes: &mut Vec<String>) -> Vec<Candidate> {
     let mut found = Vec::new();
     for directory in source_directories(tree) {
+        if roots.iter().any(|root| tree::is_within(directory, root)) {
+            continue;
+        }
         let programs: Vec<&str> = tree
             .directly_in(directory)
             .filter(|(path, text)| is_source(path) && has_main(text))
@@ -188,13 +192,7 @@ fn of_directory(tree: &Tree, directory: &str) -> Candidate {
         .filter(|(path, _)| extensions.contains(&tree::extension(path)))
         .map(|(_, text)| text)
         .collect();
-    let headers = tree
-        .files()
-        .filter(|(path, _)| HEADER_EXTENSIONS.contains(&tree::extension(path)));
-    let linked: BTreeSet<&str> = headers
-        .filter(|(_, text)| is_cpp && text.contains(C_LINKAGE))
-        .flat_map(|(_, text)| called(text))
-        .collect();
+    let linked = if is_cpp { with_c_names(tree) } else { BTreeSet::new() };
     let defined: Vec<String> = sources
         .iter()
         .flat_map(|text| definitions(text, is_cpp, &linked))
@@ -274,6 +272,30 @@ fn called(text: &str) -> impl Iterator<Item = &str> {
     })
 }
 
+/// What headers declare with C's names.
+fn with_c_names(tree: &Tree) -> BTreeSet<&str> {
+    let headers = tree
+        .files()
+        .filter(|(path, _)| HEADER_EXTENSIONS.contains(&tree::extension(path)));
+    headers
+        .filter(|(_, text)| text.contains(C_LINKAGE))
+        .flat_map(|(_, text)| called(text))
+        .collect()
+}
+
+/// The functions that these sources define for others.
+pub(super) fn exports(tree: &Tree, sources: &[&str]) -> Vec<String> {
+    let is_cpp = |path: &str| language_of(path) == LanguageName::Cpp;
+    let linked = match sources.iter().any(|path| is_cpp(path)) {
+        true => with_c_names(tree),
+        false => BTreeSet::new(),
+    };
+    let texts = sources.iter().filter_map(|path| Some((path, tree.text(path)?)));
+    texts
+        .flat_map(|(path, text)| definitions(text, is_cpp(path), &linked))
+        .collect()
+}
+
 /// The functions that a source defines for others: not static, and with C's names, by where they stand or because they
 /// are among `linked`, which headers declare so.
 fn definitions(text: &str, is_cpp: bool, linked: &BTreeSet<&str>) -> Vec<String> {
@@ -337,7 +359,7 @@ mod tests {
             ("shout/Cargo.toml", ""),
             ("shout/native.c", "int x(void) { return 1; }\n"),
         ]);
-        let found = candidates(&tree, &mut vec![]);
+        let found = candidates(&tree, &[], &mut vec![]);
         let seen: Vec<(&str, LanguageName, Kind)> = found
             .iter()
             .map(|unit| (unit.artifact.as_str(), unit.language, unit.kind))

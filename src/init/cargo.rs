@@ -7,7 +7,7 @@ use toml::Table;
 use super::text::identifier;
 use super::tree::{self, Tree};
 use super::{Candidate, Kind};
-use crate::config::{LanguageName, Loader};
+use crate::config::{Build, BuildSystem, LanguageName, Loader};
 
 /// Dependencies that a program has when it loads shared objects.
 const LOADING_CRATES: &[&str] = &["abi_stable", "dlopen", "dlopen2", "libloading", "stabby"];
@@ -40,21 +40,26 @@ fn of_package(
     let Some(name) = package.get("name").and_then(|name| name.as_str()) else {
         return vec![];
     };
-    let workspace = workspace_of(manifests, directory);
-    let lock = tree::join(workspace.unwrap_or(directory), "Cargo.lock").unwrap_or_default();
-    // A workspace's lock is an input of each member, which can be named only once it is there.
-    let again = if workspace.is_some() {
-        ", then run this again with --force"
-    } else {
-        ""
-    };
-    let advice = (!tree.contains(&lock))
-        .then(|| format!("write {lock}, which pins its dependencies: cargo generate-lockfile{again}"));
+    let workspace = workspace_of(manifests, directory).or_else(|| {
+        // A package that is a workspace, too, is compiled as its members are.
+        manifest.get("workspace").is_some().then_some(directory)
+    });
+    // What a workspace makes is compiled once, from there.
+    let build = workspace.map(|_| {
+        let mut build = Build::of(BuildSystem::Cargo);
+        build.package = Some(name.to_owned());
+        build
+    });
+    let source = workspace.unwrap_or(directory);
+    let lock = tree::join(source, "Cargo.lock").unwrap_or_default();
+    let advice =
+        (!tree.contains(&lock)).then(|| format!("write {lock}, which pins its dependencies: cargo generate-lockfile"));
     let candidate = |name: &str, artifact: String, kind: Kind, exports: Vec<String>| Candidate {
-        inputs: inputs(tree, manifests, directory, workspace),
+        inputs: inputs(manifests, directory, workspace),
         exports,
+        build: build.clone().filter(|_| is_cargo_name(package)),
         advice: advice.clone(),
-        ..Candidate::of(name, LanguageName::Rust, directory, &artifact, kind)
+        ..Candidate::of(name, LanguageName::Rust, source, &artifact, kind)
     };
     let loads = LOADING_CRATES
         .iter()
@@ -110,10 +115,56 @@ fn binaries(tree: &Tree, directory: &str, manifest: &Table, package: &Table, nam
     binaries
 }
 
-/// Whether the package in `directory` depends on one of these crates.
-pub(super) fn depends_on(tree: &Tree, directory: &str, crates: &[&str]) -> bool {
-    let manifest = tree::join(directory, "Cargo.toml").and_then(|path| tree.text(&path)?.parse::<Table>().ok());
-    manifest.is_some_and(|manifest| crates.iter().any(|name| has_dependency(&manifest, name)))
+/// Where the package of a candidate is, and what its manifest says: one of a workspace has its name there.
+fn package_of<'a>(tree: &'a Tree, candidate: &Candidate) -> Option<(&'a str, Table)> {
+    let name = candidate.build.as_ref().and_then(|build| build.package.as_deref());
+    let mut manifests = tree
+        .named("Cargo.toml")
+        .filter(|(directory, _)| match name {
+            Some(_) => tree::is_within(directory, &candidate.source),
+            None => *directory == candidate.source,
+        })
+        .filter_map(|(directory, text)| Some((directory, text.parse::<Table>().ok()?)));
+    manifests.find(|(_, manifest)| {
+        let own = manifest
+            .get("package")
+            .and_then(|package| package.get("name")?.as_str());
+        name.is_none() || own == name
+    })
+}
+
+/// Whether a candidate's package depends on one of these crates.
+pub(super) fn depends_on(tree: &Tree, candidate: &Candidate, crates: &[&str]) -> bool {
+    let package = package_of(tree, candidate);
+    package.is_some_and(|(_, manifest)| crates.iter().any(|name| has_dependency(&manifest, name)))
+}
+
+/// The features with which `pyproject.toml` has a candidate's package compiled (maturin's `features`).
+pub(super) fn python_features(tree: &Tree, candidate: &Candidate) -> Vec<String> {
+    let features = || -> Option<Vec<String>> {
+        let (directory, _) = package_of(tree, candidate)?;
+        let text = tree.text(&tree::join(directory, "pyproject.toml")?)?;
+        let table = text.parse::<Table>().ok()?;
+        let features = table.get("tool")?.get("maturin")?.get("features")?.as_array()?;
+        let named = features.iter().filter_map(|feature| feature.as_str());
+        Some(named.filter(|name| is_feature(name)).map(str::to_owned).collect())
+    };
+    features().unwrap_or_default()
+}
+
+/// Whether a name is one that cargo takes for a feature, also of a dependency.
+fn is_feature(name: &str) -> bool {
+    !name.is_empty()
+        && name
+            .bytes()
+            .all(|byte| byte.is_ascii_alphanumeric() || b"-_+./".contains(&byte))
+}
+
+/// Whether cargo takes a package's name.
+fn is_cargo_name(package: &Table) -> bool {
+    let name = package.get("name").and_then(|name| name.as_str()).unwrap_or_default();
+    let is_part = |byte: u8| byte.is_ascii_alphanumeric() || b"-_".contains(&byte);
+    !name.is_empty() && name.bytes().all(is_part) && !name.starts_with('-')
 }
 
 /// The name of the package's `cdylib` or `dylib`, when it has one.
@@ -189,23 +240,13 @@ fn matches(pattern: &str, directory: &str) -> bool {
             })
 }
 
-/// What a package reads outside its own directory: path dependencies, and all of its workspace, whose manifest cargo
-/// reads with every member's.
-fn inputs(tree: &Tree, manifests: &Manifests<'_>, directory: &str, workspace: Option<&str>) -> Vec<String> {
-    let mut needed: BTreeSet<String> = BTreeSet::new();
+/// What a package reads outside of where it is compiled, which is its workspace if it has one: path dependencies.
+fn inputs(manifests: &Manifests<'_>, directory: &str, workspace: Option<&str>) -> Vec<String> {
+    let root = workspace.unwrap_or(directory);
     let mut directories = vec![directory.to_owned()];
-    if let Some((root, manifest)) = workspace.and_then(|root| Some((root, manifests.get(root)?))) {
-        let members = members(manifests, root, manifest);
-        directories.extend(
-            members
-                .into_iter()
-                .filter(|member| *member != directory)
-                .map(str::to_owned),
-        );
-        let files = ["Cargo.toml", "Cargo.lock"]
-            .into_iter()
-            .filter_map(|file| tree::join(root, file));
-        needed.extend(files.filter(|file| tree.contains(file)));
+    if let Some(manifest) = workspace.and_then(|root| manifests.get(root)) {
+        // Cargo reads the manifests of all members.
+        directories.extend(members(manifests, root, manifest).into_iter().map(str::to_owned));
     }
     let mut next = 0;
     while let Some(current) = directories
@@ -224,11 +265,10 @@ fn inputs(tree: &Tree, manifests: &Manifests<'_>, directory: &str, workspace: Op
             }
         }
     }
-    needed.extend(
-        directories
-            .into_iter()
-            .filter(|other| !tree::is_within(other, directory)),
-    );
+    let needed: BTreeSet<String> = directories
+        .into_iter()
+        .filter(|other| !tree::is_within(other, root))
+        .collect();
     // What lies in another input comes with it.
     let covered = |path: &String| needed.iter().any(|other| other != path && tree::is_within(path, other));
     needed.iter().filter(|path| !covered(path)).cloned().collect()
@@ -308,7 +348,7 @@ mod tests {
     }
 
     #[test]
-    fn a_member_reads_its_workspace() {
+    fn a_member_is_compiled_from_its_workspace() {
         let tree = Tree::of(&[
             (
                 "Cargo.toml",
@@ -322,7 +362,7 @@ mod tests {
             ("app/src/main.rs", ""),
             (
                 "plugins/a/Cargo.toml",
-                "[package]\nname = \"a\"\n[lib]\ncrate-type = [\"rlib\", \"cdylib\"]\nname = \"first\"\n",
+                "[package]\nname = \"a\"\n[lib]\ncrate-type = [\"rlib\", \"cdylib\"]\nname = \"first\"\n[dependencies]\nlibloading.workspace = true\n",
             ),
             (
                 "plugins/old/Cargo.toml",
@@ -330,27 +370,23 @@ mod tests {
             ),
         ]);
         let found = candidates(&tree);
-        let seen: Vec<(&str, &str, &[String])> = found
+        let seen: Vec<(&str, &str, Option<&str>)> = found
             .iter()
-            .map(|unit| (unit.source.as_str(), unit.artifact.as_str(), &unit.inputs[..]))
+            .map(|unit| {
+                let package = unit.build.as_ref().and_then(|build| build.package.as_deref());
+                (unit.source.as_str(), unit.artifact.as_str(), package)
+            })
             .collect();
-        let both = |other: &str| ["Cargo.lock".to_owned(), "Cargo.toml".to_owned(), other.to_owned()];
-        let (app, plugin) = (
-            {
-                let mut inputs = both("plugins/a");
-                inputs.sort();
-                inputs
-            },
-            both("app"),
-        );
         assert_eq!(
             seen,
             [
-                ("app", "run", &app[..]),
-                ("plugins/a", "libfirst.so", &plugin[..]),
-                ("plugins/old", "libold.so", &[][..])
+                (".", "run", Some("app")),
+                (".", "libfirst.so", Some("a")),
+                ("plugins/old", "libold.so", None)
             ]
         );
+        assert!(found.iter().all(|unit| unit.inputs.is_empty()));
+        assert!(depends_on(&tree, &found[1], &["libloading"]) && !depends_on(&tree, &found[0], &["libloading"]));
     }
 
     #[test]

@@ -2,12 +2,13 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use super::beside;
 use super::build_files::{self, BuildFile, is_file_name};
 use super::text::common;
 use super::tree::{self, Tree};
 use super::{Candidate, Kind, c_family, cargo};
-use crate::config::{Build, LanguageName, Loader};
-use crate::known_hosts::{KNOWN_HOSTS, KnownHost};
+use crate::config::{Build, BuildSystem, LanguageName, Loader};
+use crate::known_hosts::{KNOWN_HOSTS, KnownHost, PluginSource};
 
 /// A host whose plugins are in the tree.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -33,6 +34,14 @@ pub(super) fn found(tree: &Tree, candidates: &[Candidate]) -> Vec<Found> {
             }
         }
         plugins.extend(by_crate(tree, host, candidates));
+        for plugin in &mut plugins {
+            let beside = (host.beside)(&PluginSource {
+                artifact: &plugin.artifact,
+                entries: &plugin.exports,
+                files: &tree.below(&plugin.source),
+            });
+            plugin.beside = beside::of_project(beside, plugin);
+        }
         (!plugins.is_empty()).then_some(Found { host, plugins, notes })
     };
     KNOWN_HOSTS.iter().filter_map(of_host).collect()
@@ -58,7 +67,7 @@ fn by_own_build(tree: &Tree, host: &KnownHost) -> Vec<Candidate> {
     let mut seen = BTreeSet::new();
     let mut plugins = Vec::new();
     for (path, text) in tree.files() {
-        for made in (own.made)(tree::file_name(path), text) {
+        for made in (own.made)(tree::file_name(path), text, &tree.below(tree::parent(path))) {
             if !is_file_name(&made.artifact) || !seen.insert(made.artifact.clone()) {
                 continue;
             }
@@ -127,6 +136,13 @@ fn by_entries(tree: &Tree, host: &KnownHost, directory: &str, notes: &mut Vec<St
         };
         return by_build(tree, host, directory, &made, &entries, notes);
     }
+    // What the host looks up in one file, is one, however many sources it has.
+    let looked_up: BTreeSet<Option<String>> = entries.iter().map(|entry| artifact_of(host, entry)).collect();
+    let is_one = looked_up.len() == 1 && !looked_up.contains(&None);
+    let entries = match is_one {
+        true => together(entries),
+        false => entries,
+    };
     if let Some(build) = &build {
         notes.push(format!(
             "{directory} is built by {}, but its files do not say how the shared object is called: its sources are compiled directly; write `build: {}` if that is not enough",
@@ -176,9 +192,17 @@ fn by_build(
     artifacts.sort();
     artifacts.dedup();
     if artifacts.is_empty() {
+        let bare = |name: &str| stem(name).trim_start_matches("lib").to_owned();
+        // A source that none of them is called after may be in any other one.
+        let is_called_after =
+            |entry: &Entry<'_>, names: &[&String]| names.iter().any(|name| bare(name) == bare(entry.path));
         artifacts = match build.shared.as_slice() {
             [one] => vec![one.clone()],
-            several => several.iter().filter(is_meant).cloned().collect(),
+            several => {
+                let meant: Vec<&String> = several.iter().filter(is_meant).collect();
+                let is_sure = entries.len() == 1 || entries.iter().all(|entry| is_called_after(entry, &meant));
+                meant.into_iter().filter(|_| is_sure).cloned().collect()
+            }
         };
     }
     if artifacts.is_empty() {
@@ -275,13 +299,25 @@ fn of_file(host: &KnownHost, directory: &str, entry: &Entry<'_>) -> Candidate {
     candidate
 }
 
+/// All entries of one plugin, as if they were in its first source.
+fn together(entries: Vec<Entry<'_>>) -> Vec<Entry<'_>> {
+    let mut entries = entries.into_iter();
+    let mut first = entries.next();
+    if let Some(first) = &mut first {
+        first.symbols.extend(entries.flat_map(|entry| entry.symbols));
+    }
+    first.into_iter().collect()
+}
+
+/// The file that the host looks for, if that follows from what it looks up: of several, the one with the shortest name.
+fn artifact_of(host: &KnownHost, entry: &Entry<'_>) -> Option<String> {
+    let looked_up = entry.symbols.iter().filter_map(|symbol| (host.artifact)(symbol));
+    looked_up.min_by_key(String::len)
+}
+
 /// The file that the host looks for, else one called as the source is: `a` of `a`, `a_b` and `a_c`.
 fn artifact(host: &KnownHost, entry: &Entry<'_>) -> String {
-    let looked_up = entry
-        .symbols
-        .iter()
-        .filter_map(|symbol| (host.artifact)(symbol))
-        .min_by_key(String::len);
+    let looked_up = artifact_of(host, entry);
     let own = || format!("{}.so", super::text::unit_name(stem(entry.path)).replace('.', "-"));
     looked_up.filter(|name| is_file_name(name)).unwrap_or_else(own)
 }
@@ -298,9 +334,19 @@ fn by_crate(tree: &Tree, host: &KnownHost, candidates: &[Candidate]) -> Vec<Cand
     let is_its = |candidate: &&Candidate| {
         candidate.language == LanguageName::Rust
             && candidate.kind == Kind::Plugin(Loader::Dlopen)
-            && cargo::depends_on(tree, &candidate.source, host.crates)
+            && cargo::depends_on(tree, candidate, host.crates)
     };
-    candidates.iter().filter(is_its).cloned().collect()
+    let of_host = |candidate: &Candidate| {
+        let mut candidate = candidate.clone();
+        candidate.to = (host.cargo_place)(&candidate.artifact);
+        let features = cargo::python_features(tree, &candidate);
+        if !features.is_empty() {
+            let build = candidate.build.get_or_insert_with(|| Build::of(BuildSystem::Cargo));
+            build.features = features;
+        }
+        candidate
+    };
+    candidates.iter().filter(is_its).map(of_host).collect()
 }
 
 /// A file's name up to its first dot.

@@ -4,6 +4,7 @@
 //! what its plugins have in common, and the text.
 
 mod asked;
+mod beside;
 mod build_files;
 mod builds;
 mod c_family;
@@ -11,20 +12,23 @@ mod cargo;
 mod go;
 mod kinds;
 mod known;
+mod own;
 mod proposal;
 mod recipe;
 mod render;
+mod targets;
 mod text;
 mod tree;
 
 use std::collections::BTreeMap;
 
 use crate::config::{Build, LanguageName, Loader};
+use crate::known_hosts::Beside;
 
 pub use asked::{Asked, NotAsked};
 pub use builds::ProposedBuild;
 pub use kinds::ProposedContract;
-pub use proposal::{LOOKED_FOR, Proposal, ProposedHost, Unrecognised, place, propose};
+pub use proposal::{LOOKED_FOR, OwnImages, Proposal, ProposedHost, Unrecognised, place, propose};
 pub use recipe::Recipe;
 pub use render::{language, render};
 pub use tree::{Tree, TreeError};
@@ -44,6 +48,8 @@ pub struct Candidate {
     pub package: Option<String>,
     /// The file it yields.
     pub artifact: String,
+    /// What it is called where it is shipped, if that is something else.
+    pub to: Option<String>,
     /// Host or plugin.
     pub kind: Kind,
     /// The functions (for Go also the variables) that it exports to whoever loads it.
@@ -58,6 +64,8 @@ pub struct Candidate {
     pub command: Option<String>,
     /// Variables for its build.
     pub env: BTreeMap<String, String>,
+    /// What is shipped with it; its files are of the project.
+    pub beside: Beside,
     /// What should be done first, for example because its own lock file is missing.
     pub advice: Option<String>,
 }
@@ -75,6 +83,12 @@ pub enum Kind {
 }
 
 impl Candidate {
+    /// What it is called where it is shipped.
+    #[must_use]
+    pub fn placed(&self) -> &str {
+        self.to.as_deref().unwrap_or(&self.artifact)
+    }
+
     /// A candidate that its language's own command makes, of a directory.
     fn of(name: &str, language: LanguageName, source: &str, artifact: &str, kind: Kind) -> Self {
         Self {
@@ -84,6 +98,7 @@ impl Candidate {
             inputs: vec![],
             package: None,
             artifact: artifact.to_owned(),
+            to: None,
             kind,
             exports: vec![],
             contract: None,
@@ -91,6 +106,7 @@ impl Candidate {
             build: None,
             command: None,
             env: BTreeMap::new(),
+            beside: Beside::default(),
             advice: None,
         }
     }
@@ -100,6 +116,8 @@ impl Candidate {
 fn candidates(tree: &Tree, notes: &mut Vec<String>) -> Vec<Candidate> {
     let mut candidates = cargo::candidates(tree);
     candidates.extend(go::candidates(tree));
-    candidates.extend(c_family::candidates(tree, notes));
+    let (own, roots) = own::candidates(tree, notes);
+    candidates.extend(own);
+    candidates.extend(c_family::candidates(tree, &roots, notes));
     candidates
 }

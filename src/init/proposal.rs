@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 
 use super::asked::Asked;
+use super::beside;
 use super::build_files::is_file_name;
 use super::builds::{self, ProposedBuild};
 use super::go::PLUGIN_DIRECTORIES;
@@ -13,7 +14,7 @@ use super::text::{common, free_name, project_name, unit_name};
 use super::tree::{self, Tree};
 use super::{Candidate, Kind, candidates};
 use crate::config::{Abi, BuildSystem, LanguageName, Loader, is_artifact_name};
-use crate::known_hosts::{KnownHost, SmokePlugin, SmokeTest};
+use crate::known_hosts::{self, KnownHost, Library, SmokePlugin, SmokeTest};
 use crate::printable::is_plain;
 
 /// What will stand in `lockstep.yaml`.
@@ -47,7 +48,12 @@ pub struct Proposal {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum ProposedHost {
     /// It is compiled; its name is one that a unit can have.
-    Compiled(Box<Candidate>),
+    Compiled {
+        /// How.
+        host: Box<Candidate>,
+        /// The images, where lockstep's own have not what it needs.
+        images: Option<OwnImages>,
+    },
     /// It is a package's, in an image that the recipe makes.
     Known {
         /// Which.
@@ -68,6 +74,27 @@ pub enum ProposedHost {
         /// Where it looks for plugins, when it is known.
         install: Option<&'static str>,
     },
+}
+
+impl ProposedHost {
+    /// The recipe that is written beside the file, if one is.
+    #[must_use]
+    pub fn recipe(&self) -> Option<&Recipe> {
+        match self {
+            Self::Known { recipe, .. } => Some(recipe),
+            Self::Compiled { images, .. } => images.as_ref().map(|images| &images.recipe),
+            Self::Image { .. } => None,
+        }
+    }
+}
+
+/// The images of a host that is compiled with a build system.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct OwnImages {
+    /// The runtime image.
+    pub recipe: Recipe,
+    /// What compiling needs on top of that.
+    pub build_packages: Vec<String>,
 }
 
 /// Why there is nothing to propose.
@@ -138,12 +165,12 @@ pub fn propose(tree: &Tree, directory: &str, asked: Option<&Asked>) -> Result<Pr
     refused.dedup();
     known.retain(|found| !found.plugins.is_empty());
     notes.extend(refused.iter().cloned());
-    match asked {
+    let mut proposal = match asked {
         Some(asked) => of_asked(tree, directory, asked, candidates, known, refused),
         None => {
             let own = of_tree(tree, directory, &candidates, &notes);
             // Who loads, and has something to load, is the host, whatever else lies in the tree.
-            let loads = |proposal: &Proposal| matches!(&proposal.host, ProposedHost::Compiled(host) if matches!(host.kind, Kind::Host { loads: Some(_) }));
+            let loads = |proposal: &Proposal| matches!(&proposal.host, ProposedHost::Compiled { host, .. } if matches!(host.kind, Kind::Host { loads: Some(_) }));
             match own {
                 Ok(mut proposal) if known.is_empty() || loads(&proposal) => {
                     proposal.notes.extend(known.iter().map(also_found));
@@ -153,7 +180,11 @@ pub fn propose(tree: &Tree, directory: &str, asked: Option<&Asked>) -> Result<Pr
                 _ => of_known(tree, directory, candidates, known, refused),
             }
         }
-    }
+    }?;
+    // What is true of several plugins is said once.
+    let mut said = BTreeSet::new();
+    proposal.notes.retain(|note| said.insert(note.clone()));
+    Ok(proposal)
 }
 
 fn also_found(found: &Found) -> String {
@@ -251,17 +282,23 @@ fn with_known(
 ) -> Proposal {
     let mut taken = BTreeSet::from([unit_name(file_name(host.path)), host.name.to_owned()]);
     let mut plugins = all_named(plugins, &mut taken, &mut BTreeSet::new(), false, &mut notes);
+    beside::settle(&mut plugins, &mut notes);
+    name_automake(tree, &mut plugins);
     let builds = builds::share(&mut plugins, &mut taken);
     notes.extend(host.note.map(str::to_owned));
-    let has_rust = plugins.iter().any(|plugin| plugin.language == LanguageName::Rust);
-    notes.extend(host.rust_note.filter(|_| has_rust).map(str::to_owned));
     let smoke = smoke(host, &plugins, &mut notes);
+    let libraries = libraries(tree, &plugins);
     Proposal {
         project: project_name(if directory.is_empty() { host.name } else { directory }),
         host: ProposedHost::Known {
             host,
-            recipe: recipe::runtime(tree, host),
-            build_packages: build_packages(host, &plugins, &mut notes),
+            recipe: recipe::runtime(
+                tree,
+                host,
+                &running(&libraries),
+                smoke.as_ref().map_or(&[], |test| &test.files),
+            ),
+            build_packages: build_packages(tree, host, &plugins, &libraries, &mut notes),
         },
         loader: Loader::Dlopen,
         abi: Abi::C,
@@ -287,6 +324,16 @@ fn with_image(
     let name = unit_name(file_name(path));
     let mut taken = BTreeSet::from([name.clone()]);
     let mut plugins = all_named(plugins, &mut taken, &mut BTreeSet::new(), false, &mut notes);
+    for plugin in &mut plugins {
+        // Where an image looks for such files, it does not say.
+        let files = std::mem::take(&mut plugin.beside).files;
+        notes.extend(files.first().map(|file| {
+            format!(
+                "{} goes with {}, and where {reference} looks for it is not known: write `files:` with `install:`",
+                file.file, plugin.name
+            )
+        }));
+    }
     let builds = builds::share(&mut plugins, &mut taken);
     notes.push(format!(
         "what compiles for {reference} is Debian's here: it must go with what runs there, or an image of yours takes its place in `build:`"
@@ -332,47 +379,143 @@ fn shared_symbols(plugins: &[Candidate]) -> Vec<String> {
 
 /// The host's smoke test for these plugins, whose names must not mean anything to whom they are told.
 fn smoke(host: &KnownHost, plugins: &[Candidate], notes: &mut Vec<String>) -> Option<SmokeTest> {
-    if let Some(plugin) = plugins.iter().find(|plugin| !is_file_name(&plugin.artifact)) {
+    if let Some(plugin) = plugins.iter().find(|plugin| !is_file_name(plugin.placed())) {
         notes.push(format!(
             "no smoke test is proposed, as `{}` could not stand in a command as it is",
-            plugin.artifact
+            plugin.placed()
         ));
         return None;
     }
     let described: Vec<SmokePlugin<'_>> = plugins
         .iter()
         .map(|plugin| SmokePlugin {
-            artifact: &plugin.artifact,
+            artifact: plugin.placed(),
             entries: &plugin.exports,
+            beside: &plugin.beside,
         })
         .collect();
-    (host.smoke)(&described)
+    let test = (host.smoke)(&described);
+    if test.is_none() {
+        notes.push(format!(
+            "no smoke test is proposed: it is not seen by what {} could be asked for these plugins",
+            host.name
+        ));
+    }
+    test
 }
 
-/// What compiling these plugins needs: what the host's need, and what their languages and build systems do.
-fn build_packages(host: &KnownHost, plugins: &[Candidate], notes: &mut Vec<String>) -> Vec<String> {
-    let mut packages: Vec<&str> = host.build_packages.to_vec();
-    for plugin in plugins {
-        packages.extend::<&[&str]>(match plugin.build.as_ref().map(|build| build.system) {
-            Some(BuildSystem::Meson) => &["meson", "ninja-build", "pkg-config"],
-            Some(BuildSystem::Cmake) => &["cmake", "make", "pkg-config"],
-            Some(BuildSystem::Autotools) => &["make", "autoconf", "automake", "libtool", "pkg-config"],
-            _ => &[],
-        });
-        packages.extend::<&[&str]>(match plugin.language {
-            LanguageName::Rust => &["cargo", "gcc", "libc6-dev"],
-            LanguageName::Cpp => &["g++"],
-            LanguageName::Go => &["golang-go", "gcc", "libc6-dev"],
-            LanguageName::C => &[],
-        });
-    }
-    let mut seen = BTreeSet::new();
-    packages.retain(|package| seen.insert(*package));
+/// What compiling these plugins needs: what the host's need, what their languages and build systems do, and the libraries
+/// that these name.
+fn build_packages(
+    tree: &Tree,
+    host: &KnownHost,
+    plugins: &[Candidate],
+    libraries: &[&Library],
+    notes: &mut Vec<String>,
+) -> Vec<String> {
     notes.push(format!(
         "what else the sources need is not looked for: add its -dev packages to `build:` of {}",
         host.name
     ));
-    packages.into_iter().map(str::to_owned).collect()
+    let own = host.build_packages.iter().copied();
+    let packages = own.chain(plugins.iter().flat_map(|plugin| tools(tree, plugin)));
+    each_once(packages.chain(libraries.iter().map(|library| library.build_package)))
+}
+
+/// The packages with which a unit is compiled.
+fn tools(tree: &Tree, unit: &Candidate) -> Vec<&'static str> {
+    let system: &[&str] = match unit.build.as_ref().map(|build| build.system) {
+        Some(BuildSystem::Make) => &["make"],
+        Some(BuildSystem::Meson) => &["meson", "ninja-build", "pkg-config"],
+        Some(BuildSystem::Cmake) => &["cmake", "make", "pkg-config"],
+        Some(BuildSystem::Autotools) => &["make", "autoconf", "automake", "libtool", "pkg-config"],
+        _ => &[],
+    };
+    let language: &[&str] = match unit.language {
+        LanguageName::Rust => &["cargo", "gcc", "libc6-dev"],
+        LanguageName::Cpp => &["g++"],
+        LanguageName::Go => &["golang-go", "gcc", "libc6-dev"],
+        LanguageName::C => &[],
+    };
+    let has = |ending: &str| {
+        let mut files = tree.files().filter(|(path, _)| tree::is_within(path, &unit.source));
+        unit.build.is_some() && files.any(|(path, _)| tree::extension(path) == ending)
+    };
+    let generators = [("l", "flex"), ("pyx", "cython3"), ("y", "bison")];
+    let generators = generators.iter().filter(|(ending, _)| has(ending));
+    let generators: Vec<&str> = generators.map(|(_, package)| *package).collect();
+    [system, language, &generators].concat()
+}
+
+/// The programs that autoreconf calls, by the names that they have without the links that an image of unpacked packages
+/// lacks.
+const AUTOMAKE: &[(&str, &str)] = &[("ACLOCAL", "aclocal-1.17"), ("AUTOMAKE", "automake-1.17")];
+
+/// Tells builds that begin with autoreconf what it calls.
+fn name_automake<'a>(tree: &Tree, units: impl IntoIterator<Item = &'a mut Candidate>) {
+    for unit in units {
+        let is_autotools = unit
+            .build
+            .as_ref()
+            .is_some_and(|build| build.system == BuildSystem::Autotools);
+        let has_configure = tree::join(&unit.source, "configure").is_some_and(|path| tree.contains(&path));
+        if is_autotools && !has_configure {
+            let names = AUTOMAKE
+                .iter()
+                .map(|(name, value)| ((*name).to_owned(), (*value).to_owned()));
+            unit.env.extend(names);
+        }
+    }
+}
+
+fn each_once<'a>(packages: impl Iterator<Item = &'a str>) -> Vec<String> {
+    let mut seen = BTreeSet::new();
+    let packages = packages.filter(|package| seen.insert(*package));
+    packages.map(str::to_owned).collect()
+}
+
+/// The libraries that build files name of what is made by a build system.
+fn libraries(tree: &Tree, units: &[Candidate]) -> Vec<&'static Library> {
+    let roots: BTreeSet<&str> = units
+        .iter()
+        .filter(|unit| unit.build.is_some())
+        .map(|unit| unit.source.as_str())
+        .collect();
+    let is_of_build = |path: &str| {
+        let name = tree::file_name(path);
+        ["CMakeLists.txt", "configure.ac", "meson.build"].contains(&name) || name.starts_with("Makefile")
+    };
+    let texts: Vec<&str> = tree
+        .files()
+        .filter(|(path, _)| is_of_build(path) && roots.iter().any(|root| tree::is_within(path, root)))
+        .map(|(_, text)| text)
+        .collect();
+    known_hosts::libraries(&texts)
+}
+
+fn running(libraries: &[&Library]) -> Vec<&'static str> {
+    libraries.iter().map(|library| library.runtime_package).collect()
+}
+
+/// The images of a tree that a build system makes, which lockstep's own have not.
+fn own_images(tree: &Tree, host: &Candidate, plugins: &[Candidate], notes: &mut Vec<String>) -> Option<OwnImages> {
+    let is_c = |unit: &Candidate| matches!(unit.language, LanguageName::C | LanguageName::Cpp);
+    let is_made = |unit: &&Candidate| unit.build.is_some() && is_c(unit);
+    let units: Vec<Candidate> = plugins.iter().chain([host]).filter(is_made).cloned().collect();
+    if units.is_empty() || !plugins.iter().chain([host]).all(is_c) {
+        return None;
+    }
+    let libraries = libraries(tree, &units);
+    notes.push(
+        "what else the sources need is not looked for: add its -dev packages to `build:`, and what it runs with to the recipe"
+            .to_owned(),
+    );
+    let compilers = ["gcc", "libc6-dev"].into_iter();
+    let packages = compilers.chain(units.iter().flat_map(|unit| tools(tree, unit)));
+    Some(OwnImages {
+        recipe: recipe::runtime_of_own(tree, &running(&libraries)),
+        build_packages: each_once(packages.chain(libraries.iter().map(|library| library.build_package))),
+    })
 }
 
 /// Whether a candidate can stand in `lockstep.yaml` as it is; a line says why not.
@@ -382,7 +525,7 @@ fn is_writable(candidate: &Candidate, notes: &mut Vec<String>) -> bool {
     let has_package = candidate.package.as_ref().is_none_or(|package| {
         !package.contains(char::is_whitespace) && !package.contains("...") && package.chars().all(is_plain)
     });
-    let problem = if !is_artifact_name(&candidate.artifact) {
+    let problem = if !is_artifact_name(&candidate.artifact) || !is_artifact_name(candidate.placed()) {
         format!(
             "no file of a bundle can be called `{}`",
             candidate.artifact.escape_debug()
@@ -425,14 +568,17 @@ fn of_tree(tree: &Tree, directory: &str, candidates: &[Candidate], notes: &[Stri
     if plugins.is_empty() {
         return Err(Unrecognised::NoPlugin { hosts: places(&hosts) });
     }
+    // What the host's own build makes as well is not looked at as something else.
+    let is_of_build =
+        |other: &Candidate| host.build.is_some() && other.build == host.build && other.source == host.source;
     let left_out = hosts
         .into_iter()
-        .filter(|other| **other != host)
+        .filter(|other| **other != host && !is_of_build(other))
         .chain(others)
         .cloned()
         .collect();
     let mut taken = BTreeSet::new();
-    let host = named(&host, &mut taken);
+    let mut host = named(&host, &mut taken);
     let mut files = BTreeSet::from([host.artifact.clone()]);
     let mut plugins = all_named(
         plugins.into_iter().cloned().collect(),
@@ -449,11 +595,16 @@ fn of_tree(tree: &Tree, directory: &str, candidates: &[Candidate], notes: &[Stri
     let exports: Vec<&[String]> = plugins.iter().map(|plugin| plugin.exports.as_slice()).collect();
     let mut symbols = common(&exports);
     let looked_up = kinds::looked_up(tree, &host, &plugins);
-    // What the host does not ask for, no other plugin needs to have.
-    if symbols.iter().any(|symbol| looked_up.contains(symbol)) {
+    // What the host does not ask for, no other plugin needs to have; and what a build hides, none has.
+    if host.build.is_some() || symbols.iter().any(|symbol| looked_up.contains(symbol)) {
         symbols.retain(|symbol| looked_up.contains(symbol));
     }
-    let builds = builds::share(&mut plugins, &mut taken);
+    beside::settle(&mut plugins, &mut notes);
+    let images = own_images(tree, &host, &plugins, &mut notes);
+    if images.is_some() {
+        name_automake(tree, std::iter::once(&mut host).chain(&mut plugins));
+    }
+    let builds = builds::share(std::iter::once(&mut host).chain(&mut plugins), &mut taken);
     let contracts = kinds::tell_apart(tree, &host, &mut plugins);
     if contracts.is_empty() {
         notes.extend(perhaps_kinds(&plugins));
@@ -461,7 +612,10 @@ fn of_tree(tree: &Tree, directory: &str, candidates: &[Candidate], notes: &[Stri
     Ok(Proposal {
         project: project_name(if directory.is_empty() { &host.name } else { directory }),
         abi: abi(loader, &host, &plugins),
-        host: ProposedHost::Compiled(Box::new(host)),
+        host: ProposedHost::Compiled {
+            host: Box::new(host),
+            images,
+        },
         plugins,
         loader,
         symbols,
@@ -603,7 +757,7 @@ mod tests {
 
     fn compiled(proposal: &Proposal) -> &Candidate {
         match &proposal.host {
-            ProposedHost::Compiled(host) => host,
+            ProposedHost::Compiled { host, .. } => host,
             other => panic!("{other:?} is not compiled"),
         }
     }

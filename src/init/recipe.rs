@@ -3,10 +3,12 @@
 use std::fmt::Write as _;
 
 use super::tree::Tree;
-use crate::known_hosts::{KnownHost, SUITE};
+use crate::known_hosts::{KnownHost, SUITE, SmokeFile};
 
 /// Where recipes go.
 const DIRECTORY: &str = "images";
+/// What the recipe of a host that is compiled is called.
+const OWN_NAME: &str = "runtime";
 /// How many names are tried before one that is surely free is taken for granted.
 const NAMES_LIMIT_COUNT: usize = 1000;
 
@@ -21,12 +23,31 @@ pub struct Recipe {
     pub is_there: bool,
 }
 
-/// The runtime image of a known host, at a place where nothing else is.
-pub(super) fn runtime(tree: &Tree, host: &KnownHost) -> Recipe {
-    let text = text(host);
+/// The runtime image of a known host with the files of its smoke test, and with these packages on top.
+pub(super) fn runtime(tree: &Tree, host: &KnownHost, packages: &[&str], files: &[SmokeFile]) -> Recipe {
+    at_free_place(tree, host.name, text(host, packages, files))
+}
+
+/// The runtime image of a host that is compiled with a build system, and needs these packages.
+pub(super) fn runtime_of_own(tree: &Tree, packages: &[&str]) -> Recipe {
+    let mut text = "\
+# Where the host runs: lockstep's own runtime image, and the libraries that its build files name. What compiles it stands on
+# this image, so that headers are of the version that runs (`extends: runtime` in lockstep.yaml).
+bootstrap:
+  base: {builtin: debian/runtime}
+"
+    .to_owned();
+    if !packages.is_empty() {
+        let _ = writeln!(text, "  packages: [{}]", packages.join(", "));
+    }
+    at_free_place(tree, OWN_NAME, text)
+}
+
+/// A recipe where nothing else is.
+fn at_free_place(tree: &Tree, name: &str, text: String) -> Recipe {
     let path = |number: usize| match number {
-        1 => format!("{DIRECTORY}/{}.yaml", host.name),
-        number => format!("{DIRECTORY}/{}-{number}.yaml", host.name),
+        1 => format!("{DIRECTORY}/{name}.yaml"),
+        number => format!("{DIRECTORY}/{name}-{number}.yaml"),
     };
     let is_same = |path: &str| tree.text(path) == Some(text.as_str());
     let fits = |path: &String| !tree.contains(path) || is_same(path);
@@ -42,7 +63,7 @@ pub(super) fn runtime(tree: &Tree, host: &KnownHost) -> Recipe {
 }
 
 /// The skeleton is that of `debian/runtime`, without what only lockstep's own samples need.
-fn text(host: &KnownHost) -> String {
+fn text(host: &KnownHost, more: &[&str], files: &[SmokeFile]) -> String {
     let mut text = format!(
         "\
 # Where {name} runs: its packages, unpacked only, and a static shell. What compiles its plugins stands on this image, so
@@ -56,7 +77,7 @@ bootstrap:
     usr/bin/sh: busybox
 ",
         name = host.name,
-        packages = host.runtime_packages.join(", "),
+        packages = [host.runtime_packages, more].concat().join(", "),
     );
     for (link, target) in host.links {
         let _ = writeln!(text, "    {link}: {target}");
@@ -77,8 +98,9 @@ bootstrap:
     - {directory: /home/lockstep, owner: 1000}
 "#,
     );
-    for (path, content) in host.files {
-        let content = serde_json::Value::from(*content);
+    let own = host.files.iter().copied();
+    for (path, content) in own.chain(files.iter().map(|file| (file.path.as_str(), file.content.as_str()))) {
+        let content = serde_json::Value::from(content);
         let _ = writeln!(text, "    - {{content: {content}, to: {path}}}");
     }
     let directory = host
@@ -118,7 +140,7 @@ mod tests {
     #[test]
     fn every_known_host_has_a_recipe_that_can_be_read() {
         for host in KNOWN_HOSTS {
-            let recipe = runtime(&Tree::default(), host);
+            let recipe = runtime(&Tree::default(), host, &[], &[]);
             let read = ImageRecipe::read(&One(recipe.text.clone()), &recipe.path);
             let recipe = read.unwrap_or_else(|problems| panic!("{problems:?}\n{}", recipe.text));
             assert!(recipe.is_unpacked_only());
@@ -133,10 +155,10 @@ mod tests {
     #[test]
     fn what_is_there_is_kept_or_passed_by() {
         let host = KNOWN_HOSTS[0];
-        let first = runtime(&Tree::default(), host);
-        let again = runtime(&Tree::of(&[(&first.path, &first.text)]), host);
+        let first = runtime(&Tree::default(), host, &[], &[]);
+        let again = runtime(&Tree::of(&[(&first.path, &first.text)]), host, &[], &[]);
         assert!(again.is_there && again.path == first.path);
-        let other = runtime(&Tree::of(&[(&first.path, "mine")]), host);
+        let other = runtime(&Tree::of(&[(&first.path, "mine")]), host, &[], &[]);
         assert!(!other.is_there && other.path == "images/nginx-2.yaml");
     }
 }

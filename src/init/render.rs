@@ -4,9 +4,9 @@ use std::fmt::Write as _;
 
 use super::text::unit_name;
 use super::tree::file_name;
-use super::{Candidate, Proposal, ProposedHost};
+use super::{Candidate, OwnImages, Proposal, ProposedHost};
 use crate::config::{Abi, Build, LanguageName, Loader};
-use crate::known_hosts::{KnownHost, SmokeTest};
+use crate::known_hosts::{FileBeside, KnownHost, SmokeKind, SmokeStep, SmokeTest};
 
 /// `lockstep.yaml` for a proposal.
 #[must_use]
@@ -27,7 +27,7 @@ version: 1
     );
     let _ = writeln!(text, "project: {}", scalar(&proposal.project));
     match &proposal.host {
-        ProposedHost::Compiled(host) => compiled_host(&mut text, host),
+        ProposedHost::Compiled { host, images } => compiled_host(&mut text, host, images.as_ref()),
         ProposedHost::Known {
             host,
             recipe,
@@ -54,7 +54,7 @@ plugins:
     contract(&mut text, proposal);
     match (&proposal.smoke, &proposal.host) {
         (Some(test), _) => smoke(&mut text, test),
-        (None, ProposedHost::Compiled(host)) => smoke_to_write(&mut text, &host.artifact),
+        (None, ProposedHost::Compiled { host, .. }) => smoke_to_write(&mut text, &host.artifact),
         (None, ProposedHost::Known { host, .. }) => smoke_to_write(&mut text, file_name(host.path)),
         (None, ProposedHost::Image { path, .. }) => smoke_to_write(&mut text, file_name(path)),
     }
@@ -124,9 +124,36 @@ contracts:
 }
 
 /// Environments, and a host that is compiled in them.
-fn compiled_host(text: &mut String, host: &Candidate) {
+fn compiled_host(text: &mut String, host: &Candidate, images: Option<&OwnImages>) {
+    match images {
+        None => text.push_str(OWN_ENVIRONMENTS),
+        Some(images) => {
+            let _ = write!(
+                text,
+                "
+# An environment is a pair of images: host and plugins are compiled in the one and run in the other. What compiles is what
+# runs and these packages on top.
+environments:
+  glibc:
+    build: {{extends: runtime, packages: [{packages}]}}
+    runtime: {recipe}
+",
+                packages = images.build_packages.join(", "),
+                recipe = scalar(&images.recipe.path),
+            );
+        }
+    }
     text.push_str(
         "
+# The program that loads the plugins: the directory it is compiled in, and the files that must come out of it. The
+# language brings the commands; `command:`, `fetch:` and `env:` of a unit replace or complete them.
+",
+    );
+    let _ = writeln!(text, "host:\n{}", unit(host, "  "));
+}
+
+/// The environments of what lockstep's own images can compile.
+const OWN_ENVIRONMENTS: &str = "
 # An environment is a pair of images: host and plugins are compiled in the one and run in the other. These recipes come
 # with lockstep; a recipe's path in the project, {dockerfile: PATH} or {image: REFERENCE} can stand in their place.
 environments:
@@ -139,13 +166,7 @@ environments:
 
 # What `lockstep build` builds when no environment is named.
 default: [glibc, musl]
-
-# The program that loads the plugins: the directory it is compiled in, and the files that must come out of it. The
-# language brings the commands; `command:`, `fetch:` and `env:` of a unit replace or complete them.
-",
-    );
-    let _ = writeln!(text, "host:\n{}", unit(host, "  "));
-}
+";
 
 /// A host that a package brings, and the environment that is made from its packages.
 fn known_host(text: &mut String, host: &KnownHost, recipe: &str, build_packages: &[String]) {
@@ -205,32 +226,79 @@ host:
 
 /// A smoke test that can be run as it is.
 fn smoke(text: &mut String, test: &SmokeTest) {
-    let words = |words: &[String]| words.iter().map(|word| quoted(word)).collect::<Vec<_>>().join(", ");
-    let _ = write!(
-        text,
+    text.push_str(
         "
-# The host itself is started in the runtime image, too, after each plugin has been loaded on its own. `{{plugins}}` stands
+# The host itself is started in the runtime image, too, after each plugin has been loaded on its own. `{plugins}` stands
 # for the directory that holds them. This shows that the host opens them; what they must then do is yours to add.
 smoke:
-  command: [{}]
 ",
-        words(&test.command)
     );
-    if !test.env.is_empty() {
-        text.push_str("  env:\n");
-        for (name, value) in &test.env {
-            let _ = writeln!(text, "    {name}: {}", quoted(value));
+    match test.steps.as_slice() {
+        [step] if matches!(step.kind, SmokeKind::Run { .. }) => {
+            let _ = writeln!(text, "{}", lines(step_keys("command", step), "  "));
+        }
+        steps => {
+            for step in steps {
+                let _ = writeln!(
+                    text,
+                    "  - {}",
+                    lines(step_keys(step_word(step), step), "    ").trim_start()
+                );
+            }
         }
     }
-    match test.tcp {
-        Some(port) => {
-            let _ = writeln!(text, "  ready: {{tcp: {port}}}");
+}
+
+fn step_word(step: &SmokeStep) -> &'static str {
+    match step.kind {
+        SmokeKind::Setup => "setup",
+        SmokeKind::Run { .. } => "run",
+        SmokeKind::Serve { .. } => "serve",
+    }
+}
+
+/// A step's keys, one a line; what is asked of a server has lines of its own.
+fn step_keys(word: &str, step: &SmokeStep) -> Vec<String> {
+    let words = |words: &[String]| words.iter().map(|word| quoted(word)).collect::<Vec<_>>().join(", ");
+    let mut keys = vec![format!("{word}: [{}]", words(&step.command))];
+    if !step.env.is_empty() {
+        let env = step
+            .env
+            .iter()
+            .map(|(name, value)| format!("{name}: {}", quoted(value)));
+        keys.push(format!("env: {{{}}}", env.collect::<Vec<_>>().join(", ")));
+    }
+    if !step.writable.is_empty() {
+        keys.push(format!("writable: [{}]", step.writable.join(", ")));
+    }
+    if let Some(stdin) = &step.stdin {
+        keys.push("stdin: |".to_owned());
+        keys.extend(stdin.lines().map(|line| format!("  {line}")));
+    }
+    keys.extend(step.timeout.map(|timeout| format!("timeout: {timeout}")));
+    match &step.kind {
+        SmokeKind::Setup => {}
+        SmokeKind::Run { stdout, stderr } => {
+            let streams = [("stdout", stdout), ("stderr", stderr)];
+            let expected = streams.iter().filter(|(_, texts)| !texts.is_empty());
+            let expected: String = expected
+                .map(|(stream, texts)| format!(", {stream}: [{}]", words(texts)))
+                .collect();
+            keys.push(format!("expect: {{status: 0{expected}}}"));
         }
-        None if test.stdout.is_empty() => text.push_str("  expect: {status: 0}\n"),
-        None => {
-            let _ = writeln!(text, "  expect: {{status: 0, stdout: [{}]}}", words(&test.stdout));
+        SmokeKind::Serve { tcp, signal, requests } => {
+            keys.push(format!("ready: {{tcp: {tcp}}}"));
+            if !requests.is_empty() {
+                keys.push("requests:".to_owned());
+            }
+            for request in requests {
+                let asked = lines(step_keys(step_word(request), request), "    ");
+                keys.extend(format!("  - {}", asked.trim_start()).lines().map(str::to_owned));
+            }
+            keys.extend(signal.map(|signal| format!("stop: {{signal: {signal}}}")));
         }
     }
+    keys
 }
 
 /// What a smoke test would look like.
@@ -257,7 +325,14 @@ fn unit(unit: &Candidate, indentation: &str) -> String {
             .iter()
             .map(|contract| format!("contract: {}", scalar(contract))),
     );
-    let artifacts = format!("artifacts: [{}]", scalar(&unit.artifact));
+    keys.extend(unit.beside.into.iter().map(|into| format!("into: {}", scalar(into))));
+    let own = match &unit.to {
+        Some(to) => format!("{{file: {}, to: {}}}", scalar(&unit.artifact), scalar(to)),
+        None => scalar(&unit.artifact),
+    };
+    let made = unit.beside.made.iter().map(|made| file(made, scalar));
+    let artifacts: Vec<String> = std::iter::once(own).chain(made).collect();
+    let artifacts = format!("artifacts: [{}]", artifacts.join(", "));
     match &unit.from {
         Some(from) => keys.extend([format!("from: {}", scalar(from)), artifacts]),
         None => {
@@ -265,7 +340,25 @@ fn unit(unit: &Candidate, indentation: &str) -> String {
             keys.push(artifacts);
         }
     }
+    if !unit.beside.files.is_empty() {
+        keys.push("files:".to_owned());
+        keys.extend(
+            unit.beside
+                .files
+                .iter()
+                .map(|beside| format!("  - {}", file(beside, path))),
+        );
+    }
     lines(keys, indentation)
+}
+
+/// A file that is shipped, with where it is looked for if that is elsewhere.
+fn file(beside: &FileBeside, name: fn(&str) -> String) -> String {
+    let name = name(&beside.file);
+    match &beside.install {
+        Some(install) => format!("{{file: {name}, install: {}}}", scalar(install)),
+        None => name,
+    }
 }
 
 /// The keys that say how it is made.
@@ -307,11 +400,28 @@ fn lines(keys: Vec<String>, indentation: &str) -> String {
 /// A build system, with what it is told.
 fn build(build: &Build) -> String {
     let name = build.system.name();
-    if build.sources.is_empty() {
-        return name.to_owned();
+    let keys = [
+        ("features", &build.features),
+        ("options", &build.options),
+        ("sources", &build.sources),
+    ];
+    let package = build
+        .package
+        .iter()
+        .map(|package| format!(", package: {}", scalar(package)));
+    let said: String = package.collect();
+    let said = keys
+        .iter()
+        .filter(|(_, words)| !words.is_empty())
+        .map(|(key, words)| {
+            let words: Vec<String> = words.iter().map(|word| scalar(word)).collect();
+            format!(", {key}: [{}]", words.join(", "))
+        })
+        .fold(said, |said, key| said + &key);
+    match said.is_empty() {
+        true => name.to_owned(),
+        false => format!("{{system: {name}{said}}}"),
     }
-    let sources: Vec<String> = build.sources.iter().map(|source| scalar(source)).collect();
-    format!("{{system: {name}, sources: [{}]}}", sources.join(", "))
 }
 
 /// A path of the project: one that begins with `~` would be taken for one of a home directory.
@@ -357,6 +467,7 @@ fn scalar(text: &str) -> String {
     let is_plain = |character: char| character.is_ascii_alphanumeric() || "_./-".contains(character);
     let starts_plainly = text.starts_with(|first: char| first.is_ascii_alphabetic() || first == '_')
         || text == "."
+        || text.starts_with('/')
         || text.starts_with("./");
     if starts_plainly && text.chars().all(is_plain) && !WORDS.contains(&text.to_ascii_lowercase().as_str()) {
         text.to_owned()
@@ -378,7 +489,7 @@ mod tests {
     #[test]
     fn a_text_is_read_back_as_it_was() {
         for text in [
-            "a", "1", "1.0", "no", "./x", ".", "a b", "x: y", "\"", "ä", "", "-", "~", "0x1", "a#b", ".5",
+            "a", "1", "1.0", "no", "./x", "/x/y", ".", "a b", "x: y", "\"", "ä", "", "-", "~", "0x1", "a#b", ".5",
         ] {
             let value: serde_yaml::Value = serde_yaml::from_str(&scalar(text)).unwrap();
             assert_eq!(value.as_str(), Some(text), "{}", scalar(text));
@@ -449,6 +560,56 @@ mod tests {
             "CMakeLists.txt",
             "project(x)\nadd_library(r MODULE r.c)\nadd_library(s STATIC)\n",
         ),
+        (
+            "meson.build",
+            "project('y')\nexecutable('my host', 'main.c')\nif get_option('o')\n  shared_module('m', 'a.c')\nendif\nlibrary('l', install: true)\n",
+        ),
+        (
+            "CMakeLists.txt",
+            "project(y)\nadd_executable(y main.c)\nforeach(n a.so my+mod)\n  add_library(${n} MODULE a.c)\nendforeach()\n",
+        ),
+        (
+            "Makefile",
+            "EXTENSION = x\nMODULES = x y\nDATA = $(wildcard *.sql sql/*) up.sql ../up.sql\nDATA_built = x.so ~x.sql\nPGXS=1\n",
+        ),
+        (
+            "Makefile",
+            "E = .so\nhost: a.o\n\t$(CC) -o $@ a.o\nm$(E): a.o\n\t$(CC) -shared -o $@ a.o\n",
+        ),
+        (
+            "x.control",
+            "default_version = '1 2'\ndirectory = '../x'\nrequires = 'y'\n",
+        ),
+        ("x--1.sql", ""),
+        ("b c.sql", ""),
+        ("v.c", "#include <lv2.h>\nconst void *lv2_descriptor(int x)\n{\n}\n"),
+        (
+            "manifest.ttl",
+            "@prefix l: <http://lv2plug.in/ns/lv2core#> .\n<urn:v> a l:Plugin ; l:binary <v.so> .\n<urn:\"x> a l:Plugin .\n",
+        ),
+        ("manifest.ttl.in", "<urn:v> l:binary <v@EXT@> .\n"),
+        ("v data.ttl", ""),
+        ("n.c", "#include <nss.h>\nint _nss_n_setpwent(void) {\n}\n"),
+        ("configure.ac", "AC_INIT\nPKG_CHECK_MODULES(Z, zlib)\n"),
+        (
+            "Makefile.am",
+            "bin_PROGRAMS = h\nm_LTLIBRARIES = m.la\nm_la_LDFLAGS = -module\nh_SOURCES = main.c\n",
+        ),
+        ("parse.l", ""),
+        ("Cargo.toml", "[workspace]\nmembers = [\"*\", \"a/*\"]\n"),
+        (
+            "Cargo.toml",
+            "[package]\nname = \"ext\"\n[lib]\ncrate-type = [\"cdylib\"]\n[dependencies]\npyo3 = \"1\"\n",
+        ),
+        (
+            "Cargo.toml",
+            "[package]\nname = \"app\"\n[dependencies]\nlibloading = \"1\"\n[workspace]\n",
+        ),
+        ("src/main.rs", "fn main() {}"),
+        (
+            "pyproject.toml",
+            "[tool.maturin]\nfeatures = [\"pyo3/extension-module\", \"x y\"]\n",
+        ),
         ("configure.ac", "AC_INIT\n"),
         ("Makefile.am", "x_LTLIBRARIES = pam_p.la \\\n libq.la\n"),
         (
@@ -511,7 +672,8 @@ mod tests {
             if let Ok(proposal) = propose(&tree, PARTS[directory], asked.as_ref()) {
                 let text = render(&proposal);
                 let mut there: std::collections::BTreeSet<String> = files.iter().map(|(path, _)| path.clone()).collect();
-                if let ProposedHost::Known { recipe, .. } = &proposal.host {
+                let recipe = proposal.host.recipe();
+                if let Some(recipe) = recipe {
                     proptest::prop_assert!(recipe.is_there || there.insert(recipe.path.clone()), "{} is overwritten", recipe.path);
                 }
                 let surroundings = crate::config::Surroundings {
@@ -526,6 +688,21 @@ mod tests {
                 proptest::prop_assert!(project.is_some(), "{problems:?}\n{text}");
             }
         }
+    }
+
+    /// What goes with an extension, and the steps by which it is asked for.
+    #[test]
+    fn the_file_of_an_extension_has_its_scripts_and_steps() {
+        let tree = Tree::of(&[
+            (
+                "Makefile",
+                "EXTENSION = count\nMODULES = count\nDATA = count--1.0--1.1.sql\nPGXS := $(shell pg_config --pgxs)\n",
+            ),
+            ("count.control", "default_version = '1.1'\n"),
+            ("count--1.0--1.1.sql", ""),
+            ("count.c", "#include \"postgres.h\"\n"),
+        ]);
+        insta::assert_snapshot!(render(&propose(&tree, "count", None).unwrap()));
     }
 
     #[test]

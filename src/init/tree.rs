@@ -6,6 +6,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use ignore::WalkBuilder;
 
+use crate::known_hosts::Files;
 use crate::regular_file;
 use crate::source::RuleBudget;
 
@@ -34,7 +35,8 @@ const SKIPPED: &[&str] = &[
 const IGNORE_FILES: &[&str] = &[".gitignore", ".ignore"];
 /// The endings of files whose content tells something; `yaml` for recipes, which are not written twice.
 const READ: &[&str] = &[
-    "ac", "am", "c", "cc", "cpp", "cxx", "go", "h", "hh", "hpp", "m4", "mod", "py", "rs", "toml", "work", "yaml",
+    "ac", "am", "c", "cc", "control", "cpp", "cxx", "go", "h", "hh", "hpp", "m4", "mod", "py", "rs", "toml", "ttl",
+    "work", "yaml",
 ];
 /// The same, of files whose name says all.
 const READ_NAMES: &[&str] = &[
@@ -44,6 +46,7 @@ const READ_NAMES: &[&str] = &[
     "Makefile.in",
     "config",
     "makefile",
+    "manifest.ttl.in",
     "meson.build",
 ];
 /// The directory of [`SKIPPED`] that is looked into when there is nothing elsewhere.
@@ -217,6 +220,12 @@ impl Tree {
         self.files().filter(move |(path, _)| parent(path) == directory)
     }
 
+    /// The files of `directory` and of those below it.
+    #[must_use]
+    pub fn below<'a>(&'a self, directory: &'a str) -> Below<'a> {
+        Below { tree: self, directory }
+    }
+
     /// The directories that have files with one of these endings.
     #[must_use]
     pub fn directories_with(&self, extensions: &[&str]) -> BTreeSet<&str> {
@@ -224,6 +233,29 @@ impl Tree {
             .filter(|(path, _)| extensions.contains(&extension(path)))
             .map(|(path, _)| parent(path))
             .collect()
+    }
+}
+
+/// A directory of a tree.
+#[derive(Debug, Clone, Copy)]
+pub struct Below<'a> {
+    tree: &'a Tree,
+    directory: &'a str,
+}
+
+impl Files for Below<'_> {
+    fn all(&self) -> Box<dyn Iterator<Item = (&str, &str)> + '_> {
+        let relative = |path: &'_ str| match self.directory {
+            "." => 0,
+            directory if is_within(path, directory) => directory.len() + 1,
+            _ => usize::MAX,
+        };
+        let files = self.tree.files();
+        Box::new(files.filter_map(move |(path, text)| Some((path.get(relative(path)..)?, text))))
+    }
+
+    fn text(&self, path: &str) -> Option<&str> {
+        self.tree.text(&join(self.directory, path)?)
     }
 }
 
@@ -280,6 +312,18 @@ mod tests {
         ] {
             assert_eq!(join(directory, relative).as_deref(), expected, "{directory} {relative}");
         }
+    }
+
+    #[test]
+    fn a_directory_has_what_lies_below_it() {
+        let tree = Tree::of(&[("a/b.c", "b"), ("a/d/e.c", "e"), ("ab.c", "")]);
+        let names = |directory: &'static str| -> Vec<String> {
+            tree.below(directory).all().map(|(path, _)| path.to_owned()).collect()
+        };
+        assert_eq!(names("a"), ["b.c", "d/e.c"]);
+        assert_eq!(names("."), ["a/b.c", "a/d/e.c", "ab.c"]);
+        assert_eq!(tree.below("a").text("d/e.c"), Some("e"));
+        assert_eq!(tree.below("a").text("../../x"), None);
     }
 
     #[test]

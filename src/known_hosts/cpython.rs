@@ -1,7 +1,7 @@
 //! CPython: extension modules, by setuptools, another build system, or cargo with PyO3.
 
 use super::source_text::{between, defined};
-use super::{KnownHost, Made, OwnBuild, SmokePlugin, SmokeTest};
+use super::{Files, KnownHost, Made, OwnBuild, SmokePlugin, SmokeTest, nothing_beside};
 use crate::config::{BuildSystem, LanguageName};
 
 /// What setuptools puts behind a module's name, before `.so`.
@@ -38,14 +38,13 @@ pub(super) const CPYTHON: KnownHost = KnownHost {
         ("C_INCLUDE_PATH", "/usr/include/python3.13"),
         ("CPLUS_INCLUDE_PATH", "/usr/include/python3.13"),
     ],
+    beside: nothing_beside,
     smoke,
-    rust_note: Some(
-        "`import` looks for the module without the `lib` that cargo puts before its name: rename it where it is installed",
-    ),
+    cargo_place: |artifact| artifact.strip_prefix("lib").map(str::to_owned),
     note: None,
 };
 
-fn made(file: &str, text: &str) -> Vec<Made> {
+fn made(file: &str, text: &str, _: &dyn Files) -> Vec<Made> {
     if file != "setup.py" {
         return vec![];
     }
@@ -69,16 +68,11 @@ fn made(file: &str, text: &str) -> Vec<Made> {
         .collect()
 }
 
-/// A module is opened by its file, because one of cargo's does not have the name that `import` looks for.
+/// A module is opened by its file, because it may be one of a package that is not there.
 fn smoke(plugins: &[SmokePlugin<'_>]) -> Option<SmokeTest> {
     let mut script = "import importlib.util as u; from importlib.machinery import ExtensionFileLoader as L".to_owned();
     for plugin in plugins {
-        let stem = plugin.stem();
-        let module = if plugin.entries.is_empty() {
-            stem.strip_prefix("lib").unwrap_or(stem)
-        } else {
-            stem
-        };
+        let module = plugin.stem();
         let file = plugin.artifact;
         script += &format!(
             "; l = L('{module}', '{{plugins}}/{file}'); l.exec_module(u.module_from_spec(u.spec_from_loader('{module}', l)))"

@@ -1,7 +1,7 @@
 //! GCC: plugins of its compiler proper, cc1.
 
 use super::source_text::defined;
-use super::{KnownHost, MAKEFILE_FIRST, SmokePlugin, SmokeTest, any_artifact};
+use super::{KnownHost, MAKEFILE_FIRST, SmokePlugin, SmokeTest, any_artifact, nothing_beside, same_name};
 use crate::config::LanguageName;
 
 pub(super) const GCC: KnownHost = KnownHost {
@@ -25,8 +25,9 @@ pub(super) const GCC: KnownHost = KnownHost {
     artifact: any_artifact,
     language: LanguageName::Cpp,
     env: &[("CPLUS_INCLUDE_PATH", "/usr/lib/gcc/x86_64-linux-gnu/14/plugin/include")],
+    beside: nothing_beside,
     smoke,
-    rust_note: None,
+    cargo_place: same_name,
     note: None,
 };
 

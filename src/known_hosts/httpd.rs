@@ -1,7 +1,7 @@
 //! Apache httpd: modules, by apxs.
 
 use super::source_text::between;
-use super::{KnownHost, SmokePlugin, SmokeTest, any_artifact};
+use super::{KnownHost, SmokePlugin, SmokeTest, any_artifact, nothing_beside, same_name};
 use crate::config::{BuildSystem, LanguageName};
 
 pub(super) const HTTPD: KnownHost = KnownHost {
@@ -25,8 +25,9 @@ pub(super) const HTTPD: KnownHost = KnownHost {
     artifact: any_artifact,
     language: LanguageName::C,
     env: &[],
+    beside: nothing_beside,
     smoke,
-    rust_note: None,
+    cargo_place: same_name,
     note: None,
 };
 

@@ -1,7 +1,7 @@
 //! Lua: modules in C, found by `require`.
 
 use super::source_text::defined;
-use super::{KnownHost, SmokePlugin, SmokeTest};
+use super::{KnownHost, SmokePlugin, SmokeTest, nothing_beside, same_name};
 use crate::config::{BuildSystem, LanguageName};
 
 /// Lua's own libraries: who has them is Lua, or brings it along.
@@ -44,8 +44,9 @@ pub(super) const LUA: KnownHost = KnownHost {
         ("C_INCLUDE_PATH", "/usr/include/lua5.4"),
         ("CPLUS_INCLUDE_PATH", "/usr/include/lua5.4"),
     ],
+    beside: nothing_beside,
     smoke,
-    rust_note: None,
+    cargo_place: same_name,
     note: None,
 };
 

@@ -3,23 +3,33 @@
 //! A host is one file and one line in [`KNOWN_HOSTS`]. All of it is pure: texts of sources in, names and words out. Packages and
 //! paths are those of [`SUITE`].
 
+mod beside;
 mod cpython;
 mod gcc;
 mod httpd;
+mod libraries;
 mod lua;
 mod lv2;
+mod makefile;
 mod nginx;
 mod nss;
 mod pam;
 mod php;
 mod postgres;
+mod smoke;
 mod source_text;
 mod sqlite;
+mod turtle;
 mod valkey;
 
 use crate::config::{BuildSystem, LanguageName};
 
-pub(crate) use source_text::words;
+pub use beside::{Beside, FileBeside, Files, PluginSource};
+pub use libraries::{Library, named as libraries};
+pub(crate) use makefile::{Makefile, words};
+pub use smoke::{SmokeFile, SmokeKind, SmokeStep, SmokeTest};
+
+use beside::nothing_beside;
 
 /// The release of Debian whose packages and paths these are.
 pub const SUITE: &str = "trixie";
@@ -97,10 +107,12 @@ pub struct KnownHost {
     pub language: LanguageName,
     /// Variables for their build.
     pub env: &'static [(&'static str, &'static str)],
-    /// A command that ends well only if the host opened its plugins; none when it takes more than a command.
+    /// What goes with a plugin, beside its library.
+    pub beside: fn(&PluginSource<'_>) -> Beside,
+    /// What ends well only if the host opened its plugins; none when that cannot be seen.
     pub smoke: fn(&[SmokePlugin<'_>]) -> Option<SmokeTest>,
-    /// What must be known of its plugins in Rust, as one line.
-    pub rust_note: Option<&'static str>,
+    /// What it looks for in place of the name that cargo gives to a plugin, where that is another.
+    pub cargo_place: fn(&str) -> Option<String>,
     /// What must be known of its plugins, as one line.
     pub note: Option<&'static str>,
 }
@@ -110,7 +122,8 @@ pub struct OwnBuild {
     /// What lockstep calls.
     pub system: BuildSystem,
     /// The plugins that a file, by its name and its text, says it makes; none when it is no such file.
-    pub made: fn(&str, &str) -> Vec<Made>,
+    /// The files are those of its directory.
+    pub made: fn(&str, &str, &dyn Files) -> Vec<Made>,
 }
 
 /// A plugin that a build file names.
@@ -129,36 +142,15 @@ pub struct SmokePlugin<'a> {
     pub artifact: &'a str,
     /// What the host looks up in it.
     pub entries: &'a [String],
+    /// What goes with it.
+    pub beside: &'a Beside,
 }
 
 impl SmokePlugin<'_> {
     /// The file's name up to its first dot.
     #[must_use]
     pub fn stem(&self) -> &str {
-        self.artifact.split('.').next().unwrap_or_default()
-    }
-}
-
-/// A smoke test to propose.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct SmokeTest {
-    /// The program and its arguments.
-    pub command: Vec<String>,
-    /// Variables.
-    pub env: Vec<(String, String)>,
-    /// Texts that must be printed.
-    pub stdout: Vec<String>,
-    /// The port of a server, which is ready when it is open.
-    pub tcp: Option<u16>,
-}
-
-impl SmokeTest {
-    /// A command that ends with 0.
-    fn of<Word: Into<String>>(command: impl IntoIterator<Item = Word>) -> Self {
-        Self {
-            command: command.into_iter().map(Into::into).collect(),
-            ..Self::default()
-        }
+        file_stem(self.artifact)
     }
 }
 
@@ -183,9 +175,29 @@ impl std::fmt::Debug for KnownHost {
     }
 }
 
+/// A file's name up to its first dot.
+fn file_stem(path: &str) -> &str {
+    let name = path.rsplit('/').next().unwrap_or_default();
+    name.split('.').next().unwrap_or_default()
+}
+
+/// Whether a name means nothing to whom it is told: a shell, a host's configuration, a query.
+fn is_word(name: &str) -> bool {
+    /// Longer names are none.
+    const LENGTH_LIMIT_BYTES: usize = 200;
+    let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || b"._+-~".contains(&byte);
+    let starts_well = name.starts_with(|first: char| first.is_ascii_alphanumeric() || first == '_');
+    starts_well && name.len() <= LENGTH_LIMIT_BYTES && name.bytes().all(is_plain)
+}
+
 /// Of a host that finds its plugins by files of their build alone.
 fn no_entries(_: &str) -> Vec<String> {
     vec![]
+}
+
+/// Of a host that takes the names of files as they are.
+fn same_name(_: &str) -> Option<String> {
+    None
 }
 
 /// Of a host that is told which file to open.
@@ -256,7 +268,7 @@ mod tests {
                 "_x.cpython-313-x86_64-linux-gnu.so",
             ),
         ] {
-            let made = (by_name(name).unwrap().own_build.as_ref().unwrap().made)(file, text);
+            let made = (by_name(name).unwrap().own_build.as_ref().unwrap().made)(file, text, &beside::Listed(&[]));
             let artifacts: Vec<&str> = made.iter().map(|made| made.artifact.as_str()).collect();
             assert_eq!(artifacts.join(" "), expected, "{name}");
         }

@@ -1,7 +1,9 @@
 //! nginx: dynamic modules, each a directory with a `config` that nginx's own `configure` reads.
 
-use super::source_text::words;
-use super::{KnownHost, Made, OwnBuild, SmokePlugin, SmokeTest, any_artifact, no_entries};
+use super::makefile::words;
+use super::{
+    Files, KnownHost, Made, OwnBuild, SmokePlugin, SmokeTest, any_artifact, no_entries, nothing_beside, same_name,
+};
 use crate::config::{BuildSystem, LanguageName};
 
 pub(super) const NGINX: KnownHost = KnownHost {
@@ -28,13 +30,14 @@ pub(super) const NGINX: KnownHost = KnownHost {
     artifact: any_artifact,
     language: LanguageName::C,
     env: &[],
+    beside: nothing_beside,
     smoke,
-    rust_note: None,
+    cargo_place: same_name,
     note: None,
 };
 
 /// The shared object has the name of the first module (nginx's auto/module).
-fn made(file: &str, text: &str) -> Vec<Made> {
+fn made(file: &str, text: &str, _: &dyn Files) -> Vec<Made> {
     if file != "config" || !text.contains("ngx_") {
         return vec![];
     }

@@ -1,7 +1,9 @@
 //! PHP: extensions, by a `config.m4`.
 
 use super::source_text::between;
-use super::{KnownHost, Made, OwnBuild, SmokePlugin, SmokeTest, any_artifact, no_entries};
+use super::{
+    Files, KnownHost, Made, OwnBuild, SmokePlugin, SmokeTest, any_artifact, no_entries, nothing_beside, same_name,
+};
 use crate::config::{BuildSystem, LanguageName};
 
 pub(super) const PHP: KnownHost = KnownHost {
@@ -34,12 +36,13 @@ pub(super) const PHP: KnownHost = KnownHost {
     artifact: any_artifact,
     language: LanguageName::C,
     env: &[],
+    beside: nothing_beside,
     smoke,
-    rust_note: None,
+    cargo_place: same_name,
     note: None,
 };
 
-fn made(file: &str, text: &str) -> Vec<Made> {
+fn made(file: &str, text: &str, _: &dyn Files) -> Vec<Made> {
     if file != "config.m4" {
         return vec![];
     }

@@ -50,39 +50,29 @@ pub(super) fn between<'a>(text: &'a str, start: &'a str, ends: &'a [char]) -> im
     })
 }
 
-/// The words that a makefile or a shell script gives to `variable` (`X = a b`, `X="a b"`), with other variables of it filled
-/// in, one level deep; what is computed is left out.
-pub(crate) fn words(text: &str, variable: &str) -> Vec<String> {
-    let value = |name: &str| -> Option<&str> {
-        let mut lines = text.lines().filter_map(|line| {
-            let rest = line.trim_start().strip_prefix(name)?.trim_start();
-            let rest = rest.trim_start_matches(['?', ':']).strip_prefix('=')?;
-            Some(
-                rest.split('#')
-                    .next()
-                    .unwrap_or_default()
-                    .trim()
-                    .trim_matches('"')
-                    .trim_end_matches('\\')
-                    .trim(),
-            )
-        });
-        lines.next()
-    };
-    let filled = |word: &str| -> Option<String> {
-        let Some((before, rest)) = word.split_once('$') else {
-            return Some(word.to_owned());
-        };
-        let rest = rest.strip_prefix(['(', '{']).unwrap_or(rest);
-        let end = rest.find(|character| !is_part(character)).unwrap_or(rest.len());
-        let (name, after) = rest.split_at(end);
-        let after = after.strip_prefix([')', '}']).unwrap_or(after);
-        let text = format!("{before}{}{after}", value(name)?);
-        (!text.contains(['$', ' '])).then_some(text)
-    };
-    value(variable)
-        .into_iter()
-        .flat_map(str::split_whitespace)
-        .filter_map(filled)
-        .collect()
+/// The first text in quotes behind `call` and the arguments before it: `name` of `Init(ctx, "name", 1)`, or of a macro that
+/// `#define`s it in `all`.
+pub(super) fn quoted_argument<'a>(text: &'a str, call: &str, all: &[(&str, &'a str)]) -> Option<&'a str> {
+    text.match_indices(call).find_map(|(index, _)| {
+        let rest = text.get(index + call.len()..)?.trim_start().strip_prefix('(')?;
+        let argument = rest.get(..rest.find(')')?)?.split(',').nth(1)?.trim();
+        in_quotes(argument).or_else(|| all.iter().find_map(|(_, text)| defined_text(text, argument)))
+    })
+}
+
+/// What a macro stands for, if that is a text.
+fn defined_text<'a>(text: &'a str, name: &str) -> Option<&'a str> {
+    text.lines().find_map(|line| {
+        let rest = line
+            .trim_start()
+            .strip_prefix('#')?
+            .trim_start()
+            .strip_prefix("define")?;
+        let rest = rest.trim_start().strip_prefix(name)?;
+        in_quotes(rest.strip_prefix([' ', '\t'])?.trim())
+    })
+}
+
+fn in_quotes(text: &str) -> Option<&str> {
+    text.strip_prefix('"')?.split('"').next()
 }

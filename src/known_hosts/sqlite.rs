@@ -1,7 +1,7 @@
 //! SQLite: loadable extensions, opened by its shell.
 
 use super::source_text::defined;
-use super::{KnownHost, MAKEFILE_FIRST, SmokePlugin, SmokeTest, any_artifact};
+use super::{KnownHost, MAKEFILE_FIRST, SmokePlugin, SmokeTest, any_artifact, nothing_beside, same_name};
 use crate::config::LanguageName;
 
 pub(super) const SQLITE: KnownHost = KnownHost {
@@ -29,8 +29,9 @@ pub(super) const SQLITE: KnownHost = KnownHost {
     artifact: any_artifact,
     language: LanguageName::C,
     env: &[],
+    beside: nothing_beside,
     smoke,
-    rust_note: None,
+    cargo_place: same_name,
     note: None,
 };
 
@@ -46,8 +47,6 @@ fn smoke(plugins: &[SmokePlugin<'_>]) -> Option<SmokeTest> {
     };
     let words = ["sqlite3", "-bail", ":memory:"].map(str::to_owned).into_iter();
     let last = "select 'loaded'".to_owned();
-    Some(SmokeTest {
-        stdout: vec!["loaded".to_owned()],
-        ..SmokeTest::of(words.chain(plugins.iter().map(load)).chain([last]))
-    })
+    let command = words.chain(plugins.iter().map(load)).chain([last]);
+    Some(SmokeTest::printing(command, ["loaded".to_owned()]))
 }
