@@ -15,7 +15,7 @@ use crate::name::{EnvironmentName, ProjectName};
 pub use directories::directories;
 pub use find::{Found, count, find};
 pub use remove::{CleanError, Removed, Remover};
-pub use unused::{UnusedImages, unused_images};
+pub use unused::{UnusedImages, locked_images, unused_images};
 
 /// Whose things are cleaned up.
 #[derive(Debug, Clone)]

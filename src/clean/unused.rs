@@ -4,8 +4,10 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, UNIX_EPOCH};
 
 use super::Item;
+use crate::config::Project;
 use crate::engine::{Engine, EngineError, ImageFacts, Labels};
 use crate::image::{IMAGE_REPOSITORY, ImageCache};
+use crate::lock;
 use crate::run::labels;
 
 /// The role of images that recipes were made into.
@@ -83,6 +85,14 @@ fn judge(images: Vec<ImageFacts>, old: &BTreeSet<String>, running: &BTreeSet<Str
         count: unused.len(),
         size_bytes: unused.values().map(|image| image.size_bytes).sum(),
     }
+}
+
+/// The IDs of the images that a project's lock names; none without a lock that can be read.
+#[must_use]
+pub fn locked_images(project: &Project) -> BTreeSet<String> {
+    let lock = lock::read(&lock::lock_path(&project.file)).ok().flatten();
+    let environments = lock.into_iter().flat_map(|lock| lock.environments.into_values());
+    environments.flat_map(|one| [one.build.id, one.runtime.id]).collect()
 }
 
 #[cfg(test)]

@@ -1,12 +1,11 @@
 //! `lockstep clean`: removes what carries the project's label, and shows it.
 
-use std::collections::BTreeSet;
 use std::time::Duration;
 
 use console::style;
 use serde::Serialize;
 
-use super::schema::Format;
+use super::format::Format;
 use super::stop::Stop;
 use super::{World, runtime};
 use crate::checkout;
@@ -15,7 +14,6 @@ use crate::config::Project;
 use crate::engine::docker::Docker;
 use crate::exit::Exit;
 use crate::image::ImageCache;
-use crate::lock;
 use crate::printable::printable;
 use crate::report::of_machine;
 use crate::run::{RunError, cache_leftovers};
@@ -106,7 +104,7 @@ async fn remove(arguments: &CleanArguments, world: &World, project: &Project) ->
             .map(|path| Item::Leftover { path }),
     );
     if arguments.images {
-        let (images, locked) = (ImageCache::below(cache), locked_images(project));
+        let (images, locked) = (ImageCache::below(cache), clean::locked_images(project));
         let unused = clean::unused_images(&engine, &images, world.context.started_at_seconds, &locked);
         items.extend(unused.await.map_err(RunError::from)?.items);
     }
@@ -156,13 +154,6 @@ async fn remove(arguments: &CleanArguments, world: &World, project: &Project) ->
     }
     show(arguments, world, project, outcomes, others);
     Ok(exit)
-}
-
-/// The IDs of the images that a project's lock names; none without a lock that can be read.
-pub(super) fn locked_images(project: &Project) -> BTreeSet<String> {
-    let lock = lock::read(&lock::lock_path(&project.file)).ok().flatten();
-    let environments = lock.into_iter().flat_map(|lock| lock.environments.into_values());
-    environments.flat_map(|one| [one.build.id, one.runtime.id]).collect()
 }
 
 fn show(arguments: &CleanArguments, world: &World, project: &Project, outcomes: Vec<Outcome<'_>>, others: usize) {

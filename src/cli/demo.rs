@@ -7,7 +7,7 @@ use clap::Args;
 use console::style;
 
 use super::World;
-use super::build::{RunArguments, with_run};
+use super::project_run::{RunArguments, with_run};
 use super::stop::Stop;
 use crate::exit::Exit;
 use crate::matrix::{Matrix, render};

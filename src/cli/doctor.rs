@@ -3,11 +3,11 @@
 use console::{Style, style};
 use serde::Serialize;
 
-use super::clean::locked_images;
-use super::schema::Format;
+use super::format::Format;
 use super::stop::Stop;
 use super::{World, runtime};
 use crate::checkout;
+use crate::clean::locked_images;
 use crate::config::{Project, RecipeReference};
 use crate::doctor::{self, Line, LockState, Observed, ProjectState, Status};
 use crate::engine::docker::Docker;

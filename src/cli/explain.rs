@@ -3,7 +3,7 @@
 use clap::Args;
 
 use super::World;
-use super::check::bare_code;
+use super::code::bare_code;
 use super::stop::Stop;
 use crate::check::{RULES, rule};
 use crate::exit::Exit;

@@ -5,7 +5,7 @@ use std::path::Path;
 
 use clap::Args;
 
-use super::schema::Format;
+use super::format::Format;
 use super::stop::Stop;
 use super::{World, runtime};
 use crate::engine::docker::Docker;

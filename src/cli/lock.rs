@@ -6,8 +6,8 @@ use std::path::PathBuf;
 use clap::Args;
 
 use super::World;
-use super::build::with_run;
-use super::schema::Format;
+use super::format::Format;
+use super::project_run::with_run;
 use super::stop::Stop;
 use crate::config::Project;
 use crate::counted::{counted, size};

@@ -2,17 +2,20 @@
 
 mod build;
 mod check;
-mod check_project;
 mod clean;
+mod code;
 mod demo;
 mod doctor;
 mod explain;
+mod format;
+mod global;
 mod image;
 mod init;
 mod inspect;
 mod lock;
 mod matrix;
 mod plan;
+mod project_run;
 mod runtime;
 mod schema;
 mod shell;

@@ -3,7 +3,7 @@
 use clap::Args;
 
 use super::World;
-use super::schema::Format;
+use super::format::Format;
 use super::stop::Stop;
 use crate::exit::Exit;
 use crate::plan::{render, select};

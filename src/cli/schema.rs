@@ -1,15 +1,14 @@
 //! The commands and their arguments.
 
-use std::path::PathBuf;
+use clap::{CommandFactory as _, Parser, Subcommand};
 
-use clap::{Args, CommandFactory as _, Parser, Subcommand, ValueEnum};
-
+use super::global::Global;
+use super::project_run::EnvironmentArguments;
 use super::stop::Stop;
 use super::{
     World, build, check, clean, demo, doctor, explain, image, init, inspect, lock, matrix, plan, shell, smoke,
 };
 use crate::exit::Exit;
-use crate::report::Progress;
 
 /// What `--help` ends with: the exit codes.
 const EXIT_CODES: &str = "Exit codes:
@@ -33,37 +32,6 @@ pub struct CommandLine {
     command: Command,
 }
 
-/// What every command takes.
-#[derive(Debug, Clone, Args)]
-pub(super) struct Global {
-    /// The project's file
-    #[arg(
-        long,
-        short,
-        global = true,
-        value_name = "PATH",
-        default_value = "lockstep.yaml",
-        env = "LOCKSTEP_FILE"
-    )]
-    pub(super) file: PathBuf,
-    /// How progress is shown, on standard error
-    #[arg(long, global = true, value_name = "HOW", default_value = "auto")]
-    pub(super) progress: Progress,
-    /// Only warnings and what went wrong
-    #[arg(long, short, global = true, conflicts_with = "progress")]
-    pub(super) quiet: bool,
-}
-
-/// What data on standard output looks like.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, ValueEnum)]
-pub(super) enum Format {
-    /// For people.
-    #[default]
-    Text,
-    /// For scripts.
-    Json,
-}
-
 #[derive(Debug, Subcommand)]
 enum Command {
     /// Show what a build would do, without touching the engine
@@ -73,7 +41,7 @@ enum Command {
     /// Build host and plugins in one image, load them for real, publish them
     Build(build::BuildArguments),
     /// Load what was built, for real
-    Smoke(build::EnvironmentArguments),
+    Smoke(EnvironmentArguments),
     /// Predict from the files what loading them will come to
     Check(check::CheckArguments),
     /// Say what a file or an image was built with
@@ -84,7 +52,7 @@ enum Command {
     /// Say what a finding means and what to do
     Explain(explain::ExplainArguments),
     /// Load every host with every plugin of every environment
-    Matrix(build::EnvironmentArguments),
+    Matrix(EnvironmentArguments),
     /// Build, cross and serve the sample projects
     Demo(demo::DemoArguments),
     /// Write a commented lockstep.yaml from what is there
@@ -121,7 +89,7 @@ pub(super) fn dispatch(line: CommandLine, world: &World) -> Result<Exit, Stop> {
         Command::Init(arguments) => init::init(&arguments, world),
         Command::Doctor(arguments) => doctor::doctor(&arguments, world),
         Command::Clean(arguments) => clean::clean(&arguments, world),
-        Command::Completions(arguments) => Ok(shell::completions(&arguments, world)),
-        Command::Man(arguments) => shell::man(&arguments, world),
+        Command::Completions(arguments) => Ok(shell::completions(&arguments, self::command(), world)),
+        Command::Man(arguments) => shell::man(&arguments, self::command(), world),
     }
 }

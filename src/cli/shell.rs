@@ -25,17 +25,16 @@ pub(super) struct ManArguments {
 }
 
 /// Prints a shell's completion script.
-pub(super) fn completions(arguments: &CompletionsArguments, world: &World) -> Exit {
+pub(super) fn completions(arguments: &CompletionsArguments, mut program: clap::Command, world: &World) -> Exit {
     let mut script = Vec::new();
-    generate(arguments.shell, &mut super::command(), PROGRAM, &mut script);
+    generate(arguments.shell, &mut program, PROGRAM, &mut script);
     world.printer.document(&String::from_utf8_lossy(&script));
     Exit::Ok
 }
 
 /// Prints a manual page.
-pub(super) fn man(arguments: &ManArguments, world: &World) -> Result<Exit, Stop> {
+pub(super) fn man(arguments: &ManArguments, mut program: clap::Command, world: &World) -> Result<Exit, Stop> {
     // Only a built command knows the options that all commands take.
-    let mut program = super::command();
     program.build();
     let command = match &arguments.command {
         None => program,

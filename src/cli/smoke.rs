@@ -1,8 +1,8 @@
 //! `lockstep smoke`: only the loading.
 
 use super::World;
-use super::build::{EnvironmentArguments, with_run};
-use super::schema::Format;
+use super::format::Format;
+use super::project_run::{EnvironmentArguments, with_run};
 use super::stop::Stop;
 use crate::exit::Exit;
 use crate::run::{Options, Run};

@@ -7,7 +7,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use serde::Serialize;
 
-use super::schema::Global;
+use super::global::Global;
 use super::stop::Stop;
 use crate::config::{Project, load};
 use crate::context::Context;

@@ -3,7 +3,7 @@
 use clap::Args;
 use clap::builder::NonEmptyStringValueParser;
 
-use crate::cli::schema::Format;
+use crate::cli::format::Format;
 use crate::cli::stop::Stop;
 use crate::cli::{World, runtime};
 use crate::comparison::{CompareError, Side, compare};
