@@ -455,9 +455,10 @@ const KNOW_UNPACKED: &str = "mkdir -p \"$1/var/lib/dpkg\"; for file in \"$1\"/va
 const FORGET_UNPACKED: &str = ": > \"$1/var/lib/dpkg/status\"";
 
 /// The names that maintainer scripts would make of programs that were only unpacked, as far as builds call them.
-const LINK_ALTERNATIVES: &str = "for pair in awk:mawk cc:gcc c++:g++; do name=\"$1/usr/bin/${pair%%:*}\"; \
-    if [ ! -e \"$name\" ] && [ ! -L \"$name\" ] && [ -e \"$1/usr/bin/${pair#*:}\" ]; then \
-    ln -s \"${pair#*:}\" \"$name\" || exit 1; fi; done";
+const LINK_ALTERNATIVES: &str = "for pair in awk:mawk cc:gcc c++:g++ 'aclocal:aclocal-1.*' 'automake:automake-1.*'; do \
+    name=\"$1/usr/bin/${pair%%:*}\"; for program in \"$1/usr/bin/\"${pair#*:}; do \
+    if [ ! -e \"$name\" ] && [ ! -L \"$name\" ] && [ -e \"$program\" ]; then \
+    ln -s \"${program##*/}\" \"$name\" || exit 1; fi; done; done";
 
 /// Notes what is installed, and what was for a while: a setup script may need packages that the image does not. Where
 /// nothing was installed on top of a base, there is no log: no image keeps one.
@@ -540,6 +541,28 @@ mod tests {
             let status = Command::new("sh").args(["-n", "-c", script]).status().unwrap();
             assert!(status.success(), "{script}");
         }
+    }
+
+    #[test]
+    fn programs_that_were_only_unpacked_get_their_names() {
+        let directory = tempfile::tempdir().unwrap();
+        let programs = directory.path().join("usr/bin");
+        fs::create_dir_all(&programs).unwrap();
+        for name in ["gcc", "g++", "c++", "aclocal-1.17", "automake-1.17"] {
+            fs::write(programs.join(name), "").unwrap();
+        }
+        let root = directory.path().to_str().unwrap();
+        let status = Command::new("sh")
+            .args(["-euc", LINK_ALTERNATIVES, "sh", root])
+            .status();
+        assert!(status.unwrap().success());
+        let target = |name: &str| fs::read_link(programs.join(name)).ok();
+        let targets = ["cc", "c++", "awk", "aclocal", "automake"].map(target);
+        let expected = [Some("gcc"), None, None, Some("aclocal-1.17"), Some("automake-1.17")];
+        assert_eq!(
+            targets,
+            expected.map(|name| name.map(|name| Path::new(name).to_path_buf()))
+        );
     }
 
     #[test]
