@@ -85,8 +85,7 @@ pub(super) fn source_directories(tree: &Tree) -> BTreeSet<&str> {
             .directly_in(directory)
             .any(|(path, _)| is_source(path) && build_script.contains(tree::file_name(path)));
         let is_claimed = is_package && (is_stub || tree::is_within(directory, "src"));
-        let is_within = |other: &&str| *other == directory || (*other != "." && tree::is_within(directory, other));
-        is_claimed || others.iter().any(is_within)
+        is_claimed || tree::with_ancestors(directory).any(|above| others.contains(above))
     };
     let mut directories = tree.directories_with(&["c"]);
     directories.extend(tree.directories_with(CPP_EXTENSIONS));
@@ -251,8 +250,12 @@ pub(super) fn inputs(tree: &Tree, directory: &str) -> Vec<String> {
         .iter()
         .filter(|header| !tree::join(directory, header).is_some_and(|path| tree.contains(&path)))
         .filter_map(|header| {
-            let suffix = format!("/{header}");
-            tree.files().find_map(|(path, _)| path.strip_suffix(suffix.as_str()))
+            let above = header.rsplit_once('/').map_or("", |(above, _)| above);
+            let mut found = tree.named(tree::file_name(header)).map(|(directory, _)| directory);
+            match above {
+                "" => found.find(|directory| *directory != "."),
+                above => found.find_map(|directory| directory.strip_suffix(above)?.strip_suffix('/')),
+            }
         })
         .filter(|other| !tree::is_within(other, directory))
         .map(str::to_owned)

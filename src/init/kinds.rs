@@ -84,8 +84,8 @@ pub(super) fn looked_up(tree: &Tree, host: &Candidate, plugins: &[Candidate]) ->
                 LanguageName::Rust => ".get",
                 _ => "dlsym",
             };
-            tree.files()
-                .filter(|(path, text)| tree::is_within(path, &host.source) && text.contains(call))
+            tree.within(&host.source)
+                .filter(|(_, text)| text.contains(call))
                 .filter(|(path, _)| !plugins.iter().any(|plugin| is_of(path, plugin, host)))
                 .map(|(_, text)| text)
                 .collect()

@@ -23,12 +23,13 @@ pub(super) struct Found {
 
 /// All known hosts with plugins here. `candidates` are what is recognised without knowing hosts.
 pub(super) fn found(tree: &Tree, candidates: &[Candidate]) -> Vec<Found> {
+    let directories = c_family::source_directories(tree);
     let of_host = |host: &&'static KnownHost| {
         let mut notes = Vec::new();
         let mut plugins = by_own_build(tree, host);
         let own: BTreeSet<String> = plugins.iter().map(|plugin| plugin.source.clone()).collect();
         let is_own = |directory: &str| own.iter().any(|source| tree::is_within(directory, source));
-        for directory in c_family::source_directories(tree) {
+        for directory in directories.iter().copied() {
             if !is_own(directory) {
                 plugins.extend(by_entries(tree, host, directory, &mut notes));
             }
@@ -88,10 +89,8 @@ fn by_own_build(tree: &Tree, host: &KnownHost) -> Vec<Candidate> {
 }
 
 fn sources_below<'a>(tree: &'a Tree, directory: &'a str) -> impl Iterator<Item = &'a str> {
-    let is_source = |path: &str| c_family::is_source(path);
-    tree.files()
-        .filter(move |(path, _)| is_source(path) && tree::is_within(path, directory))
-        .map(|(_, text)| text)
+    let sources = tree.within(directory).filter(|(path, _)| c_family::is_source(path));
+    sources.map(|(_, text)| text)
 }
 
 /// A source with what it defines of what the host looks up.

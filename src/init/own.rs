@@ -151,8 +151,8 @@ fn of_tree(tree: &Tree, system: BuildSystem, root: &str, made: Vec<Target>, note
 
 /// Whether something below `root` opens modules.
 fn opens(tree: &Tree, root: &str) -> bool {
-    let mut files = tree.files().filter(|(path, _)| tree::is_within(path, root));
-    files.any(|(path, text)| c_family::is_source(path) && OPENING.iter().any(|call| text.contains(call)))
+    tree.within(root)
+        .any(|(path, text)| c_family::is_source(path) && OPENING.iter().any(|call| text.contains(call)))
 }
 
 /// The sources of a target: those that its build file names, in its directory, or elsewhere if there are none.

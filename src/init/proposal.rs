@@ -438,7 +438,7 @@ fn tools(tree: &Tree, unit: &Candidate) -> Vec<&'static str> {
         LanguageName::C => &[],
     };
     let has = |ending: &str| {
-        let mut files = tree.files().filter(|(path, _)| tree::is_within(path, &unit.source));
+        let mut files = tree.within(&unit.source);
         unit.build.is_some() && files.any(|(path, _)| tree::extension(path) == ending)
     };
     let generators = [("l", "flex"), ("pyx", "cython3"), ("y", "bison")];

@@ -46,7 +46,7 @@ pub(super) enum TargetKind {
 /// Everything that the files of `system` below `root` make, in the order of their paths. `root` is where the build starts.
 pub(super) fn targets(tree: &Tree, system: BuildSystem, root: &str) -> Vec<Target> {
     let mut found: Vec<Target> = Vec::new();
-    for (path, text) in tree.files().filter(|(path, _)| tree::is_within(path, root)) {
+    for (path, text) in tree.within(root) {
         let name = tree::file_name(path);
         let directory = tree::parent(path);
         let made = match system {

@@ -56,6 +56,10 @@ const EXAMPLES: &str = "examples";
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Tree {
     files: BTreeMap<String, String>,
+    /// The files that lie in each directory itself.
+    directories: BTreeMap<String, Vec<String>>,
+    /// The files that have a name, wherever they lie.
+    names: BTreeMap<String, Vec<String>>,
 }
 
 /// Why a directory cannot be looked at.
@@ -176,7 +180,24 @@ impl Tree {
         }
         match take_refused() {
             Some(error) => Err(error),
-            None => Ok(Self { files }),
+            None => Ok(Self::with(files)),
+        }
+    }
+
+    fn with(files: BTreeMap<String, String>) -> Self {
+        let mut directories: BTreeMap<String, Vec<String>> = BTreeMap::new();
+        let mut names: BTreeMap<String, Vec<String>> = BTreeMap::new();
+        for path in files.keys() {
+            directories
+                .entry(parent(path).to_owned())
+                .or_default()
+                .push(path.clone());
+            names.entry(file_name(path).to_owned()).or_default().push(path.clone());
+        }
+        Self {
+            files,
+            directories,
+            names,
         }
     }
 
@@ -184,9 +205,7 @@ impl Tree {
     #[cfg(test)]
     pub(super) fn of(files: &[(&str, &str)]) -> Self {
         let owned = |(path, content): &(&str, &str)| ((*path).to_owned(), (*content).to_owned());
-        Self {
-            files: files.iter().map(owned).collect(),
-        }
+        Self::with(files.iter().map(owned).collect())
     }
 
     /// All files, in the order of their paths.
@@ -210,17 +229,30 @@ impl Tree {
 
     /// The files named `name`: the directories they are in, with their content.
     pub fn named<'a>(&'a self, name: &'a str) -> impl Iterator<Item = (&'a str, &'a str)> {
-        self.files()
-            .filter(move |(path, _)| file_name(path) == name)
-            .map(|(path, content)| (parent(path), content))
+        let paths = self.names.get(name).into_iter().flatten();
+        paths.filter_map(|path| Some((parent(path), self.text(path)?)))
     }
 
     /// The files that lie in `directory` itself.
     pub fn directly_in<'a>(&'a self, directory: &'a str) -> impl Iterator<Item = (&'a str, &'a str)> {
-        self.files().filter(move |(path, _)| parent(path) == directory)
+        let paths = self.directories.get(directory).into_iter().flatten();
+        paths.filter_map(|path| Some((path.as_str(), self.text(path)?)))
     }
 
-    /// The files of `directory` and of those below it.
+    /// The files of `directory` and of those below it, with their whole paths.
+    pub fn within<'a>(&'a self, directory: &str) -> impl Iterator<Item = (&'a str, &'a str)> + use<'a> {
+        let start = match directory {
+            "." => String::new(),
+            directory => format!("{directory}/"),
+        };
+        // Names that begin alike lie one after the other.
+        let files = self.files.range(start.clone()..);
+        files
+            .take_while(move |(path, _)| path.starts_with(&start))
+            .map(|(path, text)| (path.as_str(), text.as_str()))
+    }
+
+    /// The same, as a known host's files are looked at.
     #[must_use]
     pub fn below<'a>(&'a self, directory: &'a str) -> Below<'a> {
         Below { tree: self, directory }
@@ -245,13 +277,12 @@ pub struct Below<'a> {
 
 impl Files for Below<'_> {
     fn all(&self) -> Box<dyn Iterator<Item = (&str, &str)> + '_> {
-        let relative = |path: &'_ str| match self.directory {
+        let above = match self.directory {
             "." => 0,
-            directory if is_within(path, directory) => directory.len() + 1,
-            _ => usize::MAX,
+            directory => directory.len() + 1,
         };
-        let files = self.tree.files();
-        Box::new(files.filter_map(move |(path, text)| Some((path.get(relative(path)..)?, text))))
+        let files = self.tree.within(self.directory);
+        Box::new(files.filter_map(move |(path, text)| Some((path.get(above..)?, text))))
     }
 
     fn text(&self, path: &str) -> Option<&str> {
@@ -272,6 +303,11 @@ pub(super) fn file_name(path: &str) -> &str {
 /// The directory a file is in; `.` for the project's own.
 pub(super) fn parent(path: &str) -> &str {
     path.rsplit_once('/').map_or(".", |(directory, _)| directory)
+}
+
+/// A directory and those that it lies in, but not the project's own.
+pub(super) fn with_ancestors(directory: &str) -> impl Iterator<Item = &str> {
+    std::iter::successors(Some(directory), |below| below.rsplit_once('/').map(|(above, _)| above))
 }
 
 /// Whether `path` is `directory` or lies below it.
