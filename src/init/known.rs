@@ -328,12 +328,12 @@ fn language(tree: &Tree, directory: &str, host: &KnownHost) -> LanguageName {
     }
 }
 
-/// Libraries in Rust that stand on a crate of the host's.
+/// Libraries in Rust that stand on a crate of the host's, or export what it looks up.
 fn by_crate(tree: &Tree, host: &KnownHost, candidates: &[Candidate]) -> Vec<Candidate> {
     let is_its = |candidate: &&Candidate| {
         candidate.language == LanguageName::Rust
             && candidate.kind == Kind::Plugin(Loader::Dlopen)
-            && cargo::depends_on(tree, candidate, host.crates)
+            && (cargo::depends_on(tree, candidate, host.crates) || exports_entry(host, candidate))
     };
     let of_host = |candidate: &Candidate| {
         let mut candidate = candidate.clone();
@@ -346,6 +346,12 @@ fn by_crate(tree: &Tree, host: &KnownHost, candidates: &[Candidate]) -> Vec<Cand
         candidate
     };
     candidates.iter().filter(is_its).map(of_host).collect()
+}
+
+/// Whether the host looks up one of a candidate's symbols. Hosts know these as functions in C.
+fn exports_entry(host: &KnownHost, candidate: &Candidate) -> bool {
+    let is_entry = |symbol: &String| !(host.entries)(&format!("int {symbol}(void) {{}}")).is_empty();
+    candidate.exports.iter().any(is_entry)
 }
 
 /// A file's name up to its first dot.
@@ -433,6 +439,19 @@ mod tests {
                     ("x.c", "#include \"postgres.h\""),
                 ],
                 &["postgres: . x.so pgxs Pg_magic_func"],
+            ),
+            (
+                &[
+                    (
+                        "Cargo.toml",
+                        "[package]\nname = \"cell\"\n[lib]\ncrate-type = [\"dylib\"]\n",
+                    ),
+                    (
+                        "src/lib.rs",
+                        "#[no_mangle]\npub extern \"C\" fn RedisModule_OnLoad(\n    c: *mut u8,\n) -> i32 {\n    0\n}\n",
+                    ),
+                ],
+                &["valkey: . libcell.so Rust RedisModule_OnLoad"],
             ),
             (
                 &[(
