@@ -3,7 +3,8 @@
 use super::fault::{Excuse, Fault, FaultKind, Interposer};
 use super::likeness::{Likeness, likeness, share_code};
 use super::lookup::offered;
-use super::process::{Loaded, ObjectId, Process};
+use super::object_id::ObjectId;
+use super::process::{Loaded, Process};
 use super::search::absolute;
 use super::verdict::Phase;
 use crate::facts::elf::{Binding, Elf, Name, Relocation, RelocationClass, Symbol, SymbolKind};

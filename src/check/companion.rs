@@ -2,8 +2,9 @@
 
 use super::environment::OpenMode;
 use super::finding::Finding;
-use super::pair::{PairReport, Request, fold, report};
+use super::pair_report::{PairReport, fold, report};
 use super::process::Process;
+use super::request::Request;
 use super::rules;
 use super::simulation::{Simulation, Subject, open};
 use crate::facts::elf::{Dynamic, Elf, ObjectKind, Unreadable};

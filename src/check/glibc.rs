@@ -6,12 +6,14 @@
 mod bind;
 mod map;
 mod order;
+mod refusal;
 mod search;
 mod versions;
 
 use super::environment::{BindingTime, OpenMode, ScopeFlag};
 use super::fault::Fault;
-use super::process::{ObjectId, Process};
+use super::object_id::ObjectId;
+use super::process::Process;
 use super::search::Wanted;
 
 pub(super) use bind::find_for_dlsym;

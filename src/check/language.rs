@@ -1,7 +1,8 @@
 //! What the languages of host and plugin have in common, where the contract lets their types cross.
 
 use super::finding::Finding;
-use super::process::{ObjectId, Process};
+use super::object_id::ObjectId;
+use super::process::Process;
 use super::rules::{
     cxx_standard_library, cxx_string, cxx_virtual_table, rust_allocator, rust_compiler, rust_panic,
     rust_standard_library,

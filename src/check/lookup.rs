@@ -3,7 +3,7 @@
 
 use hashbrown::HashMap;
 
-use super::process::ObjectId;
+use super::object_id::ObjectId;
 use crate::facts::elf::{Elf, Name, Symbol, SymbolVersion};
 
 /// How many bits the filter has: some times the symbols of the largest hosts, and small enough for a processor's cache.

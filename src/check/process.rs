@@ -7,6 +7,7 @@ use std::sync::Arc;
 use super::environment::Environment;
 use super::fault::{Fault, FaultKind};
 use super::lookup::Answers;
+use super::object_id::ObjectId;
 use super::packaged::PackagedFiles;
 use super::platform::{Family, Platform};
 use super::tls::TlsBlock;
@@ -14,9 +15,6 @@ use super::user::User;
 use super::verdict::Phase;
 use crate::facts::elf::Elf;
 use crate::rootfs::RootFs;
-
-/// The place of an object in [`Process::objects`].
-pub(super) type ObjectId = usize;
 
 /// One object in the process.
 #[derive(Debug, Clone)]

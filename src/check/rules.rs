@@ -11,6 +11,7 @@ mod file_unreadable;
 mod go_amd64_level;
 mod go_cause;
 mod go_dependency;
+mod go_difference;
 mod go_host_cannot_load_plugins;
 mod go_import_path;
 mod go_not_a_plugin;
@@ -64,8 +65,9 @@ pub use go_side::GoSide;
 pub use host_version::HostStamp;
 
 use super::fault::{Fault, FaultKind, Rejection};
+use super::object_id::ObjectId;
 use super::platform::Family;
-use super::process::{ObjectId, Process};
+use super::process::Process;
 use super::search::absolute;
 use super::simulation::{Linkage, Subject, find_symbol};
 use super::{Finding, Phase, Predicted, Rule, Verdict, machine};

@@ -1,7 +1,8 @@
 //! Libraries that are taken from what is loaded, though the search would have found another file.
 
 use super::fault::{Fault, FaultKind};
-use super::process::{ObjectId, Process};
+use super::object_id::ObjectId;
+use super::process::Process;
 use super::search::Wanted;
 use crate::rootfs::Found;
 

@@ -6,7 +6,8 @@ use hashbrown::HashMap;
 use super::super::fault::{Fault, FaultKind, SymbolName};
 use super::super::lookup::Lookup;
 use super::super::machine;
-use super::super::process::{ObjectId, Process};
+use super::super::object_id::ObjectId;
+use super::super::process::Process;
 use super::super::verdict::Phase;
 use crate::facts::elf::{
     Binding, Elf, Name, Relocation, RelocationClass, Symbol, SymbolKind, SymbolVersion, Table, Visibility,

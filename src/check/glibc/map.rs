@@ -6,74 +6,19 @@ use std::sync::Arc;
 
 use super::super::fault::{Fault, FaultKind, Rejection};
 use super::super::machine;
-use super::super::process::{Loaded, ObjectId, Process};
+use super::super::object_id::ObjectId;
+use super::super::process::{Loaded, Process};
 use super::super::search::{Wanted, absolute, denied, may_be_denied, why_rejected};
 use super::super::shadow::shadowed;
 use super::super::truncation;
 use super::super::verdict::Phase;
+use super::refusal::Refusal;
 use super::search::{Search, has_own_paths, search};
 use crate::facts::elf::{Class, Dynamic, Elf, Machine, ObjectKind, SegmentKind, Unreadable};
 use crate::rootfs::{FileKind, Found, LookError};
 
 /// More objects than any process loads.
 pub(super) const OBJECTS_LIMIT_COUNT: usize = 65_536;
-
-/// Why glibc does not take a file (`open_verify`), in the order in which it looks.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) enum Refusal {
-    Directory,
-    TooShort,
-    Magic([u8; 4]),
-    Class,
-    Data,
-    IdentVersion,
-    Osabi,
-    AbiVersion,
-    Padding,
-    Version,
-    Machine(String),
-    Kind,
-    ProgramHeaderSize,
-    ProgramHeadersCut,
-}
-
-impl Refusal {
-    /// The loader's words; none for what it passes over.
-    pub(super) fn words(&self, class: Class) -> &'static str {
-        match self {
-            Self::Directory => "cannot read file data: Is a directory",
-            Self::TooShort => "file too short",
-            Self::Magic(_) => "invalid ELF header",
-            Self::Class if class == Class::Elf64 => "wrong ELF class: ELFCLASS32",
-            Self::Class => "wrong ELF class: ELFCLASS64",
-            Self::Data => "ELF file data encoding not little-endian",
-            Self::IdentVersion => "ELF file version ident does not match current one",
-            Self::Osabi => "ELF file OS ABI invalid",
-            Self::AbiVersion => "ELF file ABI version invalid",
-            Self::Padding => "nonzero padding in e_ident",
-            Self::Version => "ELF file version does not match current one",
-            Self::Machine(_) => "cannot open shared object file: No such file or directory",
-            Self::Kind => "only ET_DYN and ET_EXEC can be loaded",
-            Self::ProgramHeaderSize => "ELF file's phentsize not the expected size",
-            Self::ProgramHeadersCut => "cannot read file data",
-        }
-    }
-
-    fn rejection(&self) -> Rejection {
-        match self {
-            Self::Directory => Rejection::Directory,
-            Self::TooShort => Rejection::TooShort,
-            Self::Magic(head) => Rejection::Magic(*head),
-            Self::Class => Rejection::Class,
-            Self::Data => Rejection::Data,
-            Self::IdentVersion | Self::Version => Rejection::Version,
-            Self::Osabi | Self::AbiVersion | Self::Padding => Rejection::Osabi,
-            Self::Machine(machine) => Rejection::Machine(machine.clone()),
-            Self::Kind => Rejection::Kind,
-            Self::ProgramHeaderSize | Self::ProgramHeadersCut => Rejection::ProgramHeaders,
-        }
-    }
-}
 
 /// Whether glibc takes a file for this process.
 pub(super) fn verify(process: &Process<'_>, found: &Found) -> Result<Arc<Elf>, Refusal> {

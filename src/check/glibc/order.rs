@@ -3,7 +3,8 @@
 
 use std::collections::BTreeSet;
 
-use super::super::process::{ObjectId, Process};
+use super::super::object_id::ObjectId;
+use super::super::process::Process;
 
 /// Objects sorted so that each comes before what it needs; the first stays the first. They are relocated from the end.
 pub(super) fn sorted(process: &Process<'_>, breadth_first: &[ObjectId]) -> Vec<ObjectId> {

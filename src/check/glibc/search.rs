@@ -1,9 +1,11 @@
 //! Where glibc looks for a library (`_dl_map_object` in `elf/dl-load.c`; ld.so(8)).
 
 use super::super::fault::{Fault, FaultKind, Skipped};
-use super::super::process::{ObjectId, Process};
+use super::super::object_id::ObjectId;
+use super::super::process::Process;
 use super::super::search::{Wanted, absolute, denied_in_search};
-use super::map::{self, Refusal};
+use super::map;
+use super::refusal::Refusal;
 use crate::facts::elf::{Dynamic, Machine};
 use crate::rootfs::{FileKind, Found};
 

@@ -2,7 +2,8 @@
 //! of objects, before any symbol.
 
 use super::super::fault::{Fault, FaultKind};
-use super::super::process::{Loaded, ObjectId, Process};
+use super::super::object_id::ObjectId;
+use super::super::process::{Loaded, Process};
 use super::super::verdict::Phase;
 use super::map::loaded_under;
 

@@ -4,7 +4,8 @@ use hashbrown::HashMap;
 
 use super::super::fault::{Fault, FaultKind, SymbolName};
 use super::super::lookup::Lookup;
-use super::super::process::{ObjectId, Process};
+use super::super::object_id::ObjectId;
+use super::super::process::Process;
 use super::super::verdict::Phase;
 use super::lfs64;
 use crate::facts::elf::{Binding, Machine, Name, Relocation, RelocationClass, Symbol, SymbolKind, Table};

@@ -6,7 +6,8 @@ use std::sync::Arc;
 
 use super::super::fault::{Fault, FaultKind, Rejection, Skipped};
 use super::super::machine;
-use super::super::process::{Loaded, ObjectId, Process};
+use super::super::object_id::ObjectId;
+use super::super::process::{Loaded, Process};
 use super::super::search::{Wanted, absolute, denied, denied_in_search, may_be_denied, why_rejected};
 use super::super::shadow::shadowed;
 use super::super::truncation;

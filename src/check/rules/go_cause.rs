@@ -1,7 +1,7 @@
 //! Why packages differ: from which of them do, and from what the build info of both sides says.
 
 use super::go_dependency::{describe, difference, is_within, modules};
-use super::go_package_hash::Difference;
+use super::go_difference::Difference;
 use super::go_side::GoSide;
 use crate::facts::Go;
 

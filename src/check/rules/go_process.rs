@@ -6,8 +6,8 @@ use std::collections::HashMap;
 
 use super::go_side::GoSide;
 use super::{
-    go_amd64_level, go_dependency, go_host_cannot_load_plugins, go_import_path, go_not_a_plugin, go_package_hash,
-    go_plugin_path, go_version,
+    go_amd64_level, go_dependency, go_difference, go_host_cannot_load_plugins, go_import_path, go_not_a_plugin,
+    go_package_hash, go_plugin_path, go_version,
 };
 use crate::check::{Finding, Phase, Verdict};
 use crate::facts::go::Hash;
@@ -85,7 +85,7 @@ impl<'a> GoProcess<'a> {
         let refused = match self.taken.get(&path) {
             Some(first) => Some(go_plugin_path::duplicate(&plugin, first)),
             None => {
-                let differences = go_package_hash::compare(&plugin, |package| self.present.get(package).copied());
+                let differences = go_difference::compare(&plugin, |package| self.present.get(package).copied());
                 go_package_hash::check(&plugin, &differences)
             }
         };

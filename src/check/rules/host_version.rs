@@ -1,6 +1,7 @@
 //! `host-version`: a module that its host refuses, since it was compiled for another one.
 
-use crate::check::process::{ObjectId, Process};
+use crate::check::object_id::ObjectId;
+use crate::check::process::Process;
 use crate::check::simulation::Subject;
 use crate::check::{Finding, Phase, Rule, Verdict};
 use crate::facts::stamp::{Mark, Stamp, System};
