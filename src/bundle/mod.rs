@@ -1,15 +1,17 @@
 //! The bundle: artifacts come out of containers that nobody trusts, get a manifest, and are published all at once.
 
+mod difference;
 mod manifest;
 mod publish;
 mod untrusted;
 mod volume;
 
+pub use difference::Difference;
 pub use manifest::{
     ArgumentRecord, ArtifactRecord, CallRecord, ContractRecord, HostRecord, ImageRecord, MANIFEST_FILE,
     MANIFEST_LIMIT_BYTES, MANIFEST_SCHEMA_VERSION, Manifest, ManifestError, SmokeRecord, UnitRecord,
 };
-pub use publish::{Difference, Publication, PublishError, Staging, restore, verify};
+pub use publish::{Publication, PublishError, Staging, restore, verify};
 pub use untrusted::{
     ARCHIVE_ENTRIES_LIMIT, Artifact, CollectError, Collected, Declared, EXTENSION_LIMIT_BYTES, IGNORED_LIMIT_BYTES,
     collect,

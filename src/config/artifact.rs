@@ -6,7 +6,8 @@ use crate::place::{FILE_NAME_LIMIT_BYTES, InvalidPlace, Place, in_the_way};
 use crate::printable::is_plain;
 use crate::yaml::{Decoded, Fields, Value};
 
-use super::project::{Contracts, LanguageName, ShippedFile, Unit};
+use super::language_name::LanguageName;
+use super::project::{Contracts, ShippedFile, Unit};
 use super::scope::{Expected, Scope, claim};
 use super::{host, reserved};
 

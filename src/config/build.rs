@@ -4,7 +4,8 @@ use serde::Serialize;
 
 use crate::yaml::{Decoded, Fields, Value};
 
-use super::project::{LanguageName, UnitRole};
+use super::language_name::LanguageName;
+use super::unit_role::UnitRole;
 
 /// A build system that lockstep calls.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]

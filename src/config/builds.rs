@@ -7,10 +7,12 @@ use crate::nearest::nearest;
 use crate::yaml::{Decoded, Fields, Reported, Value};
 
 use super::decode::name;
-use super::project::{LanguageName, Unit, UnitRole};
+use super::language_name::LanguageName;
+use super::project::Unit;
 use super::reserved;
 use super::scope::{Scope, Spoken};
 use super::unit::{self, Making};
+use super::unit_role::UnitRole;
 use super::{build, host};
 
 /// The keys of a build: those of a unit that say how it is compiled.

@@ -24,7 +24,7 @@ pub(super) fn contracts<'v>(fields: &Fields<'v, '_>, scope: &Scope<'v, '_>) -> D
         scope
             .languages
             .iter()
-            .filter(move |spoken| spoken.role == super::project::UnitRole::Host || spoken.contract == name.as_deref())
+            .filter(move |spoken| spoken.role == super::unit_role::UnitRole::Host || spoken.contract == name.as_deref())
     };
     let common = fields.optional("contract", |value| {
         Ok(NamedContract {

@@ -2,8 +2,10 @@
 
 use crate::yaml::{Decoded, Reported, Value};
 
-use super::project::{Abi, LanguageName, Loader, UnitRole};
+use super::language_name::LanguageName;
+use super::project::{Abi, Loader};
 use super::scope::Spoken;
+use super::unit_role::UnitRole;
 
 /// Reports each place where they do not; `place` is the abi's.
 pub(super) fn check<'a>(

@@ -8,8 +8,9 @@ use crate::yaml::{Decoded, Fields, Value};
 
 use super::artifact::Placed;
 use super::decode::name;
-use super::project::{BroughtProgram, BroughtSource, Host, Program, RuntimeProgram, UnitRole};
+use super::project::{BroughtProgram, BroughtSource, Host, Program, RuntimeProgram};
 use super::scope::{Expected, Scope, claim};
+use super::unit_role::UnitRole;
 use super::{environment, reserved, unit};
 
 /// The keys of a host that is not compiled.

@@ -14,6 +14,7 @@ mod fit;
 mod host;
 mod image;
 mod invocation;
+mod language_name;
 mod limits;
 mod paths;
 mod project;
@@ -25,6 +26,7 @@ mod step;
 #[cfg(test)]
 mod tests;
 mod unit;
+mod unit_role;
 
 use std::path::Path;
 
@@ -35,14 +37,16 @@ use crate::yaml;
 pub use artifact::is_artifact_name;
 pub use build::{Build, BuildSystem};
 pub use contract::CheckContract;
+pub use language_name::LanguageName;
 pub use paths::{Found, find};
 pub use project::{
     Abi, Argument, BindingTime, BroughtProgram, BroughtSource, Call, Client, Contract, Contracts, Environment,
-    Expectation, Host, ImageStart, Invocation, LanguageName, Limits, Loader, NamedContract, OpenedBy,
-    PLUGINS_PLACEHOLDER, Program, Project, Question, Ready, RecipeReference, Request, ResponseExpectation, Returns,
-    RuntimeProgram, ScopeFlag, Server, ShippedFile, Smoke, Step, StepKind, Stop, Unit, UnitRole,
+    Expectation, Host, ImageStart, Invocation, Limits, Loader, NamedContract, OpenedBy, PLUGINS_PLACEHOLDER, Program,
+    Project, Question, Ready, RecipeReference, Request, ResponseExpectation, Returns, RuntimeProgram, ScopeFlag,
+    Server, ShippedFile, Smoke, Step, StepKind, Stop, Unit,
 };
 pub use scope::Surroundings;
+pub use unit_role::UnitRole;
 
 /// The code of every problem of `lockstep.yaml`.
 pub const PROBLEM_CODE: &str = "config";

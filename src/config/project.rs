@@ -7,6 +7,8 @@ use std::time::Duration;
 use serde::Serialize;
 
 use super::build::Build;
+use super::language_name::LanguageName;
+use super::unit_role::UnitRole;
 use crate::image::PackageArchive;
 use crate::name::{ContractName, EnvironmentName, ProjectName, UnitName};
 use crate::place::Place;
@@ -277,30 +279,6 @@ pub struct ImageStart {
     pub env: BTreeMap<String, String>,
     /// `user:`.
     pub user: Option<String>,
-}
-
-/// What a unit is.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum UnitRole {
-    /// The program that loads plugins.
-    Host,
-    /// A shared object that it loads.
-    Plugin,
-}
-
-/// The languages that lockstep brings commands for.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum LanguageName {
-    /// `rust`: cargo.
-    Rust,
-    /// `go`: the go command.
-    Go,
-    /// `c`: `$CC`, else `cc`.
-    C,
-    /// `cpp`: `$CXX`, else `c++`.
-    Cpp,
 }
 
 /// Something to compile.

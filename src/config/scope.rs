@@ -7,8 +7,9 @@ use crate::yaml::{Decoded, Value};
 
 use super::artifact::Placed;
 use super::builds::KnownBuild;
+use super::language_name::LanguageName;
 use super::paths::Found;
-use super::project::{LanguageName, UnitRole};
+use super::unit_role::UnitRole;
 
 /// What lies around a `lockstep.yaml`.
 #[derive(Clone, Copy)]

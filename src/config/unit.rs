@@ -10,9 +10,11 @@ use super::artifact::{self, Shipped};
 use super::build::{self, Build};
 use super::builds;
 use super::decode::name;
-use super::project::{LanguageName, Unit, UnitRole};
+use super::language_name::LanguageName;
+use super::project::Unit;
 use super::reserved;
 use super::scope::{Contracted, Expected, Scope, Spoken, claim};
+use super::unit_role::UnitRole;
 
 /// The keys of a unit.
 pub(super) const KEYS: &[&str] = &[

@@ -1,6 +1,6 @@
 //! The recipes that come with the program: the files of `images/`.
 
-use super::recipe_file::RecipeFiles;
+use super::recipe_files::RecipeFiles;
 
 macro_rules! embedded {
     ($($path:literal),* $(,)?) => {

@@ -4,7 +4,7 @@ use std::io;
 use std::path::PathBuf;
 
 use super::child::ChildError;
-use super::gather::Tried;
+use super::tried::Tried;
 use crate::counted::counted;
 use crate::digest::Digest;
 use crate::engine::EngineError;

@@ -2,7 +2,6 @@
 //! and from the mirrors, in this order.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::fmt;
 use std::fs::{self, File};
 use std::io;
 use std::path::{Path, PathBuf};
@@ -15,6 +14,7 @@ use super::error::ImageError;
 use super::machine::Machine;
 use super::package_archive::PackageArchive;
 use super::package_list::file_name;
+use super::tried::Tried;
 use crate::digest::Digest;
 use crate::lock::Package;
 use crate::regular_file;
@@ -51,22 +51,6 @@ impl KeptPackage {
     #[must_use]
     pub fn file_name(&self) -> String {
         name_of(&self.package)
-    }
-}
-
-/// A place where packages were looked for in vain.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Tried {
-    /// The place.
-    pub place: String,
-    /// Why it did not help; none where it just has not got them.
-    pub why: Option<String>,
-}
-
-impl fmt::Display for Tried {
-    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let why = self.why.as_deref().unwrap_or("does not have them");
-        write!(formatter, "{}: {why}", self.place)
     }
 }
 

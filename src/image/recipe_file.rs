@@ -6,6 +6,7 @@ use super::builtin::Builtin;
 use super::packages::{is_requested_package, is_word};
 use super::path::join;
 use super::recipe::{Distribution, Ground, ImageDefaults, OwnFile, Recipe, Variant};
+use super::recipe_files::RecipeFiles;
 use crate::nearest::nearest;
 use crate::problem::Problem;
 use crate::yaml::{self, Decoded, Fields, Value};
@@ -14,15 +15,6 @@ use crate::yaml::{self, Decoded, Fields, Value};
 const CODE: &str = "recipe";
 /// How many recipes may stand on each other.
 const BASE_LIMIT_COUNT: usize = 8;
-
-/// Where recipes and the files that they name are read from.
-pub trait RecipeFiles {
-    /// The content of a file by its `/`-separated path.
-    ///
-    /// # Errors
-    /// Why it cannot be read, in words.
-    fn read(&self, path: &str) -> Result<Vec<u8>, String>;
-}
 
 impl Recipe {
     /// Reads the recipe at `path`, its bases, and the files that they name.
