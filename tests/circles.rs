@@ -48,7 +48,7 @@ const KNOWN: &[&[&str]] = &[
         "facts/elf/version",
     ],
     &["facts/go/export", "facts/go/exported_type", "facts/go/module_data"],
-    &["init/build_files", "init/c_family", "init/known", "init/targets"],
+    &["init/c_family", "init/known"],
     &["init/kinds", "init/proposal"],
     &["lock/decode", "lock/file"],
     &[

@@ -1,8 +1,7 @@
 //! Files of build systems: which system makes what lies in a directory, and what its shared objects are called.
 
-use super::c_family::is_source;
-use super::targets::{self, Target, TargetKind};
-use super::tree::{self, Tree};
+use super::targets::{self, Target, TargetKind, Targets};
+use super::tree::{self, Tree, is_file_name, is_source};
 use crate::config::BuildSystem;
 use crate::known_hosts::words;
 
@@ -20,8 +19,8 @@ pub(super) struct BuildFile {
 }
 
 /// The build of `directory` by the first of `systems` that has a file in it or above.
-pub(super) fn of_directory(tree: &Tree, directory: &str, systems: &[BuildSystem]) -> Option<BuildFile> {
-    systems.iter().find_map(|system| by_system(tree, directory, *system))
+pub(super) fn of_directory(targets: &Targets<'_>, directory: &str, systems: &[BuildSystem]) -> Option<BuildFile> {
+    systems.iter().find_map(|system| by_system(targets, directory, *system))
 }
 
 fn text_of<'a>(tree: &'a Tree, level: &str, names: &[&str]) -> Option<&'a str> {
@@ -52,7 +51,8 @@ pub(super) fn starts_in(tree: &Tree, directory: &str, system: BuildSystem) -> bo
     files_of(system).is_some_and(|(starts, _)| text_of(tree, directory, starts).is_some_and(is_start))
 }
 
-fn by_system(tree: &Tree, directory: &str, system: BuildSystem) -> Option<BuildFile> {
+fn by_system(targets: &Targets<'_>, directory: &str, system: BuildSystem) -> Option<BuildFile> {
+    let tree = targets.tree;
     let levels = ancestors(directory);
     let (_, files) = files_of(system)?;
     let text_of = |level: &str, names: &[&str]| text_of(tree, level, names);
@@ -78,7 +78,7 @@ fn by_system(tree: &Tree, directory: &str, system: BuildSystem) -> Option<BuildF
         }
     }
     if shared.is_empty() {
-        shared = made_elsewhere(tree, directory, system, source);
+        shared = made_elsewhere(targets, directory, system, source);
     }
     Some(BuildFile {
         system,
@@ -145,12 +145,13 @@ fn only_names(mut names: Vec<String>) -> Vec<String> {
 }
 
 /// The shared objects that build files of other directories make of the sources of this one.
-fn made_elsewhere(tree: &Tree, directory: &str, system: BuildSystem, root: &str) -> Vec<String> {
+fn made_elsewhere(targets: &Targets<'_>, directory: &str, system: BuildSystem, root: &str) -> Vec<String> {
+    let tree = targets.tree;
     let sources: Vec<&str> = tree
         .directly_in(directory)
         .map(|(path, _)| tree::file_name(path))
         .collect();
-    let made = targets::targets(tree, system, root);
+    let made = targets.below(system, root);
     let files_of_system = files_of(system).map_or(&[][..], |(_, files)| files);
     let names_one = |text: &str| sources.iter().any(|source| is_source(source) && text.contains(source));
     let is_shared = |target: &&Target| matches!(target.kind, TargetKind::Module | TargetKind::Library);
@@ -201,13 +202,6 @@ fn shared_name(word: &str) -> Option<(&str, &str)> {
     (is_version && version != ".").then_some((stem, ending))
 }
 
-/// Whether a name can be that of an artifact, and stand in a command.
-pub(super) fn is_file_name(name: &str) -> bool {
-    let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || b"._+-".contains(&byte);
-    let starts_well = name.starts_with(|first: char| first.is_ascii_alphanumeric() || first == '_');
-    starts_well && name.bytes().all(is_plain) && name.len() <= 200
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -235,7 +229,7 @@ mod tests {
             ),
         ] {
             let tree = Tree::of(&[(file, text), ("src/a.c", "")]);
-            let found = of_directory(&tree, "src", &[system]).unwrap();
+            let found = of_directory(&Targets::of(&tree), "src", &[system]).unwrap();
             assert_eq!(found.shared.join(" "), expected);
         }
         let tree = Tree::of(&[
@@ -246,7 +240,12 @@ mod tests {
                 "pam_LTLIBRARIES = pam_x.la\nnoinst_LTLIBRARIES = libcommon.la\n",
             ),
         ]);
-        let found = of_directory(&tree, "src", &[BuildSystem::Meson, BuildSystem::Autotools]).unwrap();
+        let found = of_directory(
+            &Targets::of(&tree),
+            "src",
+            &[BuildSystem::Meson, BuildSystem::Autotools],
+        )
+        .unwrap();
         assert_eq!(
             (
                 found.source.as_str(),
@@ -255,7 +254,7 @@ mod tests {
             ),
             (".", "pam_x.so", true)
         );
-        assert_eq!(of_directory(&tree, "src", &[BuildSystem::Make]), None);
+        assert_eq!(of_directory(&Targets::of(&tree), "src", &[BuildSystem::Make]), None);
         let makefiles = Tree::of(&[
             ("Makefile", "all: top.so\n"),
             ("modules/Makefile", "all: one.so\n\trm -f old.so\n"),
@@ -263,7 +262,7 @@ mod tests {
             ("other/Makefile", "all:\n"),
         ]);
         let source_of = |directory: &str| {
-            let found = of_directory(&makefiles, directory, &[BuildSystem::Make]).unwrap();
+            let found = of_directory(&Targets::of(&makefiles), directory, &[BuildSystem::Make]).unwrap();
             (found.source, found.shared.join(" "))
         };
         let pair = |source: &str, shared: &str| (source.to_owned(), shared.to_owned());

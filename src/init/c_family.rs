@@ -2,13 +2,13 @@
 
 use std::collections::BTreeSet;
 
+use super::targets::Targets;
 use super::text::{common, identifier};
-use super::tree::{self, Tree};
+use super::tree::{self, CPP_EXTENSIONS, Tree, is_source};
 use super::{Candidate, Kind, build_files};
 use crate::config::{BuildSystem, LanguageName, Loader};
 use crate::language::{SOURCE_ROOT, quote};
 
-const CPP_EXTENSIONS: &[&str] = &["cc", "cpp", "cxx"];
 const HEADER_EXTENSIONS: &[&str] = &["h", "hh", "hpp"];
 /// What gives C++ functions C's names.
 const C_LINKAGE: &str = "extern \"C\"";
@@ -23,7 +23,8 @@ const SYSTEMS: &[BuildSystem] = &[
 
 /// All directories with C or C++ sources that belong to no Cargo package and no Go module, and lie below none of `roots`,
 /// which a build makes as a whole.
-pub(super) fn candidates(tree: &Tree, roots: &[String], notes: &mut Vec<String>) -> Vec<Candidate> {
+pub(super) fn candidates(targets: &Targets<'_>, roots: &[String], notes: &mut Vec<String>) -> Vec<Candidate> {
+    let tree = targets.tree;
     let mut found = Vec::new();
     for directory in source_directories(tree) {
         if roots.iter().any(|root| tree::is_within(directory, root)) {
@@ -55,7 +56,7 @@ pub(super) fn candidates(tree: &Tree, roots: &[String], notes: &mut Vec<String>)
             );
             continue;
         }
-        let build = build_files::of_directory(tree, directory, SYSTEMS);
+        let build = build_files::of_directory(targets, directory, SYSTEMS);
         if programs.is_empty() && build.is_some_and(|build| build.makes_static && build.shared.is_empty()) {
             notes.push(format!(
                 "{directory} is a library that is linked into others, and no plugin"
@@ -91,12 +92,6 @@ pub(super) fn source_directories(tree: &Tree) -> BTreeSet<&str> {
     directories.extend(tree.directories_with(CPP_EXTENSIONS));
     directories.retain(|directory| !is_other(directory));
     directories
-}
-
-/// Whether a file is compiled, and not included.
-pub(super) fn is_source(path: &str) -> bool {
-    let extension = tree::extension(path);
-    extension == "c" || CPP_EXTENSIONS.contains(&extension)
 }
 
 /// Whether a source is that of a program.
@@ -362,7 +357,7 @@ mod tests {
             ("shout/Cargo.toml", ""),
             ("shout/native.c", "int x(void) { return 1; }\n"),
         ]);
-        let found = candidates(&tree, &[], &mut vec![]);
+        let found = candidates(&Targets::of(&tree), &[], &mut vec![]);
         let seen: Vec<(&str, LanguageName, Kind)> = found
             .iter()
             .map(|unit| (unit.artifact.as_str(), unit.language, unit.kind))

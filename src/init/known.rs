@@ -3,9 +3,10 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::beside;
-use super::build_files::{self, BuildFile, is_file_name};
+use super::build_files::{self, BuildFile};
+use super::targets::Targets;
 use super::text::common;
-use super::tree::{self, Tree};
+use super::tree::{self, Tree, is_file_name};
 use super::{Candidate, Kind, c_family, cargo};
 use crate::config::{Build, BuildSystem, LanguageName, Loader};
 use crate::known_hosts::{KNOWN_HOSTS, KnownHost, PluginSource};
@@ -22,7 +23,8 @@ pub(super) struct Found {
 }
 
 /// All known hosts with plugins here. `candidates` are what is recognised without knowing hosts.
-pub(super) fn found(tree: &Tree, candidates: &[Candidate]) -> Vec<Found> {
+pub(super) fn found(targets: &Targets<'_>, candidates: &[Candidate]) -> Vec<Found> {
+    let tree = targets.tree;
     let directories = c_family::source_directories(tree);
     let of_host = |host: &&'static KnownHost| {
         let mut notes = Vec::new();
@@ -31,7 +33,7 @@ pub(super) fn found(tree: &Tree, candidates: &[Candidate]) -> Vec<Found> {
         let is_own = |directory: &str| own.iter().any(|source| tree::is_within(directory, source));
         for directory in directories.iter().copied() {
             if !is_own(directory) {
-                plugins.extend(by_entries(tree, host, directory, &mut notes));
+                plugins.extend(by_entries(targets, host, directory, &mut notes));
             }
         }
         plugins.extend(by_crate(tree, host, candidates));
@@ -89,7 +91,7 @@ fn by_own_build(tree: &Tree, host: &KnownHost) -> Vec<Candidate> {
 }
 
 fn sources_below<'a>(tree: &'a Tree, directory: &'a str) -> impl Iterator<Item = &'a str> {
-    let sources = tree.within(directory).filter(|(path, _)| c_family::is_source(path));
+    let sources = tree.within(directory).filter(|(path, _)| tree::is_source(path));
     sources.map(|(_, text)| text)
 }
 
@@ -99,16 +101,14 @@ struct Entry<'a> {
     symbols: Vec<String>,
 }
 
-fn by_entries(tree: &Tree, host: &KnownHost, directory: &str, notes: &mut Vec<String>) -> Vec<Candidate> {
+fn by_entries(targets: &Targets<'_>, host: &KnownHost, directory: &str, notes: &mut Vec<String>) -> Vec<Candidate> {
+    let tree = targets.tree;
     let has_word = |text: &str| host.words.iter().any(|word| text.contains(word));
     if host.needs_words && !tree.directly_in(directory).any(|(_, text)| has_word(text)) {
         return vec![];
     }
     let mut entries: Vec<Entry<'_>> = Vec::new();
-    for (path, text) in tree
-        .directly_in(directory)
-        .filter(|(path, _)| c_family::is_source(path))
-    {
+    for (path, text) in tree.directly_in(directory).filter(|(path, _)| tree::is_source(path)) {
         let symbols = (host.entries)(text);
         if !symbols.is_empty() {
             entries.push(Entry { path, symbols });
@@ -117,7 +117,7 @@ fn by_entries(tree: &Tree, host: &KnownHost, directory: &str, notes: &mut Vec<St
     if entries.is_empty() {
         return vec![];
     }
-    let build = build_files::of_directory(tree, directory, host.systems);
+    let build = build_files::of_directory(targets, directory, host.systems);
     if let Some(build) = build.as_ref().filter(|build| !build.shared.is_empty()) {
         return by_build(tree, host, directory, build, &entries, notes);
     }
@@ -256,7 +256,7 @@ fn of_directory(tree: &Tree, host: &KnownHost, directory: &str, entry: &Entry<'_
     candidate.exports.extend(entry.symbols.clone());
     let has_program = tree
         .directly_in(directory)
-        .any(|(path, text)| c_family::is_source(path) && c_family::has_main(text));
+        .any(|(path, text)| tree::is_source(path) && c_family::has_main(text));
     match host.fallback {
         Some(system) => {
             let mut build = Build::of(system);
@@ -366,7 +366,8 @@ mod tests {
     fn seen(files: &[(&str, &str)]) -> Vec<String> {
         let tree = Tree::of(files);
         let mut notes = vec![];
-        let candidates = super::super::candidates(&tree, &mut notes);
+        let targets = Targets::of(&tree);
+        let candidates = super::super::candidates(&targets, &mut notes);
         let describe = |plugin: &Candidate| {
             let build = match (&plugin.build, &plugin.command) {
                 (Some(build), _) => build.system.name().to_owned(),
@@ -380,7 +381,7 @@ mod tests {
                 plugin.exports.join(",")
             )
         };
-        let found = found(&tree, &candidates);
+        let found = found(&targets, &candidates);
         found
             .iter()
             .flat_map(|found| {

@@ -22,6 +22,8 @@ mod tree;
 
 use std::collections::BTreeMap;
 
+use targets::Targets;
+
 use crate::config::{Build, LanguageName, Loader};
 use crate::known_hosts::Beside;
 
@@ -113,11 +115,12 @@ impl Candidate {
 }
 
 /// Everything in the tree that could be a host or a plugin; `notes` gets a line for what was seen and is neither.
-fn candidates(tree: &Tree, notes: &mut Vec<String>) -> Vec<Candidate> {
+fn candidates(targets: &Targets<'_>, notes: &mut Vec<String>) -> Vec<Candidate> {
+    let tree = targets.tree;
     let mut candidates = cargo::candidates(tree);
     candidates.extend(go::candidates(tree));
-    let (own, roots) = own::candidates(tree, notes);
+    let (own, roots) = own::candidates(targets, notes);
     candidates.extend(own);
-    candidates.extend(c_family::candidates(tree, &roots, notes));
+    candidates.extend(c_family::candidates(targets, &roots, notes));
     candidates
 }

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use super::build_files;
-use super::targets::{self, Target, TargetKind};
+use super::targets::{self, Target, TargetKind, Targets};
 use super::tree::{self, Tree};
 use super::{Candidate, Kind, c_family};
 use crate::config::{Build, BuildSystem, LanguageName, Loader};
@@ -24,7 +24,8 @@ pub(super) const OPENING: &[&str] = &["dlopen(", "dlopen (", "g_module_open", "l
 const FOR_ITSELF: &[&str] = &["bench", "example", "fuzz", "test"];
 
 /// What whole builds make, and where they start: what lies below is theirs.
-pub(super) fn candidates(tree: &Tree, notes: &mut Vec<String>) -> (Vec<Candidate>, Vec<String>) {
+pub(super) fn candidates(targets: &Targets<'_>, notes: &mut Vec<String>) -> (Vec<Candidate>, Vec<String>) {
+    let tree = targets.tree;
     let mut found = Vec::new();
     let mut roots: Vec<String> = Vec::new();
     let directories: BTreeSet<&str> = tree.files().map(|(path, _)| tree::parent(path)).collect();
@@ -41,14 +42,14 @@ pub(super) fn candidates(tree: &Tree, notes: &mut Vec<String>) -> (Vec<Candidate
             if !build_files::starts_in(tree, directory, *system) {
                 continue;
             }
-            let made = targets::targets(tree, *system, directory);
+            let made = targets.below(*system, directory);
             let has = |kind: TargetKind| made.iter().any(|target| target.kind == kind);
             // A makefile that anybody wrote is believed when it is clear.
             let is_clear = has(TargetKind::Program) && has(TargetKind::Module);
             if made.is_empty() || *system == BuildSystem::Make && !is_clear {
                 continue;
             }
-            found.extend(of_tree(tree, *system, directory, made, notes));
+            found.extend(of_tree(tree, *system, directory, made.to_vec(), notes));
             roots.push(directory.to_owned());
             break;
         }
@@ -152,7 +153,7 @@ fn of_tree(tree: &Tree, system: BuildSystem, root: &str, made: Vec<Target>, note
 /// Whether something below `root` opens modules.
 fn opens(tree: &Tree, root: &str) -> bool {
     tree.within(root)
-        .any(|(path, text)| c_family::is_source(path) && OPENING.iter().any(|call| text.contains(call)))
+        .any(|(path, text)| tree::is_source(path) && OPENING.iter().any(|call| text.contains(call)))
 }
 
 /// The sources of a target: those that its build file names, in its directory, or elsewhere if there are none.
@@ -165,10 +166,7 @@ fn sources<'a>(tree: &'a Tree, root: &str, target: &Target) -> Vec<&'a str> {
         .filter(|(_, ending)| ["c", "cc", "cpp", "cxx", "lo", "o"].contains(ending))
         .map(|(stem, _)| stem)
         .collect();
-    let all = tree
-        .files()
-        .map(|(path, _)| path)
-        .filter(|path| c_family::is_source(path));
+    let all = tree.files().map(|(path, _)| path).filter(|path| tree::is_source(path));
     let named: Vec<&str> = all
         .filter(|path| tree::is_within(path, root))
         .filter(|path| {

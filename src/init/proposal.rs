@@ -4,14 +4,14 @@ use std::collections::BTreeSet;
 
 use super::asked::Asked;
 use super::beside;
-use super::build_files::is_file_name;
 use super::builds::{self, ProposedBuild};
 use super::go::PLUGIN_DIRECTORIES;
 use super::kinds::{self, ProposedContract};
 use super::known::{self, Found};
 use super::recipe::{self, Recipe};
+use super::targets::Targets;
 use super::text::{common, free_name, project_name, unit_name};
-use super::tree::{self, Tree};
+use super::tree::{self, Tree, is_file_name};
 use super::{Candidate, Kind, candidates};
 use crate::config::{Abi, BuildSystem, LanguageName, Loader, is_artifact_name};
 use crate::known_hosts::{self, KnownHost, Library, SmokePlugin, SmokeTest};
@@ -154,8 +154,9 @@ pub const LOOKED_FOR: &[&str] = &[
 /// See [`Unrecognised`].
 pub fn propose(tree: &Tree, directory: &str, asked: Option<&Asked>) -> Result<Proposal, Unrecognised> {
     let mut notes = Vec::new();
-    let mut candidates = candidates(tree, &mut notes);
-    let mut known = known::found(tree, &candidates);
+    let targets = Targets::of(tree);
+    let mut candidates = candidates(&targets, &mut notes);
+    let mut known = known::found(&targets, &candidates);
     let mut refused = Vec::new();
     candidates.retain(|candidate| is_writable(candidate, &mut refused));
     for found in &mut known {

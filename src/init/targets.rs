@@ -1,9 +1,10 @@
 //! What a build makes, by its own files: programs, modules that a program opens, and libraries that are linked.
 
+use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet};
+use std::rc::Rc;
 
-use super::build_files::is_file_name;
-use super::tree::{self, Tree};
+use super::tree::{self, Tree, is_file_name};
 use crate::config::BuildSystem;
 use crate::known_hosts::Makefile;
 
@@ -41,6 +42,31 @@ pub(super) enum TargetKind {
     Library,
     /// It becomes a part of others.
     Static,
+}
+
+/// What builds make, each read once however many directories are asked about.
+pub(super) struct Targets<'t> {
+    pub(super) tree: &'t Tree,
+    known: RefCell<ByBuild>,
+}
+
+/// What is made, by the build that makes it: its system, and where it starts.
+type ByBuild = BTreeMap<(BuildSystem, String), Rc<[Target]>>;
+
+impl<'t> Targets<'t> {
+    pub(super) fn of(tree: &'t Tree) -> Self {
+        Self {
+            tree,
+            known: RefCell::default(),
+        }
+    }
+
+    /// See [`targets`].
+    pub(super) fn below(&self, system: BuildSystem, root: &str) -> Rc<[Target]> {
+        let mut known = self.known.borrow_mut();
+        let made = known.entry((system, root.to_owned()));
+        Rc::clone(made.or_insert_with(|| targets(self.tree, system, root).into()))
+    }
 }
 
 /// Everything that the files of `system` below `root` make, in the order of their paths. `root` is where the build starts.

@@ -290,6 +290,22 @@ impl Files for Below<'_> {
     }
 }
 
+/// The endings of sources in C++.
+pub(super) const CPP_EXTENSIONS: &[&str] = &["cc", "cpp", "cxx"];
+
+/// Whether a file is compiled as C or C++, and not included.
+pub(super) fn is_source(path: &str) -> bool {
+    let extension = extension(path);
+    extension == "c" || CPP_EXTENSIONS.contains(&extension)
+}
+
+/// Whether a name can be that of an artifact, and stand in a command.
+pub(super) fn is_file_name(name: &str) -> bool {
+    let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || b"._+-".contains(&byte);
+    let starts_well = name.starts_with(|first: char| first.is_ascii_alphanumeric() || first == '_');
+    starts_well && name.bytes().all(is_plain) && name.len() <= 200
+}
+
 /// What follows the last dot of the name.
 pub(super) fn extension(path: &str) -> &str {
     file_name(path).rsplit_once('.').map_or("", |(_, extension)| extension)
