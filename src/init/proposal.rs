@@ -284,7 +284,6 @@ fn with_known(
     let mut taken = BTreeSet::from([unit_name(file_name(host.path)), host.name.to_owned()]);
     let mut plugins = all_named(plugins, &mut taken, &mut BTreeSet::new(), false, &mut notes);
     beside::settle(&mut plugins, &mut notes);
-    name_automake(tree, &mut plugins);
     let builds = builds::share(&mut plugins, &mut taken);
     notes.extend(host.note.map(str::to_owned));
     let smoke = smoke(host, &plugins, &mut notes);
@@ -448,27 +447,6 @@ fn tools(tree: &Tree, unit: &Candidate) -> Vec<&'static str> {
     [system, language, &generators].concat()
 }
 
-/// The programs that autoreconf calls, by the names that they have without the links that an image of unpacked packages
-/// lacks.
-const AUTOMAKE: &[(&str, &str)] = &[("ACLOCAL", "aclocal-1.17"), ("AUTOMAKE", "automake-1.17")];
-
-/// Tells builds that begin with autoreconf what it calls.
-fn name_automake<'a>(tree: &Tree, units: impl IntoIterator<Item = &'a mut Candidate>) {
-    for unit in units {
-        let is_autotools = unit
-            .build
-            .as_ref()
-            .is_some_and(|build| build.system == BuildSystem::Autotools);
-        let has_configure = tree::join(&unit.source, "configure").is_some_and(|path| tree.contains(&path));
-        if is_autotools && !has_configure {
-            let names = AUTOMAKE
-                .iter()
-                .map(|(name, value)| ((*name).to_owned(), (*value).to_owned()));
-            unit.env.extend(names);
-        }
-    }
-}
-
 fn each_once<'a>(packages: impl Iterator<Item = &'a str>) -> Vec<String> {
     let mut seen = BTreeSet::new();
     let packages = packages.filter(|package| seen.insert(*package));
@@ -602,9 +580,6 @@ fn of_tree(tree: &Tree, directory: &str, candidates: &[Candidate], notes: &[Stri
     }
     beside::settle(&mut plugins, &mut notes);
     let images = own_images(tree, &host, &plugins, &mut notes);
-    if images.is_some() {
-        name_automake(tree, std::iter::once(&mut host).chain(&mut plugins));
-    }
     let builds = builds::share(std::iter::once(&mut host).chain(&mut plugins), &mut taken);
     let contracts = kinds::tell_apart(tree, &host, &mut plugins);
     if contracts.is_empty() {
