@@ -78,6 +78,14 @@ impl System {
     }
 }
 
+/// What a file with one module says, which calls itself nothing: a module is known by `entry`, which its host asks it for.
+fn of_one(elf: &Elf, entry: &str, marks: fn(&Elf) -> Option<Vec<Mark>>) -> Vec<Stamp> {
+    let is_module = defined(elf, entry).is_some();
+    let marks = is_module.then(|| marks(elf)).flatten();
+    let stamp = marks.map(|marks| Stamp { module: None, marks });
+    stamp.into_iter().collect()
+}
+
 /// The symbol of a name that a file defines.
 fn defined<'a>(elf: &'a Elf, name: &str) -> Option<Symbol<'a>> {
     let mut found = elf.find(&Name::new(name.as_bytes())).map(|(_, symbol)| symbol);

@@ -7,7 +7,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::io::{self, BufRead, BufReader, Read};
 use std::path::{Path, PathBuf};
-use std::process::{ChildStdout, Command};
+use std::process::Command;
 use std::time::Duration;
 
 use tokio_util::sync::CancellationToken;
@@ -111,16 +111,7 @@ impl<'a> Apt<'a> {
                     .push(complaint);
             }
         };
-        let run = Run {
-            program: "apt-get",
-            input: b"",
-            log: &self.directory.join("update.log"),
-            limit: UPDATE_TIMEOUT,
-            cancel: self.cancel,
-            ends_gracefully: false,
-            line: &line,
-        };
-        match run.run(command, nothing) {
+        match self.run("apt-get", command, UPDATE_TIMEOUT, &line) {
             Err(ChildError::Cancelled) => return Err(ImageError::Cancelled),
             Err(cause @ (ChildError::Start { .. } | ChildError::TimedOut { .. })) => {
                 return Ok(vec![cause.to_string()]);
@@ -180,21 +171,32 @@ impl<'a> Apt<'a> {
                 command.arg(place).arg(to.join(digest.hex()));
                 command.arg(format!("SHA256:{}", digest.hex()));
             }
-            let run = Run {
-                program: "apt-helper",
-                input: b"",
-                log: &self.directory.join("download.log"),
-                limit: DOWNLOAD_TIMEOUT,
-                cancel: self.cancel,
-                ends_gracefully: false,
-                line: &|_| {},
-            };
             // One that cannot be had does not keep the others from coming; which came is seen by who looks.
-            if let Err(ChildError::Cancelled) = run.run(command, nothing) {
+            if let Err(ChildError::Cancelled) = self.run("apt-helper", command, DOWNLOAD_TIMEOUT, &|_| {}) {
                 return Err(ImageError::Cancelled);
             }
         }
         Ok(())
+    }
+
+    /// Runs a program of which only what it complains of counts, which `line` takes.
+    fn run(
+        &self,
+        program: &'static str,
+        command: Command,
+        limit: Duration,
+        line: &(dyn Fn(&str) + Sync),
+    ) -> Result<(), ChildError> {
+        let run = Run {
+            program,
+            input: b"",
+            log: &self.directory.join(format!("{program}.log")),
+            limit,
+            cancel: self.cancel,
+            ends_gracefully: false,
+            line,
+        };
+        run.run(command, |_| Ok(()))
     }
 
     fn command(&self, program: &str) -> Command {
@@ -206,10 +208,6 @@ impl<'a> Apt<'a> {
             .env("APT_CONFIG", self.directory.join("apt.conf"));
         command
     }
-}
-
-fn nothing(_: &mut ChildStdout) -> Result<(), ChildError> {
-    Ok(())
 }
 
 /// apt.conf(5): everything it reads or writes is in one directory, and it does what lockstep needs it for.

@@ -5,12 +5,13 @@ use std::io::{self, Read, Seek, SeekFrom, Write};
 
 use super::LayerError;
 use super::entry::{Entry, EntryKind, compare_paths, split_path};
+use super::hashed_read::HashedRead;
 use super::path_patterns::PathPatterns;
 use super::read::read_tar;
 use super::tree::{Node, Tree};
 use super::whiteout::whiteout_of;
 use super::write::LayerWriter;
-use crate::digest::{Digest, Hasher};
+use crate::digest::Digest;
 
 /// Where a bootstrap leaves what lockstep wants to know and the image must not have.
 pub(super) const NOTES_DIRECTORY: &str = "tmp/lockstep";
@@ -137,12 +138,9 @@ pub(super) fn assemble<W: Write>(
                 });
                 return Ok(());
             }
-            let mut hashed = HashedRead {
-                inner: content,
-                hasher: Hasher::new(),
-            };
+            let mut hashed = HashedRead::new(content);
             layer.append(&entry, &mut hashed)?;
-            hashed.hasher.finish()
+            hashed.finish()
         };
         written.insert(entry.path.clone());
         found.insert(Node { entry, content: digest });
@@ -207,30 +205,14 @@ impl Spool {
     }
 
     fn fill(&mut self, content: &mut dyn Read) -> Result<Digest, LayerError> {
-        let mut hashed = HashedRead {
-            inner: content,
-            hasher: Hasher::new(),
-        };
+        let mut hashed = HashedRead::new(content);
         io::copy(&mut hashed, &mut self.0).map_err(LayerError::Read)?;
-        Ok(hashed.hasher.finish())
+        Ok(hashed.finish())
     }
 
     fn rewound(&mut self) -> Result<&mut dyn Read, LayerError> {
         self.0.seek(SeekFrom::Start(0)).map_err(LayerError::Read)?;
         Ok(&mut self.0)
-    }
-}
-
-struct HashedRead<'a> {
-    inner: &'a mut dyn Read,
-    hasher: Hasher,
-}
-
-impl Read for HashedRead<'_> {
-    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        let count = self.inner.read(buffer)?;
-        self.hasher.update(&buffer[..count]);
-        Ok(count)
     }
 }
 

@@ -3,15 +3,16 @@
 
 use std::collections::BTreeSet;
 use std::fs;
-use std::io::{self, Read, Write};
+use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use serde::{Deserialize, Serialize};
 
 use super::error::ImageError;
+use super::hashed_read::HashedRead;
 use super::work::{KeyLock, WORK_PREFIX, WorkDirectory, Writing, link_or_copy, publish};
-use crate::digest::{Digest, Hasher};
+use crate::digest::Digest;
 use crate::lock::Package;
 use crate::regular_file;
 use crate::temporary;
@@ -25,8 +26,6 @@ const SCHEMA_VERSION: u32 = 1;
 const RECORD_LIMIT_BYTES: u64 = 16 * 1024 * 1024;
 /// How many records are looked at for a list of all images.
 const RECORDS_LIMIT_COUNT: usize = 10_000;
-/// How much of a package is copied at once.
-const COPY_BUFFER_BYTES: usize = 128 * 1024;
 /// How many packages are offered to a bootstrap at most: the newest ones.
 const OFFERED_PACKAGES_LIMIT: usize = 4_000;
 
@@ -250,17 +249,9 @@ impl ImageCache {
 
     fn temporary_copy(&self, content: &mut dyn Read) -> io::Result<(tempfile::NamedTempFile, Digest)> {
         let mut file = self.temporary_file()?;
-        let mut hasher = Hasher::new();
-        let mut buffer = vec![0; COPY_BUFFER_BYTES];
-        loop {
-            let count = content.read(&mut buffer)?;
-            if count == 0 {
-                break;
-            }
-            hasher.update(&buffer[..count]);
-            file.write_all(&buffer[..count])?;
-        }
-        Ok((file, hasher.finish()))
+        let mut hashed = HashedRead::new(content);
+        io::copy(&mut hashed, &mut file)?;
+        Ok((file, hashed.finish()))
     }
 
     /// The file of a package; one that no longer has its content is removed.
@@ -404,6 +395,8 @@ pub(super) fn failed<'path>(action: &'static str, path: &'path Path) -> impl FnO
 
 #[cfg(test)]
 mod tests {
+    use std::io::Write as _;
+
     use super::*;
 
     #[test]

@@ -17,6 +17,7 @@ mod entry;
 mod error;
 mod form;
 mod gather;
+mod hashed_read;
 mod kept_repository;
 mod machine;
 mod make;

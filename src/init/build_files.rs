@@ -3,7 +3,7 @@
 use super::targets::{self, Target, TargetKind, Targets};
 use super::tree::{self, Tree, is_file_name, is_source};
 use crate::config::BuildSystem;
-use crate::known_hosts::words;
+use crate::known_hosts::{MAKEFILES, words};
 
 /// A build that a directory is part of.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -88,14 +88,10 @@ fn by_system(targets: &Targets<'_>, directory: &str, system: BuildSystem) -> Opt
     })
 }
 
-const MAKEFILES: &[&str] = &["GNUmakefile", "makefile", "Makefile"];
-
 /// A directory and those above it, up to the project's.
 fn ancestors(directory: &str) -> Vec<&str> {
-    let mut levels = vec![directory];
-    while let Some(last) = levels.last().filter(|last| **last != ".") {
-        levels.push(tree::parent(last));
-    }
+    let mut levels: Vec<&str> = tree::with_ancestors(directory).collect();
+    levels.extend((directory != ".").then_some("."));
     levels
 }
 

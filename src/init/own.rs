@@ -166,20 +166,19 @@ fn sources<'a>(tree: &'a Tree, root: &str, target: &Target) -> Vec<&'a str> {
         .filter(|(_, ending)| ["c", "cc", "cpp", "cxx", "lo", "o"].contains(ending))
         .map(|(stem, _)| stem)
         .collect();
-    let all = tree.files().map(|(path, _)| path).filter(|path| tree::is_source(path));
-    let named: Vec<&str> = all
-        .filter(|path| tree::is_within(path, root))
-        .filter(|path| {
+    let named = |directory: &str| -> Vec<&'a str> {
+        let sources = tree
+            .within(directory)
+            .map(|(path, _)| path)
+            .filter(|path| tree::is_source(path));
+        let is_named = |path: &&str| {
             let name = tree::file_name(path);
             stems.contains(name.rsplit_once('.').map_or(name, |(stem, _)| stem))
-        })
-        .collect();
-    let near: Vec<&str> = named
-        .iter()
-        .copied()
-        .filter(|path| tree::is_within(path, &target.directory))
-        .collect();
-    if near.is_empty() { named } else { near }
+        };
+        sources.filter(is_named).collect()
+    };
+    let near = named(&target.directory);
+    if near.is_empty() { named(root) } else { near }
 }
 
 /// What the tree calls itself.

@@ -6,7 +6,7 @@ use std::rc::Rc;
 
 use super::tree::{self, Tree, is_file_name};
 use crate::config::BuildSystem;
-use crate::known_hosts::Makefile;
+use crate::known_hosts::{MAKEFILES, Makefile, closing};
 
 /// How many things one build file makes at most; what lists more is not written by hand.
 const TARGETS_LIMIT_COUNT: usize = 1000;
@@ -100,8 +100,8 @@ pub(super) fn targets(tree: &Tree, system: BuildSystem, root: &str) -> Vec<Targe
     if system == BuildSystem::Cmake {
         // A shared library with which nothing is linked is opened by somebody.
         let linked: BTreeSet<String> = tree
-            .files()
-            .filter(|(path, _)| tree::file_name(path) == "CMakeLists.txt" && tree::is_within(path, root))
+            .within(root)
+            .filter(|(path, _)| tree::file_name(path) == "CMakeLists.txt")
             .flat_map(|(_, text)| linked_by_cmake(text))
             .collect();
         for target in &mut found {
@@ -126,8 +126,6 @@ pub(super) fn shared(system: BuildSystem, text: &str) -> Vec<String> {
     let is_shared = |target: &Target| matches!(target.kind, TargetKind::Module | TargetKind::Library);
     made.into_iter().filter(is_shared).map(|target| target.file).collect()
 }
-
-const MAKEFILES: &[&str] = &["GNUmakefile", "makefile", "Makefile"];
 
 fn has_automake(tree: &Tree, directory: &str) -> bool {
     tree::join(directory, "Makefile.am").is_some_and(|path| tree.contains(&path))
@@ -158,29 +156,13 @@ fn calls<'a>(text: &'a str, names: &[&'static str]) -> Vec<(usize, &'static str,
             if is_part || line.contains('#') || !rest.starts_with('(') {
                 continue;
             }
-            if let Some(end) = closing(rest) {
+            if let Some(end) = closing(rest, ARGUMENTS_LIMIT_BYTES) {
                 found.push((index, *name, rest[1..end].trim()));
             }
         }
     }
     found.sort_by_key(|(index, ..)| *index);
     found
-}
-
-/// Where the parenthesis that `text` begins with is closed.
-fn closing(text: &str) -> Option<usize> {
-    let mut depth = 0_usize;
-    for (index, byte) in text.bytes().enumerate().take(ARGUMENTS_LIMIT_BYTES) {
-        match byte {
-            b'(' => depth += 1,
-            b')' => depth -= 1,
-            _ => {}
-        }
-        if depth == 0 {
-            return Some(index);
-        }
-    }
-    None
 }
 
 /// The value of a keyword argument of Meson's.

@@ -5,6 +5,8 @@ use std::collections::BTreeMap;
 
 use super::beside::Files;
 
+/// What make looks for in a directory, in this order (make(1)).
+pub(crate) const MAKEFILES: &[&str] = &["GNUmakefile", "makefile", "Makefile"];
 /// How deep variables and functions may be nested; a variable that names itself ends here.
 const DEPTH_LIMIT_EXPANSIONS: usize = 8;
 /// How long a value may become; patterns of patterns would not end otherwise.

@@ -26,8 +26,9 @@ use crate::config::{BuildSystem, LanguageName};
 
 pub use beside::{Beside, FileBeside, Files, PluginSource};
 pub use libraries::{Library, named as libraries};
-pub(crate) use makefile::{Makefile, words};
+pub(crate) use makefile::{MAKEFILES, Makefile, words};
 pub use smoke::{SmokeFile, SmokeKind, SmokeStep, SmokeTest};
+pub(crate) use source_text::closing;
 
 use beside::nothing_beside;
 

@@ -1,6 +1,6 @@
 //! PostgreSQL: extensions, by a makefile that includes PGXS.
 
-use super::makefile::Makefile;
+use super::makefile::{MAKEFILES, Makefile};
 use super::{
     Beside, FileBeside, Files, KnownHost, Made, OwnBuild, PluginSource, SmokeKind, SmokePlugin, SmokeStep, SmokeTest,
     any_artifact, is_word, same_name,
@@ -50,8 +50,6 @@ pub(super) const POSTGRES: KnownHost = KnownHost {
     cargo_place: same_name,
     note: None,
 };
-
-const MAKEFILES: &[&str] = &["GNUmakefile", "makefile", "Makefile"];
 
 fn has_pgxs(text: &str) -> bool {
     ["PGXS", "pgxs"].iter().any(|word| text.contains(word))

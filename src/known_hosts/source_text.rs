@@ -19,24 +19,25 @@ pub(super) fn defined(text: &str, wanted: impl Fn(&str) -> bool) -> Vec<String> 
         if name.is_empty() || !wanted(name) || names.iter().any(|other| other == name) {
             continue;
         }
-        if closing(&text[open..]).is_some_and(|end| text[open + end..].trim_start().starts_with('{')) {
+        let end = closing(&text[open..], PARAMETERS_LIMIT_BYTES);
+        if end.is_some_and(|end| text[open + end + 1..].trim_start().starts_with('{')) {
             names.push(name.to_owned());
         }
     }
     names
 }
 
-/// Where what begins with `(` ends: the byte after its `)`.
-fn closing(text: &str) -> Option<usize> {
+/// Where the `(` that `text` begins with is closed, if that is in its first `limit_bytes`.
+pub(crate) fn closing(text: &str, limit_bytes: usize) -> Option<usize> {
     let mut depth = 0_usize;
-    for (index, byte) in text.bytes().enumerate().take(PARAMETERS_LIMIT_BYTES) {
+    for (index, byte) in text.bytes().enumerate().take(limit_bytes) {
         match byte {
             b'(' => depth += 1,
             b')' => depth -= 1,
             _ => {}
         }
         if depth == 0 {
-            return Some(index + 1);
+            return Some(index);
         }
     }
     None

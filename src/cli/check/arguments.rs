@@ -5,14 +5,16 @@ use std::path::{Path, PathBuf};
 use clap::Args;
 
 use crate::check::User;
-use crate::cli::World;
 use crate::cli::format::Format;
 use crate::cli::stop::Stop;
+use crate::cli::{World, runtime};
 use crate::config::{CheckContract, load_contract};
+use crate::engine::docker::Docker;
 use crate::exit::Exit;
 use crate::nearest::nearest;
 use crate::report::Failure;
 use crate::rootfs::RootFs;
+use crate::run::open_rootfs;
 
 /// The variables of glibc's loader (ld.so(8)); musl's knows the first two.
 const LOADER_VARIABLES: &[&str] = &[
@@ -100,6 +102,15 @@ pub(super) fn user_of(arguments: &CheckArguments, root: &dyn RootFs) -> Result<O
 pub(super) fn contract_at(path: &Path, world: &World) -> Result<CheckContract, Stop> {
     let (contract, problems) = load_contract(&world.context.working_directory.join(path), &path.display().to_string());
     contract.ok_or(Stop::Problems(problems))
+}
+
+/// The root that is named: a path on this machine, else an image of the engine.
+pub(super) fn named_root(name: &str, world: &World) -> Result<Box<dyn RootFs>, Stop> {
+    runtime::block_on_or_stop(&world.events(), async {
+        let engine = Docker::connect(&world.context.variables);
+        let opened = open_rootfs(name, &world.context.working_directory, engine).await;
+        opened.map_err(|error| Stop::from(error.failure()))
+    })
 }
 
 /// This program's own variables that a loader reads: on this machine the host has them too.

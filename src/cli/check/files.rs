@@ -7,17 +7,15 @@ use std::path::{Path, PathBuf};
 use rustix::fs::Access;
 use rustix::io::Errno;
 
-use super::arguments::{CheckArguments, contract_at, of_the_loader, start_of, usage, user_of};
+use super::arguments::{CheckArguments, contract_at, named_root, of_the_loader, start_of, usage, user_of};
 use super::home::{Home, contract_of_its_host};
 use crate::check::{Environment, PairReport, Plugin, Request, Subject, User, check};
+use crate::cli::World;
 use crate::cli::stop::Stop;
-use crate::cli::{World, runtime};
 use crate::config::CheckContract;
-use crate::engine::docker::Docker;
 use crate::facts::elf::Unreadable;
 use crate::report::Failure;
 use crate::rootfs::{DirectoryRoot, OverlayRoot, RootFs};
-use crate::run::open_rootfs;
 
 /// Judges these plugins for this host.
 pub(super) fn judge(
@@ -173,11 +171,7 @@ fn root(
         let base = is_known.then(|| Box::new(machine) as Box<dyn RootFs>);
         return Ok((OverlayRoot::new(base).map_err(failed)?, is_known));
     };
-    let root = runtime::block_on_or_stop(&world.events(), async {
-        let engine = Docker::connect(&world.context.variables);
-        let opened = open_rootfs(name, &world.context.working_directory, engine).await;
-        opened.map_err(|error| Stop::from(error.failure()))
-    })?;
+    let root = named_root(name, world)?;
     Ok((OverlayRoot::new(Some(root)).map_err(failed)?, true))
 }
 

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::arguments::{CheckArguments, contract_at, start_of, usage, user_of};
+use super::arguments::{CheckArguments, contract_at, named_root, start_of, usage, user_of};
 use super::home::bundle;
 use crate::bundle::{BUNDLE_DIRECTORY, MANIFEST_FILE, Manifest};
 use crate::check::PairReport;
@@ -17,7 +17,7 @@ use crate::report::Failure;
 use crate::rootfs::RootFs;
 use crate::run::{
     CheckedFiles, CheckedHost, CheckedPlugin, CheckedProcess, PlacedFile, RunError, check_bundle, image_root,
-    open_rootfs, predict_files, smoke_user, smoked_contract,
+    predict_files, smoke_user, smoked_contract,
 };
 
 /// Every published bundle: its host with its plugins, in the runtime image.
@@ -56,7 +56,7 @@ pub(super) fn judge(arguments: &CheckArguments, world: &World) -> Result<Vec<Pai
     for (name, manifest) in published.into_iter().zip(&manifests) {
         let files = files(&project, name, manifest, contract.as_ref(), world)?;
         let root = match &arguments.rootfs {
-            Some(root) => named_root(root, world)?,
+            Some(root) => Arc::from(named_root(root, world)?),
             None => runtime_root(lock.as_ref(), name, world)?,
         };
         // Bundles are loaded as in the smoke test, unless somebody says otherwise.
@@ -131,13 +131,5 @@ fn runtime_root(lock: Option<&Lock>, environment: &EnvironmentName, world: &Worl
                 _ => Stop::from(failure),
             }
         })
-    })
-}
-
-fn named_root(name: &str, world: &World) -> Result<Arc<dyn RootFs>, Stop> {
-    runtime::block_on_or_stop(&world.events(), async {
-        let engine = Docker::connect(&world.context.variables);
-        let opened = open_rootfs(name, &world.context.working_directory, engine).await;
-        opened.map(Arc::from).map_err(|error| Stop::from(error.failure()))
     })
 }

@@ -5,14 +5,14 @@
 //!
 //! Source: `Zend/zend_modules.h`, `Zend/zend_build.h` and `php_load_extension` of PHP 8.4; so since 5.3.
 
-use super::{Mark, Stamp, System, defined};
+use super::{Mark, System, of_one};
 use crate::facts::Elf;
 
 pub(super) const SYSTEM: System = System {
     name: "PHP",
     symbol: "zend_register_functions",
     host: marks,
-    modules,
+    modules: |elf| of_one(elf, ENTRY, marks),
 };
 
 /// What a module is asked for its entry with.
@@ -22,13 +22,6 @@ const PREFIX: &[u8] = b"API";
 const DAY_BYTES: usize = 8;
 /// Longer than what comes behind it.
 const KIND_LIMIT_BYTES: usize = 64;
-
-fn modules(elf: &Elf) -> Vec<Stamp> {
-    let is_module = defined(elf, ENTRY).is_some();
-    let marks = is_module.then(|| marks(elf)).flatten();
-    let stamp = marks.map(|marks| Stamp { module: None, marks });
-    stamp.into_iter().collect()
-}
 
 fn marks(elf: &Elf) -> Option<Vec<Mark>> {
     let (number, id) = build_id(elf)?;

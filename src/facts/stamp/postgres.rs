@@ -4,7 +4,7 @@
 //!
 //! Source: `src/include/fmgr.h` and `src/backend/utils/fmgr/dfmgr.c` of PostgreSQL 17; the name is there since 15.
 
-use super::{Mark, Stamp, System, defined};
+use super::{Mark, System, of_one};
 use crate::facts::Elf;
 use crate::facts::elf::Data;
 
@@ -12,7 +12,7 @@ pub(super) const SYSTEM: System = System {
     name: "PostgreSQL",
     symbol: "PostgresMain",
     host: marks,
-    modules,
+    modules: |elf| of_one(elf, BLOCK, marks),
 };
 
 /// What a module is asked for its block with.
@@ -31,13 +31,6 @@ const FIELDS: [&str; 5] = [
 const NUMBERS_COUNT: usize = 1 + FIELDS.len();
 /// A block of 15 to 17, and one of 18, which ends with two pointers.
 const LENGTHS_BYTES: [u32; 3] = [56, 64, 72];
-
-fn modules(elf: &Elf) -> Vec<Stamp> {
-    let is_module = defined(elf, BLOCK).is_some();
-    let marks = is_module.then(|| marks(elf)).flatten();
-    let stamp = marks.map(|marks| Stamp { module: None, marks });
-    stamp.into_iter().collect()
-}
 
 /// The only block of the file; none if there are different ones.
 fn marks(elf: &Elf) -> Option<Vec<Mark>> {
