@@ -11,11 +11,14 @@ use super::known::{self, Found};
 use super::recipe::{self, Recipe};
 use super::targets::Targets;
 use super::text::{common, free_name, project_name, unit_name};
-use super::tree::{self, Tree, is_file_name};
+use super::tree::{self, CPP_EXTENSIONS, Tree, is_file_name};
 use super::{Candidate, Kind, candidates};
 use crate::config::{Abi, BuildSystem, LanguageName, Loader, is_artifact_name};
 use crate::known_hosts::{self, KnownHost, Library, SmokePlugin, SmokeTest};
 use crate::printable::is_plain;
+
+/// The package that programs and libraries in C++ run with.
+const CPP_RUNTIME_PACKAGE: &str = "libstdc++6";
 
 /// What will stand in `lockstep.yaml`.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -295,7 +298,7 @@ fn with_known(
             recipe: recipe::runtime(
                 tree,
                 host,
-                &running(&libraries),
+                &running(tree, &plugins, &libraries),
                 smoke.as_ref().map_or(&[], |test| &test.files),
             ),
             build_packages: build_packages(tree, host, &plugins, &libraries, &mut notes),
@@ -444,7 +447,9 @@ fn tools(tree: &Tree, unit: &Candidate) -> Vec<&'static str> {
     let generators = [("l", "flex"), ("pyx", "cython3"), ("y", "bison")];
     let generators = generators.iter().filter(|(ending, _)| has(ending));
     let generators: Vec<&str> = generators.map(|(_, package)| *package).collect();
-    [system, language, &generators].concat()
+    let looked_for = known_hosts::programs(&build_files(tree, &BTreeSet::from([unit.source.as_str()])));
+    let looked_for = if unit.build.is_some() { looked_for } else { vec![] };
+    [system, language, &generators, &looked_for].concat()
 }
 
 fn each_once<'a>(packages: impl Iterator<Item = &'a str>) -> Vec<String> {
@@ -460,20 +465,31 @@ fn libraries(tree: &Tree, units: &[Candidate]) -> Vec<&'static Library> {
         .filter(|unit| unit.build.is_some())
         .map(|unit| unit.source.as_str())
         .collect();
+    known_hosts::libraries(&build_files(tree, &roots))
+}
+
+/// The texts of the build files below directories.
+fn build_files<'a>(tree: &'a Tree, roots: &BTreeSet<&str>) -> Vec<&'a str> {
     let is_of_build = |path: &str| {
         let name = tree::file_name(path);
         ["CMakeLists.txt", "configure.ac", "meson.build"].contains(&name) || name.starts_with("Makefile")
     };
-    let texts: Vec<&str> = tree
-        .files()
+    tree.files()
         .filter(|(path, _)| is_of_build(path) && roots.iter().any(|root| tree::is_within(path, root)))
         .map(|(_, text)| text)
-        .collect();
-    known_hosts::libraries(&texts)
+        .collect()
 }
 
-fn running(libraries: &[&Library]) -> Vec<&'static str> {
-    libraries.iter().map(|library| library.runtime_package).collect()
+/// What plugins run with beside their host: the libraries that their build files name, and that of C++.
+fn running(tree: &Tree, plugins: &[Candidate], libraries: &[&Library]) -> Vec<&'static str> {
+    let is_cpp = |unit: &Candidate| {
+        let mut files = tree.within(&unit.source);
+        let mut has_cpp = || files.any(|(path, _)| CPP_EXTENSIONS.contains(&tree::extension(path)));
+        unit.language == LanguageName::Cpp || unit.build.is_some() && has_cpp()
+    };
+    let of_cpp = plugins.iter().any(is_cpp).then_some(CPP_RUNTIME_PACKAGE);
+    let of_libraries = libraries.iter().map(|library| library.runtime_package);
+    of_libraries.chain(of_cpp).collect()
 }
 
 /// The images of a tree that a build system makes, which lockstep's own have not.
@@ -492,7 +508,7 @@ fn own_images(tree: &Tree, host: &Candidate, plugins: &[Candidate], notes: &mut 
     let compilers = ["gcc", "libc6-dev"].into_iter();
     let packages = compilers.chain(units.iter().flat_map(|unit| tools(tree, unit)));
     Some(OwnImages {
-        recipe: recipe::runtime_of_own(tree, &running(&libraries)),
+        recipe: recipe::runtime_of_own(tree, &running(tree, &[], &libraries)),
         build_packages: each_once(packages.chain(libraries.iter().map(|library| library.build_package))),
     })
 }

@@ -16,6 +16,7 @@ mod nss;
 mod pam;
 mod php;
 mod postgres;
+mod programs;
 mod smoke;
 mod source_text;
 mod sqlite;
@@ -27,6 +28,7 @@ use crate::config::{BuildSystem, LanguageName};
 pub use beside::{Beside, FileBeside, Files, PluginSource};
 pub use libraries::{Library, named as libraries};
 pub(crate) use makefile::{MAKEFILES, Makefile, words};
+pub use programs::programs;
 pub use smoke::{SmokeFile, SmokeKind, SmokeStep, SmokeTest};
 pub(crate) use source_text::closing;
 
