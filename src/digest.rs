@@ -27,6 +27,14 @@ impl Digest {
         Self(Sha256::digest(bytes).into())
     }
 
+    /// The digest of several texts, which never run into each other.
+    #[must_use]
+    pub fn of_fields(fields: &[&str]) -> Self {
+        let mut hasher = Hasher::new();
+        fields.iter().for_each(|field| hasher.field(field.as_bytes()));
+        hasher.finish()
+    }
+
     /// The digest of everything that `reader` yields.
     ///
     /// # Errors

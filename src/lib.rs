@@ -36,6 +36,7 @@ pub mod printable;
 pub mod problem;
 pub mod regular_file;
 pub mod report;
+pub mod repository;
 pub mod rootfs;
 pub mod run;
 pub mod smoke;

@@ -11,7 +11,7 @@ use rustix::io::Errno;
 use tokio::time::{Instant, sleep};
 
 use crate::regular_file::{self, Unfit};
-use crate::temporary::{self, COLLECT_PREFIX, INIT_PREFIX, LOCK_PREFIX};
+use crate::temporary::{self, COLLECT_PREFIX, INIT_PREFIX, LOCK_PREFIX, SAVE_PREFIX};
 
 /// The directory's name, in a project's directory.
 pub const STATE_DIRECTORY: &str = ".lockstep";
@@ -266,7 +266,7 @@ impl ProjectLock {
 /// # Errors
 /// When the directory cannot be listed.
 pub fn leftovers_beside(project: &Path) -> io::Result<Vec<PathBuf>> {
-    temporary::leftovers(project, &[LOCK_PREFIX, INIT_PREFIX])
+    temporary::leftovers(project, &[LOCK_PREFIX, INIT_PREFIX, SAVE_PREFIX])
 }
 
 /// What the run that holds a project's lock wrote about itself; none when no run goes on. Makes nothing.

@@ -16,6 +16,8 @@ use crate::regular_file;
 
 /// What the names of artifacts that are being collected start with.
 pub(crate) const COLLECT_PREFIX: &str = "collect-";
+/// What the names of saved environments that are being written start with, beside where they will be.
+pub(crate) const SAVE_PREFIX: &str = ".lockstep-save-";
 /// What the names of locks that are being written start with, beside the lock.
 pub(crate) const LOCK_PREFIX: &str = ".lockstep-lock-";
 /// What the names of project files that `init` is writing start with.

@@ -281,6 +281,7 @@ impl User {
                     layers: &locked.diff_ids(),
                     packages: &locked.packages,
                     archives,
+                    offline: false,
                 },
             )
         })
@@ -353,6 +354,7 @@ fn an_image_is_the_same_when_its_mirror_has_moved_on() {
         machine: &first.machine,
         cache: &cache,
         archives: &[],
+        offline: false,
         suite: "trixie",
         cancel: &cancel,
         progress: &|_| {},

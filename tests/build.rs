@@ -386,7 +386,10 @@ fn an_edited_recipe_is_drift_until_the_lock_is_updated() {
         assert_eq!(status, Some(6), "{told}");
         for line in [
             "2 of 2 packages of the lock are nowhere",
-            "the engine: does not have the image",
+            ", cannot be had",
+            "the engine: does not have it",
+            "the user's cache: does not have it",
+            "the registry: none is named",
             "the user's cache: does not have them",
             "http://127.0.0.1:9/debian: Failed to fetch",
         ] {

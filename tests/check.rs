@@ -1367,6 +1367,7 @@ fn project() -> Bench {
         runtime: image,
         toolchains: BTreeMap::new(),
         host: None,
+        pushed: lock::Pushed::new(),
         units: BTreeMap::new(),
     };
     let lock = Lock {

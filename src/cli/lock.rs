@@ -44,6 +44,7 @@ pub(super) fn lock(arguments: &LockArguments, world: &World) -> Result<Exit, Sto
         check: false,
         allowed: BTreeSet::new(),
         only_looks: false,
+        offline: false,
     };
     let update = arguments.update.is_some();
     let report = with_run(project, options, world, async |run: &Run| {
@@ -67,6 +68,7 @@ fn check(project: Project, format: Format, world: &World) -> Result<Exit, Stop> 
             check: false,
             allowed: BTreeSet::new(),
             only_looks: true,
+            offline: false,
         };
         report = with_run(project, options, world, Run::check_lock)?;
     }

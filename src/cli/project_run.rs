@@ -39,6 +39,9 @@ pub(super) struct RunArguments {
     /// Predict nothing: the smoke test alone decides
     #[arg(long)]
     pub(super) no_check: bool,
+    /// Ask no network for anything: what is not on this machine is an error
+    #[arg(long)]
+    pub(super) offline: bool,
 }
 
 impl RunArguments {
@@ -49,6 +52,7 @@ impl RunArguments {
             check: !self.no_check,
             allowed: self.allow.iter().cloned().collect(),
             only_looks: false,
+            offline: self.offline,
         }
     }
 }

@@ -46,7 +46,7 @@ enum Command {
     Check(check::CheckArguments),
     /// Say what a file or an image was built with
     Inspect(inspect::InspectArguments),
-    /// Compare images
+    /// Compare images, keep them in a registry and have them again
     #[command(subcommand)]
     Image(image::ImageCommand),
     /// Say what a finding means and what to do

@@ -12,6 +12,7 @@ pub(super) fn smoke(arguments: &EnvironmentArguments, world: &World) -> Result<E
     let environments = crate::plan::select(&project, &arguments.environments)?;
     let options = Options {
         only_looks: true,
+        offline: false,
         ..arguments.run.options(world)
     };
     let reports = with_run(project, options, world, async |run: &Run| {

@@ -8,7 +8,7 @@ use crate::yaml::{Decoded, Fields, Reported, Value};
 
 use super::project::{Contracts, Environment, ImageStart, Limits, Project, Unit};
 use super::scope::{Scope, Surroundings, claim};
-use super::{archives, artifact, builds, contracts, environment, host, image, limits, reserved, smoke, unit};
+use super::{archives, artifact, builds, contracts, environment, host, image, limits, registry, reserved, smoke, unit};
 
 /// The keys of the file.
 const KEYS: &[&str] = &[
@@ -26,6 +26,7 @@ const KEYS: &[&str] = &[
     "source_date_epoch",
     "limits",
     "archives",
+    "registry",
 ];
 /// The only version there is.
 const VERSION: i64 = 1;
@@ -77,6 +78,7 @@ pub(super) fn project(value: Value<'_>, surroundings: &Surroundings<'_>) -> Deco
         });
         let limits = fields.or("limits", Limits::default(), limits::limits);
         let archives = fields.or("archives", vec![], |value| archives::archives(value, surroundings));
+        let registry = fields.optional("registry", registry::registry);
 
         version?;
         builds?;
@@ -113,6 +115,7 @@ pub(super) fn project(value: Value<'_>, surroundings: &Surroundings<'_>) -> Deco
             source_date_epoch: source_date_epoch?,
             limits: limits?,
             archives: archives?,
+            registry: registry?,
         })
     })
 }

@@ -18,6 +18,7 @@ mod language_name;
 mod limits;
 mod paths;
 mod project;
+mod registry;
 mod request;
 mod reserved;
 mod scope;

@@ -12,6 +12,7 @@ use super::unit_role::UnitRole;
 use crate::image::PackageArchive;
 use crate::name::{ContractName, EnvironmentName, ProjectName, UnitName};
 use crate::place::Place;
+use crate::repository::Repository;
 
 /// Stands for the directory that holds the plugins, in commands and variables.
 pub const PLUGINS_PLACEHOLDER: &str = "{plugins}";
@@ -49,6 +50,9 @@ pub struct Project {
     /// `archives:`: where packages of a lock may be had again, in this order.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub archives: Vec<PackageArchive>,
+    /// `registry:`: where environments are kept.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub registry: Option<Repository>,
 }
 
 impl Project {

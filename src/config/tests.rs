@@ -196,6 +196,31 @@ fn archives() {
 }
 
 #[test]
+fn registry() {
+    let read = |text: &str| {
+        let (project, problems) = parse_text(&GREETER.replace("version: 1", &format!("version: 1\nregistry: {text}")));
+        (project.and_then(|project| project.registry), told(&problems))
+    };
+    let (registry, told) = read("registry.example.org/team/gateway");
+    assert_eq!(
+        registry.map(|registry| registry.tagged("1")).as_deref(),
+        Some("registry.example.org/team/gateway:1"),
+        "{told}"
+    );
+    let wrong = [
+        "gateway",
+        "team/gateway",
+        "https://a.example/b",
+        "a.example/b:1",
+        "a.example/B",
+        "[a.example/b]",
+        "''",
+    ];
+    let told: Vec<String> = wrong.iter().map(|text| format!("# {text}\n{}", read(text).1)).collect();
+    snapshot("registry", &told.join("\n"));
+}
+
+#[test]
 fn environments() {
     snapshot(
         "environments",

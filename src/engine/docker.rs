@@ -2,6 +2,7 @@
 
 mod connect;
 mod containers;
+mod credentials;
 mod errors;
 mod images;
 mod seccomp;
@@ -18,8 +19,9 @@ use tokio::sync::OnceCell;
 use self::errors::Call;
 use super::{
     ByteStream, ContainerExit, ContainerFacts, ContainerId, ContainerSpec, Engine, EngineError, EngineFacts, Executed,
-    ImageBuild, ImageFacts, ImageId, Labels, LogStream, PullProgress, Tie, VolumeFacts,
+    ImageBuild, ImageFacts, ImageId, Labels, LogStream, Tie, TransferProgress, VolumeFacts,
 };
+use crate::digest::Digest;
 
 /// How long the engine may take to answer at all.
 const CONNECT_TIMEOUT_SECONDS: u64 = 15;
@@ -31,10 +33,10 @@ const CHANGE_TIMEOUT_SECONDS: u64 = 180;
 const UPLOAD_TIMEOUT_SECONDS: u64 = 15 * 60;
 /// How long loading an archive of images may take.
 const LOAD_TIMEOUT_SECONDS: u64 = 30 * 60;
-/// How long a pull may take.
-const PULL_TIMEOUT_SECONDS: u64 = 60 * 60;
-/// How long a pull may say nothing.
-const PULL_IDLE_TIMEOUT_SECONDS: u64 = 10 * 60;
+/// How long a pull or push may take.
+const TRANSFER_TIMEOUT_SECONDS: u64 = 60 * 60;
+/// How long a pull or push may say nothing.
+const TRANSFER_IDLE_TIMEOUT_SECONDS: u64 = 10 * 60;
 /// How long a Dockerfile's build may take.
 const BUILD_TIMEOUT_SECONDS: u64 = 60 * 60;
 /// How long the engine may take to put an image's archive together before it sends the first byte.
@@ -61,6 +63,8 @@ pub struct Docker {
     client: bollard::Docker,
     address: String,
     api_version: String,
+    /// Where the docker client keeps what it knows of registries.
+    client_config: credentials::ClientConfig,
     /// What decides how containers are created, once that was asked for.
     ability: Arc<OnceCell<Ability>>,
 }
@@ -213,9 +217,17 @@ impl Engine for Docker {
     async fn pull_image(
         &self,
         reference: &str,
-        progress: &(dyn Fn(PullProgress) + Send + Sync),
+        progress: &(dyn Fn(TransferProgress) + Send + Sync),
     ) -> Result<(), EngineError> {
         self.pull(reference, progress).await
+    }
+
+    async fn push_image(
+        &self,
+        reference: &str,
+        progress: &(dyn Fn(TransferProgress) + Send + Sync),
+    ) -> Result<Digest, EngineError> {
+        self.push(reference, progress).await
     }
 
     async fn build_image(

@@ -99,6 +99,14 @@ pub enum EngineError {
         /// In the infinitive.
         action: String,
     },
+    /// What a registry is to be told of who asks could not be had.
+    #[error("failed to find the credentials for {registry}: {cause}")]
+    Credentials {
+        /// The registry's host.
+        registry: String,
+        /// Why.
+        cause: String,
+    },
     /// What was to be sent to the engine could not be read.
     #[error("failed to read what was to go into a container: {cause}")]
     Source {
@@ -118,7 +126,12 @@ const REGISTRY_UNREACHABLE: [&str; 5] = [
     "Client.Timeout exceeded",
 ];
 /// What registries say to someone they do not know; also for repositories that do not exist.
-const REGISTRY_DENIED: [&str; 3] = ["denied", "unauthorized", "authentication required"];
+const REGISTRY_DENIED: [&str; 4] = [
+    "denied",
+    "unauthorized",
+    "authentication required",
+    "no basic auth credentials",
+];
 
 /// What to do about an engine's disk that is full.
 pub const DISK_FULL_HINT: &str = "make room on the engine's machine: `docker system df` shows what takes it, and \
@@ -161,6 +174,7 @@ impl EngineError {
             Self::TimedOut { .. } => Some("is the engine overloaded? try again, or restart it".to_owned()),
             Self::NameTaken { name } => Some(format!("if nothing runs that needs it: docker rm {name}")),
             Self::Source { hint, .. } => hint.clone(),
+            Self::Credentials { registry, .. } => Some(format!("log in again: docker login {registry}")),
             Self::NotFound { .. } | Self::Abandoned { .. } => None,
         }
     }
@@ -198,7 +212,9 @@ impl Obstacle {
 
 fn hint_for_failure(action: &str, cause: &str) -> Option<String> {
     let says = |words: &[&str]| words.iter().any(|word| cause.contains(word));
-    let hint = if !action.starts_with("pull") && !action.starts_with("build") {
+    let hint = if action.starts_with("push") {
+        return push_hint(says);
+    } else if !action.starts_with("pull") && !action.starts_with("build") {
         return None;
     } else if says(&REGISTRY_UNREACHABLE) {
         "the engine reaches no registry: load the image with `docker load`, or use a bootstrap recipe, which needs none"
@@ -206,6 +222,19 @@ fn hint_for_failure(action: &str, cause: &str) -> Option<String> {
         "is the name right? for a private image, `docker login` and `docker pull` it yourself, then run this again"
     } else if says(&["manifest unknown", "not found"]) {
         "is the tag right?"
+    } else {
+        return None;
+    };
+    Some(hint.to_owned())
+}
+
+fn push_hint(says: impl Fn(&[&str]) -> bool) -> Option<String> {
+    let hint = if says(&REGISTRY_UNREACHABLE) {
+        "is `registry:` spelled right? the engine must reach it, not only this machine"
+    } else if says(&REGISTRY_DENIED) {
+        "log in with `docker login`, as somebody who may write there"
+    } else if says(&["http: server gave HTTP response to HTTPS client"]) {
+        "the engine wants TLS of every registry that is not on its own machine; see `insecure-registries` of its daemon.json"
     } else {
         return None;
     };
@@ -248,6 +277,16 @@ mod tests {
         );
         assert!(full.to_string().starts_with("the engine's disk is full"), "{full}");
         assert!(full.hint().unwrap().contains("docker system df"));
+        check(
+            "push host.example/a:1",
+            "denied: requested access",
+            Some("docker login"),
+        );
+        check(
+            "push host.example/a:1",
+            "dial tcp: lookup host.example: no such host",
+            Some("registry:"),
+        );
         check("start container x", "executable file not found in $PATH", None);
     }
 

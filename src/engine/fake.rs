@@ -22,8 +22,9 @@ pub use self::behaviour::{Behaviour, FakeContainer};
 use self::state::{ExecScript, Script, State};
 use super::{
     ByteStream, ContainerExit, ContainerFacts, ContainerId, ContainerSpec, Engine, EngineError, EngineFacts, Executed,
-    ImageBuild, ImageFacts, ImageId, Labels, LogStream, Obstacle, PullProgress, Tie, VolumeFacts,
+    ImageBuild, ImageFacts, ImageId, Labels, LogStream, Obstacle, Tie, TransferProgress, VolumeFacts,
 };
+use crate::digest::Digest;
 
 /// Where the fake says it is.
 const ADDRESS: &str = "fake://engine";
@@ -72,13 +73,13 @@ impl FakeEngine {
     /// Has an image in a registry, which [`Engine::pull_image`] brings.
     #[must_use]
     pub fn with_registry_image(self, reference: &str) -> Self {
-        self.push_image(reference, reference);
+        self.publish_image(reference, reference);
         self
     }
 
     /// From now on the registry has another image under this name, made of `content`; the old one by its digest.
-    pub fn push_image(&self, reference: &str, content: &str) {
-        self.lock().push(reference, content);
+    pub fn publish_image(&self, reference: &str, content: &str) {
+        self.lock().publish(reference, content);
     }
 
     /// What a container does whose label [`ROLE_LABEL`] is `role`.
@@ -263,18 +264,31 @@ impl Engine for FakeEngine {
     async fn pull_image(
         &self,
         reference: &str,
-        progress: &(dyn Fn(PullProgress) + Send + Sync),
+        progress: &(dyn Fn(TransferProgress) + Send + Sync),
     ) -> Result<(), EngineError> {
         let mut state = self.call(format!("pull {reference}"))?;
         state.pull(reference)?;
         drop(state);
         for done in [0, 50, 100] {
-            progress(PullProgress {
+            progress(TransferProgress {
                 status: "Downloading".to_owned(),
                 bytes: Some((done, 100)),
             });
         }
         Ok(())
+    }
+
+    async fn push_image(
+        &self,
+        reference: &str,
+        progress: &(dyn Fn(TransferProgress) + Send + Sync),
+    ) -> Result<Digest, EngineError> {
+        let digest = self.call(format!("push {reference}"))?.push_image(reference)?;
+        progress(TransferProgress {
+            status: "Pushing".to_owned(),
+            bytes: Some((100, 100)),
+        });
+        Ok(digest)
     }
 
     async fn build_image(

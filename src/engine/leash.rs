@@ -22,8 +22,9 @@ use tokio_util::sync::CancellationToken;
 
 use super::{
     ByteStream, ContainerExit, ContainerFacts, ContainerId, ContainerSpec, Engine, EngineError, EngineFacts, Executed,
-    ImageBuild, ImageFacts, ImageId, Labels, LogStream, PullProgress, Tie, VolumeFacts,
+    ImageBuild, ImageFacts, ImageId, Labels, LogStream, Tie, TransferProgress, VolumeFacts,
 };
+use crate::digest::Digest;
 
 /// How long what is in flight may take to end after the stop: a container that is being created is better waited for.
 const WORK_GRACE_SECONDS: u64 = 2;
@@ -265,9 +266,18 @@ impl Engine for Leash {
     async fn pull_image(
         &self,
         reference: &str,
-        progress: &(dyn Fn(PullProgress) + Send + Sync),
+        progress: &(dyn Fn(TransferProgress) + Send + Sync),
     ) -> Result<(), EngineError> {
         self.work("pull an image", self.engine.pull_image(reference, progress))
+            .await
+    }
+
+    async fn push_image(
+        &self,
+        reference: &str,
+        progress: &(dyn Fn(TransferProgress) + Send + Sync),
+    ) -> Result<Digest, EngineError> {
+        self.work("push an image", self.engine.push_image(reference, progress))
             .await
     }
 

@@ -109,9 +109,9 @@ pub struct ImageFacts {
     pub size_bytes: u64,
 }
 
-/// How far a pull is.
+/// How far an image is on its way from or to its registry.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct PullProgress {
+pub struct TransferProgress {
     /// What the engine says it is doing.
     pub status: String,
     /// Bytes done and in all, summed over the layers, where known.
@@ -365,8 +365,15 @@ pub trait Engine: Send + Sync {
     async fn pull_image(
         &self,
         reference: &str,
-        progress: &(dyn Fn(PullProgress) + Send + Sync),
+        progress: &(dyn Fn(TransferProgress) + Send + Sync),
     ) -> Result<(), EngineError>;
+    /// Puts an image into its registry, under a name that it has here and that says where; gives the digest of its manifest
+    /// there, by which it can be pulled.
+    async fn push_image(
+        &self,
+        reference: &str,
+        progress: &(dyn Fn(TransferProgress) + Send + Sync),
+    ) -> Result<Digest, EngineError>;
     /// Builds an image from a Dockerfile with the classic builder; `log` takes the builder's lines.
     async fn build_image(
         &self,

@@ -17,6 +17,8 @@ pub struct LockedImage<'a> {
     pub packages: &'a [Package],
     /// Where these may be had again.
     pub archives: &'a [PackageArchive],
+    /// Whether only this machine is asked.
+    pub offline: bool,
 }
 
 /// Makes the image; blocks for as long as that takes. Layers that are in the cache are not made again.
@@ -64,6 +66,7 @@ fn gathered(request: &MakeRequest<'_>, locked: &LockedImage<'_>) -> Result<KeptR
         machine: request.machine,
         cache: request.cache,
         archives: locked.archives,
+        offline: locked.offline,
         suite: request.recipe.suite(),
         cancel: request.cancel,
         progress: request.progress,

@@ -189,7 +189,10 @@ impl ImageCache {
     }
 
     /// Notes an image whose layers are in the cache by its ID alone: a key may give another one now.
-    pub(super) fn insert_again(&self, image: &LocalImage) -> Result<(), ImageError> {
+    ///
+    /// # Errors
+    /// When the cache cannot be written.
+    pub fn insert_again(&self, image: &LocalImage) -> Result<(), ImageError> {
         self.record(&self.id_path(image.id()), image)
     }
 
@@ -232,7 +235,10 @@ impl ImageCache {
     }
 
     /// Moves a finished layer into the cache.
-    pub(super) fn insert_layer(&self, file: tempfile::NamedTempFile, diff_id: Digest) -> Result<PathBuf, ImageError> {
+    ///
+    /// # Errors
+    /// When the cache cannot be written.
+    pub fn insert_layer(&self, file: tempfile::NamedTempFile, diff_id: Digest) -> Result<PathBuf, ImageError> {
         let path = self.layer_path(diff_id);
         publish(file, &path).map_err(failed("write", &path))
     }

@@ -27,6 +27,8 @@ pub struct Gathering<'a> {
     pub cache: &'a ImageCache,
     /// Where else they may be, in this order.
     pub archives: &'a [PackageArchive],
+    /// Whether only this machine is asked.
+    pub offline: bool,
     /// The release that they are of.
     pub suite: &'a str,
     /// Ends the work early.
@@ -110,17 +112,21 @@ impl Gathering<'_> {
                 tried.push(Tried { place, why });
             }
         }
-        if !search.missing.is_empty() {
+        if self.offline && !search.missing.is_empty() {
+            tried.push(Tried {
+                place: "the network".to_owned(),
+                why: Some("not asked: --offline".to_owned()),
+            });
+        } else if !search.missing.is_empty() {
             tried.extend(self.take_from_addresses(&search.missing)?);
             search.look();
         }
         let Search { missing, mut found, .. } = search;
         if !missing.is_empty() {
-            return Err(ImageError::Missing {
-                total: found.len() + missing.len(),
-                missing: missing.into_values().cloned().collect(),
-                tried,
-            });
+            let total = found.len() + missing.len();
+            let mut missing: Vec<Package> = missing.into_values().cloned().collect();
+            missing.sort();
+            return Err(ImageError::Missing { missing, total, tried });
         }
         found.sort_by(|left, right| left.package.cmp(&right.package));
         Ok(found)
@@ -290,6 +296,7 @@ mod tests {
             machine: &machine,
             cache: &cache,
             archives: &archives,
+            offline: false,
             suite: "trixie",
             cancel: &CancellationToken::new(),
             progress: &|_| {},

@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-/// A place where packages were looked for in vain.
+/// A place where an image or its packages were looked for in vain.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Tried {
     /// The place.

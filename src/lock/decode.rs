@@ -6,6 +6,7 @@ use std::str::FromStr;
 
 use super::file::{Environment, Host, Image, LOCK_SIZE_LIMIT_BYTES, Lock, SCHEMA_VERSION, Unit};
 use super::package::Package;
+use super::pushed::Role;
 use crate::digest::Digest;
 use crate::name::{EnvironmentName, UnitName};
 use crate::problem::Problem;
@@ -51,7 +52,7 @@ fn lock(root: Value<'_>) -> Decoded<Lock> {
 fn environment(value: Value<'_>) -> Decoded<Environment> {
     value.fields(
         "an environment",
-        &["build", "runtime", "toolchains", "host", "units"],
+        &["build", "runtime", "toolchains", "host", "pushed", "units"],
         |fields| {
             let build = fields.required("build", "the build image", image);
             let runtime = fields.required("runtime", "the runtime image", image);
@@ -63,12 +64,16 @@ fn environment(value: Value<'_>) -> Decoded<Environment> {
                 )
             });
             let host = fields.optional("host", host);
+            let pushed = fields.or("pushed", BTreeMap::new(), |value| {
+                named(value, str::parse::<Role>, parsed::<Digest>)
+            });
             let units = fields.required("units", "what was compiled", |value| named(value, UnitName::new, unit));
             Ok(Environment {
                 build: build?,
                 runtime: runtime?,
                 toolchains: toolchains?,
                 host: host?,
+                pushed: pushed?,
                 units: units?,
             })
         },

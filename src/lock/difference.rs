@@ -5,9 +5,9 @@ use std::fmt;
 
 use serde::Serialize;
 
-use super::{Environment, Host, Image, Package, Unit};
+use super::{Environment, Host, Image, LockFile, Package, Pushed, Role, Unit};
 use crate::digest::Digest;
-use crate::name::UnitName;
+use crate::name::{EnvironmentName, UnitName};
 use crate::problem::one_line;
 
 /// One thing that is not as it was.
@@ -130,6 +130,35 @@ fn host_changes(before: Option<&Host>, after: Option<&Host>) -> Vec<Change> {
     });
     let digest = Change::of_digests("host digest", &["host", "digest"], before.digest, after.digest);
     image.into_iter().chain(package).chain(digest).collect()
+}
+
+/// Notes the lines of the lock that say of an environment what is not so.
+pub fn locate(changes: &mut [Change], environment: &EnvironmentName, file: &LockFile) {
+    for change in changes {
+        change.line = file.line(environment, &change.path);
+    }
+}
+
+/// What of `before` is still true of `after`: the digests of images that are the same. The matched image follows from all
+/// the rest.
+#[must_use]
+pub fn still_pushed(before: Option<&Environment>, after: &Environment) -> Pushed {
+    let Some(before) = before else { return Pushed::new() };
+    let host = |environment: &Environment| environment.host.as_ref().and_then(|host| host.image.clone());
+    let is_same = |role: &Role| match role {
+        Role::Build => before.build == after.build,
+        Role::Runtime => before.runtime == after.runtime,
+        Role::Host => host(before) == host(after),
+        Role::Matched => {
+            let without = |environment: &Environment| Environment {
+                pushed: Pushed::new(),
+                ..environment.clone()
+            };
+            without(before) == without(after)
+        }
+    };
+    let kept = before.pushed.iter().filter(|(role, _)| is_same(role));
+    kept.map(|(role, digest)| (*role, *digest)).collect()
 }
 
 /// Whether a change says that another program is the host.

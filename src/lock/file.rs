@@ -8,6 +8,7 @@ use serde::Serialize;
 
 use super::Package;
 use super::decode::{LOCK_LIMITS, decode};
+use super::pushed::Pushed;
 use crate::digest::Digest;
 use crate::name::{EnvironmentName, UnitName};
 use crate::problem::Problem;
@@ -51,6 +52,9 @@ pub struct Environment {
     /// The host, where it is not compiled, and so no unit.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub host: Option<Host>,
+    /// The digests under which a registry keeps its images.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub pushed: Pushed,
     /// The units that have been compiled.
     pub units: BTreeMap<UnitName, Unit>,
 }
@@ -330,6 +334,7 @@ pub(in crate::lock) mod tests {
             runtime: image("runtime"),
             toolchains: BTreeMap::from([("rustc".to_owned(), "1.85.0".to_owned())]),
             host: None,
+            pushed: Pushed::from([(super::super::pushed::Role::Matched, Digest::of(b"manifest"))]),
             units: BTreeMap::from([(UnitName::new("greeter").unwrap(), unit)]),
         };
         Lock {
@@ -390,7 +395,8 @@ pub(in crate::lock) mod tests {
                 with("schema_version: 1", "schema_version: '1'"),
                 "(2, 17) `schema_version` must be a whole number, found text",
             ),
-            (with("units:", "unitz:"), "(21, 5) unknown key `unitz`"),
+            (with("units:", "unitz:"), "(23, 5) unknown key `unitz`"),
+            (with("matched: ", "merged: "), "(22, 7) this is not a name"),
             (with("  glibc:", "  Glibc:"), "(4, 3) this is not a name"),
             (
                 with("- libc6 ", "- libc6  "),
@@ -409,7 +415,7 @@ pub(in crate::lock) mod tests {
             ),
             (
                 format!("{good}  glibc: {{}}\n"),
-                "(27, 3) the key `glibc` is given twice",
+                "(29, 3) the key `glibc` is given twice",
             ),
             (
                 format!("<<<<<<< HEAD\n{good}=======\n{good}>>>>>>> other\n"),
@@ -441,8 +447,8 @@ pub(in crate::lock) mod tests {
             (&["build", "id"], 7),
             (&["build", "packages", "0"], 11),
             (&["build", "packages", "1"], 10),
-            (&["units", "greeter", "artifacts", "greeter"], 26),
-            (&["units", "gone"], 21),
+            (&["units", "greeter", "artifacts", "greeter"], 28),
+            (&["units", "gone"], 23),
         ] {
             let path: Vec<String> = path.iter().map(|step| (*step).to_owned()).collect();
             assert_eq!(file.line(&environment, &path), Some(expected), "{path:?}");
@@ -464,8 +470,8 @@ pub(in crate::lock) mod tests {
         assert_eq!(line(&format!("\u{feff}{good}")), None);
         assert_eq!(line(&good.replace("rustc: 1.85.0", "rustc: '1.85.0'")), Some(20));
         assert_eq!(line(&good.replace("    build:", "    # mine\n    build:")), Some(5));
-        assert_eq!(line(&format!("{good}\n")), Some(28));
-        assert_eq!(line(good.trim_end()), Some(27));
+        assert_eq!(line(&format!("{good}\n")), Some(30));
+        assert_eq!(line(good.trim_end()), Some(29));
         assert_eq!(line(good.split_once('\n').unwrap().1), Some(1));
     }
 }

@@ -6,11 +6,13 @@ mod decode;
 mod difference;
 mod file;
 mod package;
+mod pushed;
 
 pub use decode::LOCK_LIMITS;
-pub use difference::{Change, environment_changes, image_changes, is_other_host, unit_changes};
+pub use difference::{Change, environment_changes, image_changes, is_other_host, locate, still_pushed, unit_changes};
 pub use file::{
     Environment, Host, Image, LOCK_SIZE_LIMIT_BYTES, Lock, LockError, LockFile, Misformed, SCHEMA_VERSION, Unit,
     lock_path, parse, read, read_file, render, write,
 };
 pub use package::{InvalidPackage, Package};
+pub use pushed::{Pushed, Role};

@@ -5,7 +5,7 @@ use std::time::Duration;
 use tokio_util::sync::CancellationToken;
 
 use super::RunError;
-use super::making::MakeError;
+use super::error::MakeError;
 use crate::event::{Event, Events, StepId};
 use crate::image::ImageError;
 

@@ -3,16 +3,16 @@
 use std::io::{self, Read as _};
 use std::path::{Path, PathBuf};
 
-use super::images::{Origin, ResolvedImage};
-use super::making::recipe_digest;
-use super::placed::PlacedFile;
-use super::present::{PresentHostError, ProgramInImage, Whence};
+use super::error::{BroughtHostError, PresentHostError, Whence};
+use super::present::ProgramInImage;
 use super::program::{Unfit, unfit};
+use super::recipe::recipe_digest;
+use super::resolved::{BroughtHost, Origin, ResolvedImage, Wanted};
 use super::truth::KnownImage;
 use super::{Run, RunError};
 use crate::config::{BroughtProgram, BroughtSource, OpenedBy, Project, RecipeReference};
 use crate::digest::Digest;
-use crate::lock;
+use crate::lock::{self, Role};
 use crate::name::EnvironmentName;
 use crate::place::Place;
 use crate::plan::PlannedFile;
@@ -21,73 +21,6 @@ use crate::rootfs::{OverlayRoot, RootFs as _};
 
 /// The largest program that is brought.
 const PROGRAM_LIMIT_BYTES: u64 = 4 * 1024 * 1024 * 1024;
-
-/// Why a file of the project cannot be its host.
-#[derive(Debug, thiserror::Error)]
-pub enum BroughtHostError {
-    /// It is none that loads plugins.
-    #[error("`{path}`, which is to be the host, is {}", unfit.what)]
-    Unfit {
-        /// `host.file`.
-        path: String,
-        /// What it is.
-        unfit: Unfit,
-        /// Where the project names it.
-        place: String,
-    },
-    /// It cannot be read.
-    #[error("failed to read `{path}`, which is to be the host: {cause}")]
-    Read {
-        /// `host.file`.
-        path: String,
-        /// Why.
-        cause: io::Error,
-        /// Where the project names it.
-        place: String,
-    },
-}
-
-impl BroughtHostError {
-    /// Where the project names the file.
-    #[must_use]
-    pub fn place(&self) -> &str {
-        match self {
-            Self::Unfit { place, .. } | Self::Read { place, .. } => place,
-        }
-    }
-
-    /// What to do about it.
-    #[must_use]
-    pub fn hint(&self) -> String {
-        match self {
-            Self::Unfit { unfit, .. } => unfit.hint(),
-            Self::Read { .. } => {
-                "it must be a regular file of the project that its user can read, and no link".to_owned()
-            }
-        }
-    }
-}
-
-/// A host that lies in the bundle and is not compiled.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct BroughtHost {
-    /// What is shipped.
-    pub(super) file: PlannedFile,
-    /// Where its content is, on this machine.
-    pub(super) content: PathBuf,
-    /// What the lock says of it.
-    pub(super) locked: lock::Host,
-}
-
-impl BroughtHost {
-    /// It as a file that lies in the bundle.
-    pub(super) fn placed(&self) -> PlacedFile {
-        PlacedFile {
-            path: self.content.clone(),
-            place: self.file.place.to_string(),
-        }
-    }
-}
 
 /// The host that the project has the file of; none for other hosts.
 ///
@@ -290,9 +223,14 @@ impl Run {
             return Ok(Some(of_image.as_in_bundle(kept, host.clone())?));
         }
         let expected = locked.map(|locked| locked.image);
-        let image = self
-            .resolve_image(environment, "host", &of_image.recipe(), expected, update)
-            .await?;
+        let recipe = of_image.recipe();
+        let wanted = Wanted {
+            role: Role::Host,
+            recipe: &recipe,
+            expected,
+            pushed: entry.and_then(|entry| entry.pushed.get(&Role::Host).copied()),
+        };
+        let image = self.resolve_image(environment, wanted, update).await?;
         let whence = Whence::Image(of_image.reference.to_owned());
         let program = ProgramInImage {
             image: &image,

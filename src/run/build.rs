@@ -9,7 +9,7 @@ use super::brought::planned_host;
 use super::compile::Compiled;
 use super::error::{OtherBits, OtherToolchain};
 use super::exports;
-use super::images::{ResolvedEnvironment, describe};
+use super::resolved::{ResolvedEnvironment, describe};
 use super::smoke::SmokeReport;
 use super::sources::{LoaderSources, Sources, scan};
 use super::store::Record;
@@ -19,7 +19,7 @@ use crate::digest::{Digest, Hasher};
 use crate::engine::{EngineError, ImageId};
 use crate::event::{Event, Stage};
 use crate::language::needs_exports;
-use crate::lock::{self, Change, LockFile, environment_changes, unit_changes};
+use crate::lock::{self, Change, LockFile, environment_changes, still_pushed, unit_changes};
 use crate::name::{EnvironmentName, ProjectName, UnitName};
 use crate::plan::{EnvironmentPlan, PlannedFile, UnitPlan, plan};
 
@@ -340,7 +340,7 @@ impl Run {
     }
 
     /// The digest of all that decides the result: the plan, what the lock demands, and what the artifacts must pass.
-    fn request_digest(&self, plan: &EnvironmentPlan, entry: &lock::Environment) -> Result<Digest, RunError> {
+    pub(super) fn request_digest(&self, plan: &EnvironmentPlan, entry: &lock::Environment) -> Result<Digest, RunError> {
         let mut hasher = Hasher::new();
         hasher.field(REQUEST_VERSION);
         hasher.field(env!("CARGO_PKG_VERSION").as_bytes());
@@ -355,14 +355,19 @@ impl Run {
                 .map_err(|error| RunError::file("describe the build")(error.into()))
         };
         field(serde_json::to_vec(&plan))?;
-        field(serde_json::to_vec(entry))?;
+        // Where else its images are is no part of it.
+        let entry = lock::Environment {
+            pushed: lock::Pushed::new(),
+            ..entry.clone()
+        };
+        field(serde_json::to_vec(&entry))?;
         field(serde_json::to_vec(&self.project.contracts))?;
         field(serde_json::to_vec(&self.project.smoke))?;
         field(serde_json::to_vec(&self.project.host))?;
         field(serde_json::to_vec(&self.project.image))?;
         for recipe in [&plan.build, &plan.runtime] {
             hasher.field(
-                super::making::recipe_digest(&self.project, recipe)?
+                super::recipe::recipe_digest(&self.project, recipe)?
                     .to_string()
                     .as_bytes(),
             );
@@ -536,13 +541,12 @@ impl Run {
                 },
             );
         }
-        Ok(lock::Environment {
-            build: resolved.build.locked.clone(),
-            runtime: resolved.runtime.locked.clone(),
-            toolchains: resolved.toolchains.clone(),
-            host: resolved.host.clone(),
+        let mut entry = lock::Environment {
             units,
-        })
+            ..resolved.entry()
+        };
+        entry.pushed = still_pushed(locked, &entry);
+        Ok(entry)
     }
 }
 

@@ -6,11 +6,11 @@ use std::io;
 use std::path::Path;
 use std::sync::{Arc, PoisonError};
 
-use super::accounts::{AccountsError, accounts};
-use super::brought::BroughtHost;
+use super::accounts::accounts;
 use super::compile::Compiled;
-use super::images::{ResolvedEnvironment, ResolvedImage};
+use super::error::AccountsError;
 use super::placed::PlacedFile;
+use super::resolved::{BroughtHost, ResolvedEnvironment, ResolvedImage};
 use super::rootfs::stream_image;
 use super::{OpenRootError, Run, RunError};
 use crate::bundle::{Manifest, verify};

@@ -10,6 +10,7 @@ use tokio_util::sync::CancellationToken;
 use super::container::{CACHE_DIRECTORY, ContainerPlan, OWNER, file_stream};
 use super::error::{StepEnd, StepFailure};
 use super::exports::{self, Exports};
+use super::resolved::BuildImage;
 use super::sources::LOADER_NAME;
 use super::store::Store;
 use super::{Run, RunError};
@@ -17,7 +18,7 @@ use crate::bundle::{Artifact, Declared, collect};
 use crate::digest::Digest;
 use crate::engine::job::{Job, Outcome, Upload, run_and_collect};
 use crate::engine::lines::LINE_LIMIT_BYTES;
-use crate::engine::{ImageId, Mount, Network};
+use crate::engine::{Mount, Network};
 use crate::event::{Event, Stage, StepId};
 use crate::language::{CACHE_ROOT, CacheAccess, OUT_ROOT, ROOT, cache_access};
 use crate::name::EnvironmentName;
@@ -28,15 +29,6 @@ use crate::temporary::{self, COLLECT_PREFIX, TemporaryDirectory};
 
 /// How many of a failed step's last lines are shown.
 const TAIL_SHOWN_LINES: usize = 40;
-
-/// The image in which everything of an environment is compiled.
-#[derive(Debug, Clone)]
-pub(super) struct BuildImage {
-    /// What the engine calls it.
-    pub(super) id: ImageId,
-    /// What it is everywhere: the digest of its recipe and layers.
-    pub(super) identity: Digest,
-}
 
 /// A unit's artifacts, and where they are.
 #[derive(Debug, Clone)]

@@ -3,7 +3,7 @@
 
 use std::path::PathBuf;
 
-use super::images::{ResolvedEnvironment, ResolvedImage};
+use super::resolved::{ResolvedEnvironment, ResolvedImage};
 use super::rootfs::image_contents;
 use super::{Run, RunError};
 use crate::comparison::{Side, compare};

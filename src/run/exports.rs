@@ -11,7 +11,7 @@ use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
 use super::container::in_memory;
-use super::images::ResolvedEnvironment;
+use super::resolved::ResolvedEnvironment;
 use super::{Run, RunError};
 use crate::config::Program;
 use crate::engine::job::Upload;

@@ -6,8 +6,8 @@ use std::path::{Component, Path, PathBuf};
 
 use tokio_util::sync::CancellationToken;
 
-use super::compile::BuildImage;
 use super::container::{ContainerPlan, OWNER};
+use super::resolved::BuildImage;
 use super::{Run, RunError};
 use crate::engine::job::{Job, Outcome, run_and_collect};
 use crate::engine::lines::LINE_LIMIT_BYTES;
@@ -43,6 +43,11 @@ impl Run {
         let target = self.store.fetched(key);
         if fs::symlink_metadata(&target).is_ok_and(|metadata| metadata.is_file()) {
             return Ok(Some(target));
+        }
+        if self.options.offline {
+            return Err(RunError::NotFetched {
+                unit: unit.name.clone(),
+            });
         }
         let step = Self::step(environment, Stage::Fetch, unit.name.as_str());
         self.events.emit(Event::StepStarted { step: step.clone() });
@@ -108,7 +113,13 @@ impl Run {
 }
 
 /// Copies the files below `deps/<one of keep>` of a tar that nobody trusts, with fixed owners and times.
-fn repack(reader: &mut dyn Read, target: impl Write, keep: &[&str], mtime: u64, limit_bytes: u64) -> io::Result<()> {
+pub(super) fn repack(
+    reader: &mut dyn Read,
+    target: impl Write,
+    keep: &[&str],
+    mtime: u64,
+    limit_bytes: u64,
+) -> io::Result<()> {
     let mut archive = tar::Archive::new(reader);
     let mut kept = tar::Builder::new(io::BufWriter::new(target));
     let mut left_bytes = limit_bytes;

@@ -2,53 +2,22 @@
 
 use std::collections::BTreeMap;
 
-use super::brought::BroughtHost;
-use super::compile::BuildImage;
+use super::error::MakeError;
 use super::keep::Kept;
-use super::making::{Made, MakeError, Making, check_extension, recipe_digest};
+use super::making::{Made, Making};
+use super::recipe::{Kind, check_extension, name_of, recipe_digest};
+use super::resolved::{Origin, ResolvedEnvironment, ResolvedImage, Wanted};
+use super::supply::supply;
 use super::truth::KnownImage;
 use super::{Run, RunError};
 use crate::config::RecipeReference;
-use crate::digest::{Digest, Hasher};
-use crate::engine::ImageId;
 use crate::event::{Event, Stage, StepId};
 
-use crate::lock::{self, Change, LockFile, environment_changes, is_other_host};
+use crate::lock::{self, Change, LockFile, Role, environment_changes, is_other_host, still_pushed};
 use crate::name::EnvironmentName;
 
 /// Under which key an environment's entry has the host.
 const HOST_KEY: &str = "host";
-
-/// Where an image came from.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) enum Origin {
-    /// The lock names it and the engine has it.
-    Lock,
-    /// It was there, or made before from the same recipe.
-    Present,
-    /// It was made now.
-    Made,
-}
-
-/// One image of an environment.
-#[derive(Debug, Clone)]
-pub(super) struct ResolvedImage {
-    pub(super) id: ImageId,
-    pub(super) locked: lock::Image,
-    pub(super) origin: Origin,
-}
-
-/// An environment whose images are there.
-#[derive(Debug, Clone)]
-pub(super) struct ResolvedEnvironment {
-    pub(super) build: ResolvedImage,
-    pub(super) runtime: ResolvedImage,
-    pub(super) toolchains: BTreeMap<String, String>,
-    /// The host, where it is not compiled.
-    pub(super) host: Option<lock::Host>,
-    /// It, where it is shipped.
-    pub(super) brought: Option<BroughtHost>,
-}
 
 /// What `lock` did.
 #[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
@@ -90,66 +59,10 @@ impl LockReport {
     /// The same, with the lines of the lock that say what is not so.
     pub(super) fn located(mut self, file: &LockFile) -> Self {
         for (environment, changes) in &mut self.environments {
-            locate(changes, environment, file);
+            lock::locate(changes, environment, file);
         }
         self
     }
-}
-
-/// Notes the lines of the lock that say what is not so.
-pub(super) fn locate(changes: &mut [Change], environment: &EnvironmentName, file: &LockFile) {
-    for change in changes {
-        change.line = file.line(environment, &change.path);
-    }
-}
-
-impl ResolvedEnvironment {
-    pub(super) fn build_image(&self) -> BuildImage {
-        BuildImage {
-            id: self.build.id.clone(),
-            identity: identity(&self.build.locked),
-        }
-    }
-
-    /// The lock's entry, without units.
-    pub(super) fn entry(&self) -> lock::Environment {
-        lock::Environment {
-            build: self.build.locked.clone(),
-            runtime: self.runtime.locked.clone(),
-            toolchains: self.toolchains.clone(),
-            host: self.host.clone(),
-            units: BTreeMap::new(),
-        }
-    }
-
-    pub(super) fn description(&self) -> String {
-        describe(&self.toolchains)
-    }
-}
-
-/// `debian trixie · glibc 2.41 · rustc 1.85.1 · gcc 14.2.0`.
-pub(super) fn describe(toolchains: &BTreeMap<String, String>) -> String {
-    const UNNAMED: [&str; 2] = ["distribution", "libc"];
-    // cargo and g++ say nothing that rustc and gcc do not.
-    const LEFT_OUT: [&str; 2] = ["cargo", "g++"];
-    let named = toolchains
-        .iter()
-        .filter(|(name, _)| !UNNAMED.contains(&name.as_str()) && !LEFT_OUT.contains(&name.as_str()));
-    let unnamed = UNNAMED.iter().filter_map(|name| toolchains.get(*name).cloned());
-    unnamed
-        .chain(named.map(|(name, version)| format!("{name} {version}")))
-        .collect::<Vec<_>>()
-        .join(" · ")
-}
-
-/// What an image is wherever it is: its recipe decides its configuration, and its layers its files.
-pub(super) fn identity(image: &lock::Image) -> Digest {
-    let mut hasher = Hasher::new();
-    hasher.field(image.recipe.to_string().as_bytes());
-    for layer in &image.layers {
-        hasher.field(layer.to_string().as_bytes());
-    }
-    hasher.finish()
 }
 
 impl Run {
@@ -173,24 +86,21 @@ impl Run {
         if let Some(expected) = expected {
             self.check_recipes(environment, recipes, expected)?;
         }
-        let build = self
-            .resolve_image(
-                environment,
-                "build",
-                &recipes.build,
-                expected.map(|entry| &entry.build),
-                update,
-            )
-            .await?;
-        let runtime = self
-            .resolve_image(
-                environment,
-                "runtime",
-                &recipes.runtime,
-                expected.map(|entry| &entry.runtime),
-                update,
-            )
-            .await?;
+        let pushed = |role| expected.and_then(|entry| entry.pushed.get(&role).copied());
+        let build = Wanted {
+            role: Role::Build,
+            recipe: &recipes.build,
+            expected: expected.map(|entry| &entry.build),
+            pushed: pushed(Role::Build),
+        };
+        let build = self.resolve_image(environment, build, update).await?;
+        let runtime = Wanted {
+            role: Role::Runtime,
+            recipe: &recipes.runtime,
+            expected: expected.map(|entry| &entry.runtime),
+            pushed: pushed(Role::Runtime),
+        };
+        let runtime = self.resolve_image(environment, runtime, update).await?;
         if matches!(recipes.build, RecipeReference::Extended { .. }) {
             check_extension(&build.locked, &runtime.locked)?;
         }
@@ -260,12 +170,13 @@ impl Run {
     pub(super) async fn resolve_image(
         &self,
         environment: &EnvironmentName,
-        role: &str,
-        recipe: &RecipeReference,
-        expected: Option<&lock::Image>,
+        wanted: Wanted<'_>,
         update: bool,
     ) -> Result<ResolvedImage, RunError> {
         self.is_cancelled()?;
+        let Wanted {
+            role, recipe, expected, ..
+        } = wanted;
         if let Some(expected) = expected {
             if let Some(KnownImage { facts, truth }) = self.locked_image(environment, recipe, expected).await? {
                 return Ok(ResolvedImage {
@@ -275,7 +186,7 @@ impl Run {
                 });
             }
             // Nothing that could be made now would fit what contradicts itself.
-            let changes = self.contradictions(role, recipe, expected)?;
+            let changes = self.contradictions(role.name(), recipe, expected)?;
             if !changes.is_empty() {
                 return Err(RunError::Drift {
                     environment: environment.clone(),
@@ -290,21 +201,12 @@ impl Run {
             subject: Some(name_of(recipe)),
         };
         self.events.emit(Event::StepStarted { step: step.clone() });
-        let making = Making {
-            project: &self.project,
-            context: &self.context,
-            engine: self.engine.as_ref(),
-            events: self.events.as_ref(),
-            step: &step,
-            cancellation: &self.cancellation,
-            network: &self.network,
-            expected,
-            update,
-        };
+        let making = self.making(&step, &wanted, update);
         let made = async {
+            let kind = Kind::of(&self.project, recipe)?;
             let made = match expected {
-                Some(locked) => making.make_locked(recipe, locked).await?,
-                None => making.make(recipe).await?,
+                Some(locked) => supply(&making, kind, locked).await?,
+                None => kind.make(&making).await?,
             };
             let truth = self.truth(environment, recipe, &made.facts, expected).await?;
             let replaced = || MakeError::Replaced {
@@ -335,6 +237,24 @@ impl Run {
         })
     }
 
+    /// What is needed to make an image, or to find it.
+    pub(super) fn making<'a>(&'a self, step: &'a StepId, wanted: &Wanted<'a>, update: bool) -> Making<'a> {
+        Making {
+            project: &self.project,
+            context: &self.context,
+            engine: self.engine.as_ref(),
+            events: self.events.as_ref(),
+            step,
+            cancellation: &self.cancellation,
+            network: &self.network,
+            registry: self.registry.as_ref(),
+            pushed: wanted.pushed,
+            expected: wanted.expected,
+            update,
+            offline: self.options.offline,
+        }
+    }
+
     /// Writes the lock's part about environments, and tells what changed. Units are left as they are.
     ///
     /// # Errors
@@ -352,6 +272,7 @@ impl Run {
             }
             let mut entry = resolved.entry();
             entry.units = before.as_ref().map(|before| before.units.clone()).unwrap_or_default();
+            entry.pushed = still_pushed(before.as_ref(), &entry);
             self.events.emit(Event::EnvironmentDescribed {
                 environment: environment.clone(),
                 description: resolved.description(),
@@ -425,21 +346,5 @@ impl Run {
             ),
             note: note.to_owned(),
         });
-    }
-}
-
-/// What a recipe is called where people read it.
-pub(super) fn name_of(recipe: &RecipeReference) -> String {
-    match recipe {
-        RecipeReference::File { path } => path.clone(),
-        RecipeReference::Builtin { name } => format!("builtin {name}"),
-        RecipeReference::Dockerfile {
-            path,
-            target: Some(target),
-            ..
-        } => format!("{path} ({target})"),
-        RecipeReference::Dockerfile { path, target: None, .. } => path.clone(),
-        RecipeReference::Image { reference } => reference.clone(),
-        RecipeReference::Extended { runtime, packages } => format!("{} with {}", name_of(runtime), packages.join(", ")),
     }
 }

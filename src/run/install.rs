@@ -2,60 +2,15 @@
 
 use std::collections::BTreeMap;
 
-use super::images::ResolvedEnvironment;
+use super::error::InstallError;
 use super::placed::PlacedFile;
+use super::resolved::ResolvedEnvironment;
 use super::{Run, RunError};
 use crate::config::Host;
 use crate::image::Entry;
 use crate::place::directories_of;
 use crate::plan::UnitPlan;
 use crate::rootfs::{FileKind, LookError, RootFs};
-
-/// Why plugins cannot be put where the project says.
-#[derive(Debug, thiserror::Error)]
-pub enum InstallError {
-    /// Something else is there, or on the way there.
-    #[error("plugins cannot be put into `{install}`: `{path}` in the runtime image is no directory")]
-    NoDirectory {
-        /// `install:`.
-        install: String,
-        /// What is none.
-        path: String,
-    },
-    /// Two things that are shipped would be there.
-    #[error("`{one}` and `{other}` are both to be `{path}` in the runtime image")]
-    Twice {
-        /// Where.
-        path: String,
-        /// The place of one in the bundle.
-        one: String,
-        /// That of the other.
-        other: String,
-    },
-    /// The image has a file of that name.
-    #[error("the runtime image has `{path}` already, so the plugin cannot be put there")]
-    Taken {
-        /// Which.
-        path: String,
-    },
-}
-
-impl InstallError {
-    /// What to do about it.
-    #[must_use]
-    pub fn hint(&self) -> String {
-        match self {
-            Self::NoDirectory { .. } => {
-                "name the directory in which the host looks for plugins as `install:` of the host".to_owned()
-            }
-            Self::Twice { .. } => "name one of them otherwise, or give it another `install:`".to_owned(),
-            Self::Taken { .. } => {
-                "name the artifact otherwise, or leave the package that brings the file out of the runtime image"
-                    .to_owned()
-            }
-        }
-    }
-}
 
 /// What is looked for in directories of the image, by directory: there by its name, and its place in the bundle.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]

@@ -6,8 +6,7 @@ use std::path::{Path, PathBuf};
 use serde::Serialize;
 
 use super::background::in_background;
-use super::images::name_of;
-use super::making::bootstrap_recipe;
+use super::recipe::{Kind, name_of};
 use super::{Run, RunError};
 use crate::event::{Event, Stage, StepId};
 use crate::image::{Gathering, ImageCache, ImageError, Machine, keep_in_directory};
@@ -45,7 +44,7 @@ impl Run {
                 continue;
             };
             for (recipe, locked) in [(&recipes.build, &entry.build), (&recipes.runtime, &entry.runtime)] {
-                match bootstrap_recipe(&self.project, recipe)? {
+                match Kind::of(&self.project, recipe)?.bootstrapped() {
                     Some(recipe) => {
                         let packages = by_suite.entry(recipe.suite().to_owned()).or_default();
                         packages.extend(locked.packages.iter().cloned());
@@ -72,6 +71,7 @@ impl Run {
                     machine: &machine,
                     cache: &cache,
                     archives: &archives,
+                    offline: false,
                     suite,
                     cancel: background.cancel,
                     progress: background.progress,

@@ -12,6 +12,8 @@ pub const ENVIRONMENT: &str = "dev.lockstep.environment";
 pub const OWNER: &str = "dev.lockstep.owner";
 /// Which run of the program.
 pub const RUN: &str = "dev.lockstep.run";
+/// The digest of the recipe that an image is of.
+pub const RECIPE: &str = "dev.lockstep.recipe";
 /// What it is for.
 pub const ROLE: &str = "dev.lockstep.role";
 

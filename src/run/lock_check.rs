@@ -5,8 +5,9 @@ use std::collections::BTreeMap;
 
 use super::brought::{host_by_name, host_of_project};
 use super::build::{gone_environment, planned_changes};
-use super::images::{LockReport, Origin, ResolvedImage, identity};
-use super::making::recipe_digest;
+use super::images::LockReport;
+use super::recipe::recipe_digest;
+use super::resolved::{Origin, ResolvedImage, identity};
 use super::sources::scan;
 use super::truth::KnownImage;
 use super::{Run, RunError};

@@ -6,8 +6,8 @@ use std::io::{self, BufWriter, Write as _};
 use std::path::{Path, PathBuf};
 
 use super::RunError;
+use super::error::MakeError;
 use super::install::Installed;
-use super::making::MakeError;
 use super::placed::{BUNDLE_PATH, bundle_path};
 use super::start::Start;
 use crate::bundle::{MANIFEST_FILE, Manifest};
@@ -189,7 +189,7 @@ async fn saved_config(engine: &dyn Engine, image: &str) -> Result<Option<Vec<u8>
 }
 
 /// An image with its layers in files: for engines that do not take another one without them.
-async fn saved_image(engine: &dyn Engine, image: &str, work: &Path) -> Result<SavedImage, RunError> {
+pub(super) async fn saved_image(engine: &dyn Engine, image: &str, work: &Path) -> Result<SavedImage, RunError> {
     let archive = engine.save_image(image).await?;
     let directory = work.to_owned();
     let read = stream::read_by(archive, move |reader| {

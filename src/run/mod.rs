@@ -6,11 +6,11 @@ mod after;
 mod background;
 mod brought;
 mod build;
-mod built;
 mod check;
 mod compile;
 mod container;
 mod drifted;
+mod engine_failure;
 mod error;
 mod exports;
 mod fetch;
@@ -19,6 +19,7 @@ mod images;
 mod install;
 mod keep;
 pub mod labels;
+mod load;
 mod lock_check;
 mod making;
 mod matched;
@@ -29,7 +30,13 @@ mod opener;
 mod placed;
 mod present;
 mod program;
+mod pull;
+mod push;
+mod recipe;
+mod registry;
+mod resolved;
 mod rootfs;
+mod save;
 mod seal;
 mod serve;
 mod shipped;
@@ -37,6 +44,7 @@ mod smoke;
 mod sources;
 mod start;
 mod store;
+mod supply;
 #[cfg(test)]
 mod tests;
 mod toolchains;
@@ -61,6 +69,7 @@ use crate::event::{Event, Events, Stage, StepId};
 use crate::image::ImageCache;
 use crate::name::EnvironmentName;
 use crate::network::NetworkSettings;
+use crate::repository::Repository;
 use crate::rootfs::RootFs;
 use crate::temporary::{self, COLLECT_PREFIX};
 
@@ -72,13 +81,18 @@ pub use check::{
     CheckedFiles, CheckedHost, CheckedPlugin, CheckedProcess, cached_root, check_bundle, image_root, predict_files,
     smoke_user, smoked_contract,
 };
-pub use error::{OtherBits, RunError, StepEnd, StepFailure, from_engine};
+pub use engine_failure::from_engine;
+pub use error::{LoadError, MakeError, OpenRootError, OtherBits, RunError, StepEnd, StepFailure};
 pub use images::LockReport;
 pub use keep::Kept;
+pub use load::LoadReport;
 pub use lock_check::check_lock;
-pub use making::MakeError;
 pub use placed::PlacedFile;
-pub use rootfs::{OpenRootError, open_rootfs, open_two_contents};
+pub use pull::{PullReport, PulledImage};
+pub use push::{PushReport, PushedImage};
+pub use registry::RegistryError;
+pub use rootfs::{open_rootfs, open_two_contents};
+pub use save::SaveReport;
 pub use serve::Served;
 pub use smoke::SmokeReport;
 pub use sources::plan_only;
@@ -118,6 +132,8 @@ pub struct Options {
     pub allowed: BTreeSet<String>,
     /// Whether the project's directory need not be writable: nothing is published.
     pub only_looks: bool,
+    /// Whether nothing may be asked of a network.
+    pub offline: bool,
 }
 
 /// How far an environment is published.
@@ -147,6 +163,8 @@ pub struct Run {
     observed: Observed,
     owner: Digest,
     network: NetworkSettings,
+    /// Where the project keeps its environments.
+    registry: Option<Repository>,
     /// Volumes that did not exist before this run and are of no use if it fails.
     new_volumes: Mutex<Vec<String>>,
     /// The roots of runtime images that were looked at, by the images' IDs.
@@ -171,6 +189,7 @@ impl Run {
         cancellation: CancellationToken,
         options: Options,
     ) -> Result<Self, RunError> {
+        let registry = registry::registry_of(&project, &context)?;
         let hold = hold::take(&project.directory, &context, &events, &cancellation, options.only_looks).await?;
         let leash = Arc::new(Leash::new(engine, cancellation.clone()));
         let engine: Arc<dyn Engine> = Arc::<Leash>::clone(&leash);
@@ -181,6 +200,7 @@ impl Run {
             shared: Store::new(&context.cache_directory),
             observed: Observed::below(&context.cache_directory),
             network: NetworkSettings::of(Path::new("/"), &context.variables),
+            registry,
             new_volumes: Mutex::default(),
             roots: Mutex::default(),
             published: Mutex::default(),

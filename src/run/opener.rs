@@ -3,6 +3,7 @@
 use std::io;
 use std::path::Path;
 
+use super::error::OpenerError;
 use super::placed::BUNDLE_PATH;
 use super::{Run, RunError};
 use crate::config::{Contract, Loader, OpenedBy};
@@ -17,24 +18,6 @@ pub(super) enum Opener {
     Loader,
     /// Nobody.
     Nobody,
-}
-
-/// Why the host cannot open plugins, though the contract says that it does.
-#[derive(Debug, thiserror::Error)]
-#[error("the contract says `opened_by: host`, and `{host}` is {what}: nothing can be opened in it from outside")]
-pub struct OpenerError {
-    /// The host's file.
-    pub host: String,
-    /// What it is.
-    pub what: &'static str,
-}
-
-impl OpenerError {
-    /// What to do about it.
-    #[must_use]
-    pub fn hint() -> &'static str {
-        "write `opened_by: loader`, or link the host with an interpreter"
-    }
 }
 
 impl Run {

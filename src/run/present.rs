@@ -1,13 +1,13 @@
 //! A host that is in an image already: the program that the project names, as it is there.
 
-use std::fmt;
 use std::fs::File;
 use std::io::{self, Seek as _};
 
 use serde::{Deserialize, Serialize};
 
-use super::images::ResolvedImage;
+use super::error::{PresentHostError, Whence};
 use super::program::{Unfit, unfit};
+use super::resolved::ResolvedImage;
 use super::{Run, RunError};
 use crate::check::package_of;
 use crate::config::Program;
@@ -24,89 +24,6 @@ const DIGEST_QUESTION: &str = "digest of the file 3";
 const STATIC_QUESTION: &str = ", static or not";
 /// The largest program that is read.
 const PROGRAM_LIMIT_BYTES: u64 = 4 * 1024 * 1024 * 1024;
-
-/// An image in which a program is looked for.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Whence {
-    /// That in which everything runs.
-    Runtime(EnvironmentName),
-    /// One of which nothing else is taken, by its reference.
-    Image(String),
-}
-
-impl fmt::Display for Whence {
-    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Runtime(environment) => write!(formatter, "the runtime image of {environment}"),
-            Self::Image(reference) => write!(formatter, "the image `{reference}`"),
-        }
-    }
-}
-
-/// Why a program of an image cannot be the host.
-#[derive(Debug, thiserror::Error)]
-pub enum PresentHostError {
-    /// It is not there.
-    #[error("{whence} has no `{path}`")]
-    Missing {
-        /// The image.
-        whence: Whence,
-        /// `host.path`.
-        path: String,
-        /// Something of that name elsewhere in the image.
-        elsewhere: Option<String>,
-    },
-    /// It is there, and no program that loads anything.
-    #[error("`{path}` in {whence} is {}", unfit.what)]
-    NoProgram {
-        /// The image.
-        whence: Whence,
-        /// `host.path`.
-        path: String,
-        /// What it is.
-        unfit: Unfit,
-    },
-    /// Its content cannot be read.
-    #[error("failed to read `{path}` of {whence}: {cause}")]
-    Read {
-        /// The image.
-        whence: Whence,
-        /// `host.path`.
-        path: String,
-        /// Why.
-        cause: io::Error,
-    },
-}
-
-impl PresentHostError {
-    /// What to do about it.
-    #[must_use]
-    pub fn hint(&self) -> String {
-        match self {
-            Self::Missing {
-                elsewhere: Some(elsewhere),
-                ..
-            } => format!("did you mean `{elsewhere}`? It is there"),
-            Self::Missing {
-                whence: Whence::Runtime(_),
-                ..
-            } => "add the package that has it to the runtime image's recipe, or correct `path:` of the host".to_owned(),
-            Self::Missing {
-                whence: Whence::Image(_),
-                ..
-            } => "correct `path:` of the host, or name the image that has it".to_owned(),
-            Self::NoProgram { unfit, .. } => unfit.hint(),
-            Self::Read {
-                whence: Whence::Runtime(_),
-                ..
-            } => "make the image again: lockstep lock --update".to_owned(),
-            Self::Read {
-                whence: Whence::Image(reference),
-                ..
-            } => format!("bring the image again: docker pull {reference}"),
-        }
-    }
-}
 
 /// A program in an image.
 #[derive(Debug, Clone, Copy)]

@@ -4,11 +4,10 @@ use std::future::Future;
 use std::io;
 use std::path::{Path, PathBuf};
 
+use super::error::OpenRootError;
 use crate::context::Context;
 use crate::engine::{Engine, EngineError};
-use crate::exit::Exit;
 use crate::image::{ImageCache, LayerError};
-use crate::report::Failure;
 use crate::rootfs::{
     Contents, IndexedRoot, RootFs, RootFsError, open_contents, open_root, read_image_contents, read_image_stream,
 };
@@ -16,67 +15,6 @@ use crate::stream;
 
 /// No reference of an image is longer: 255 characters of a name, 128 of a tag, and a digest.
 const REFERENCE_LIMIT_BYTES: usize = 512;
-
-/// Why there is no root file system.
-#[derive(Debug, thiserror::Error)]
-pub enum OpenRootError {
-    /// What is at the path, or came from the engine, cannot be taken as one.
-    #[error(transparent)]
-    Root(#[from] RootFsError),
-    /// Nothing has this name.
-    #[error("there is no file or directory {name}, and the engine has no such image")]
-    NoImage {
-        /// As it was given.
-        name: String,
-    },
-    /// There is nothing at the path, and nobody to ask for an image.
-    #[error("there is no file or directory {name}, and no engine to ask for an image of this name: {cause}")]
-    NoEngine {
-        /// As it was given.
-        name: String,
-        /// Why.
-        cause: EngineError,
-    },
-    /// The engine has the image and did not hand it out.
-    #[error(transparent)]
-    Engine(EngineError),
-    /// The engine's stream broke off.
-    #[error("failed to read the image {name}: {cause}")]
-    Stream {
-        /// The image.
-        name: String,
-        /// Why.
-        cause: io::Error,
-    },
-}
-
-impl OpenRootError {
-    /// The error as the user sees it.
-    #[must_use]
-    pub fn failure(&self) -> Failure {
-        let message = self.to_string();
-        let (exit, hint) = match self {
-            Self::Root(error) => (Exit::Usage, error.hint()),
-            Self::NoImage { name } => (
-                Exit::Usage,
-                Some(format!(
-                    "bring it first: docker pull {name}; or give a directory, a tar or a saved image"
-                )),
-            ),
-            Self::NoEngine { cause, .. } | Self::Engine(cause) => (Exit::Engine, cause.hint()),
-            Self::Stream { .. } => (Exit::Engine, None),
-        };
-        let failure = Failure::new(exit, "rootfs", message);
-        let failure = match self {
-            Self::Root(error) => failure.at(error.what()),
-            _ => failure,
-        };
-        match hint {
-            Some(hint) => failure.with_hint(hint),
-            None => failure,
-        }
-    }
-}
 
 /// Opens what `name` stands for. `engine` is connected to only if there is nothing at `name`, seen from `directory`.
 ///
@@ -206,6 +144,8 @@ mod tests {
     use super::*;
     use crate::engine::docker::Docker;
     use crate::engine::fake::FakeEngine;
+    use crate::exit::Exit;
+    use crate::report::Failure;
 
     async fn nobody() -> Result<Docker, EngineError> {
         Err(EngineError::NotFound {

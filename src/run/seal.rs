@@ -7,11 +7,11 @@ use std::time::Duration;
 use super::accounts::accounts;
 use super::build::Workload;
 use super::compile::Compiled;
-use super::images::{ResolvedEnvironment, ResolvedImage};
+use super::error::MakeError;
 use super::install::{Installed, Installs};
-use super::making::MakeError;
 use super::matched::{MatchedImage, assemble_matched};
 use super::placed::PlacedFile;
+use super::resolved::{ResolvedEnvironment, ResolvedImage};
 use super::smoke::{SmokeReport, Stage as SmokeStage, StagedBundle};
 use super::start::start;
 use super::{Published, Run, RunError};
@@ -25,7 +25,7 @@ use crate::digest::Digest;
 use crate::engine::ImageId;
 use crate::event::{Event, Stage};
 use crate::lock;
-use crate::name::UnitName;
+use crate::name::{EnvironmentName, UnitName};
 use crate::plan::{EnvironmentPlan, PlannedFile, UnitPlan};
 use crate::regular_file;
 use crate::state::PROJECT_LOCK_TIMEOUT;
@@ -384,7 +384,18 @@ fn size_note(manifest: &Manifest) -> String {
 
 impl Workload {
     /// The plan of one environment.
-    pub(super) fn plan_of(&self, environment: &crate::name::EnvironmentName) -> Option<&EnvironmentPlan> {
+    pub(super) fn plan_of(&self, environment: &EnvironmentName) -> Option<&EnvironmentPlan> {
         self.environments.iter().find(|plan| plan.name == *environment)
+    }
+
+    /// The lock's entry of one environment.
+    ///
+    /// # Errors
+    /// When there is none.
+    pub(super) fn locked(&self, environment: &EnvironmentName) -> Result<&lock::Environment, RunError> {
+        let entry = self.lock.lock.environments.get(environment);
+        entry.ok_or_else(|| RunError::Unlocked {
+            environment: environment.clone(),
+        })
     }
 }

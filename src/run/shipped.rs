@@ -6,75 +6,19 @@ use std::io::{Read as _, Write as _};
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 
+use super::error::ShipError;
 use super::placed::plugins_directory;
 use super::{Run, RunError};
 use crate::config::{Host, PLUGINS_PLACEHOLDER, Project, Unit};
 use crate::digest::Digest;
 use crate::name::UnitName;
-use crate::place::{InvalidPlace, Place, in_the_way};
+use crate::place::{Place, in_the_way};
 use crate::plan::PlannedFile;
 use crate::regular_file;
 use crate::source::{Entry, SourceError, SourceTree};
 
 /// The largest file in which something is filled in.
 const FILLED_LIMIT_BYTES: u64 = 16 * 1024 * 1024;
-
-/// Why a file cannot be shipped.
-#[derive(Debug, thiserror::Error)]
-pub enum ShipError {
-    /// Links are not followed, and a bundle has none.
-    #[error("`{path}`, which `{unit}` ships, is a symbolic link")]
-    Link {
-        /// The unit.
-        unit: UnitName,
-        /// Which, relative to the project.
-        path: String,
-    },
-    /// What is in a directory has no place there.
-    #[error("`{path}`, which `{unit}` ships, has no place in a bundle: {cause}")]
-    Place {
-        /// The unit.
-        unit: UnitName,
-        /// Which, relative to the project.
-        path: String,
-        /// Why.
-        cause: InvalidPlace,
-    },
-    /// Something else lies there, or above it.
-    #[error("`{path}`, which `{unit}` ships, would lie where `{other}` has something: `{place}`")]
-    Taken {
-        /// The unit.
-        unit: UnitName,
-        /// Which, relative to the project.
-        path: String,
-        /// Where.
-        place: String,
-        /// Whose it is.
-        other: UnitName,
-    },
-    /// It cannot be read to fill something in.
-    #[error("failed to fill in `{path}`, which `{unit}` ships: {cause}")]
-    Fill {
-        /// The unit.
-        unit: UnitName,
-        /// Which, relative to the project.
-        path: String,
-        /// Why.
-        cause: std::io::Error,
-    },
-}
-
-impl ShipError {
-    /// What to do about it.
-    #[must_use]
-    pub fn hint(&self) -> &'static str {
-        match self {
-            Self::Link { .. } => "ship what it leads to: `{file: …, to: …}`",
-            Self::Place { .. } | Self::Taken { .. } => "say where it is to lie: `{file: …, to: …}`",
-            Self::Fill { .. } => "only small files of text can be filled in; remove `fill:`",
-        }
-    }
-}
 
 /// What a unit ships, by its `files:` and what was found below them.
 pub(super) fn planned_files(project: &Project, unit: &Unit, tree: &SourceTree) -> Result<Vec<PlannedFile>, ShipError> {

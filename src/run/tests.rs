@@ -95,6 +95,7 @@ impl Sample {
                 check: false,
                 allowed: BTreeSet::new(),
                 only_looks: false,
+                offline: false,
             },
             cancellation,
         )
@@ -547,7 +548,7 @@ async fn an_image_is_pulled_when_it_is_missing() {
     let (sample, engine) = (Sample::new(), engine());
     let runtime = engine.image("runtime:1").await.unwrap().unwrap();
     engine.remove_image(&runtime.id.0).await.unwrap();
-    engine.push_image("runtime:1", "runtime:1");
+    engine.publish_image("runtime:1", "runtime:1");
     sample.build(&engine).await.unwrap();
     let lock = sample.read("lockstep.lock").unwrap();
     assert!(lock.contains("runtime@sha256:"), "the lock names it by digest: {lock}");
@@ -601,6 +602,7 @@ async fn a_failed_compile_ends_the_others_and_is_what_is_told() {
         check: false,
         allowed: BTreeSet::new(),
         only_looks: false,
+        offline: false,
     };
     let (run, _) = sample.start_with(&engine, options, &CancellationToken::new()).await;
     let run = run.unwrap();
@@ -1121,10 +1123,10 @@ async fn a_tag_that_moved_on_is_pulled_as_it_was_locked() {
     let (sample, engine) = (Sample::new(), engine());
     let local = engine.image("runtime:1").await.unwrap().unwrap().id;
     engine.remove_image(&local.0).await.unwrap();
-    engine.push_image("runtime:1", "first");
+    engine.publish_image("runtime:1", "first");
     sample.build(&engine).await.unwrap();
     let locked = engine.image("runtime:1").await.unwrap().unwrap();
-    engine.push_image("runtime:1", "second");
+    engine.publish_image("runtime:1", "second");
     engine.remove_image("lockstep/sample:one").await.unwrap();
     engine.remove_image(&locked.id.0).await.unwrap();
     sample.locked_build(&engine).await.unwrap();
@@ -1201,7 +1203,7 @@ async fn sample_from_registry() -> (Sample, FakeEngine) {
     for name in ["build:1", "runtime:1"] {
         let local = engine.image(name).await.unwrap().unwrap().id;
         engine.remove_image(&local.0).await.unwrap();
-        engine.push_image(name, name);
+        engine.publish_image(name, name);
     }
     sample.build(&engine).await.unwrap();
     (sample, engine)

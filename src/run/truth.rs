@@ -4,17 +4,16 @@
 //! layers and packages, and whose digest is the ID: so each of these proves the others. Any other image is asked what is
 //! installed in it. Nothing here is taken from the lock, which is only told where to look.
 
-use std::collections::BTreeSet;
-
-use super::built::built_name;
-use super::making::{MakeError, RECIPE_LABEL, bootstrap_recipe, pinned, recipe_digest};
+use super::error::MakeError;
+use super::labels;
 use super::matched::config_digest;
+use super::recipe::{Kind, assembled_id, pinned};
 use super::{Run, RunError};
 use crate::config::RecipeReference;
 use crate::digest::Digest;
 use crate::engine::{ContainerId, ContainerSpec, EngineError, ImageFacts, ImageId};
 use crate::image::packages::{PACKAGE_LIST_LIMIT_BYTES, PACKAGE_LISTS};
-use crate::image::{ImageCache, LocalImage, Recipe, image_config, image_key, image_name, labelled_packages};
+use crate::image::{ImageCache, LocalImage, Recipe, image_key, labelled_packages};
 use crate::lock::{self, Change, Package};
 use crate::name::EnvironmentName;
 use crate::plan::EnvironmentPlan;
@@ -40,7 +39,8 @@ impl Run {
         reference: &RecipeReference,
         locked: &lock::Image,
     ) -> Result<Option<KnownImage>, RunError> {
-        for (name, is_proof) in self.names(reference, locked)? {
+        let kind = Kind::of(&self.project, reference)?;
+        for (name, is_proof) in kind.names(locked, self.project.source_date_epoch) {
             let facts = match self.engine.image(&name).await {
                 // What can be no image's name is none's.
                 Err(EngineError::NotFound { .. }) => None,
@@ -56,27 +56,6 @@ impl Run {
         Ok(None)
     }
 
-    /// What an engine may call the image that a lock means, and whether the name alone says that it is this one.
-    fn names(&self, reference: &RecipeReference, locked: &lock::Image) -> Result<Vec<(String, bool)>, RunError> {
-        let mut names = vec![(locked.id.clone(), true)];
-        if let Some(recipe) = bootstrap_recipe(&self.project, reference)? {
-            // In another kind of image store it has its ID as part of its name only. And should the lock's ID be wrong,
-            // then the other lines still say which image is meant.
-            let claimed = self.claimed_id(&recipe, locked);
-            let of_name = |id| (image_name(&recipe.name, id), true);
-            names.push((claimed.to_string(), true));
-            names.extend(locked.id.parse().map(of_name));
-            names.push(of_name(claimed));
-        } else if let RecipeReference::Image { reference } = reference {
-            names.push((reference.clone(), false));
-        } else if let Some(name) = built_name(reference) {
-            names.extend(locked.id.parse().map(|id| (image_name(&name, id), true)));
-        }
-        let mut seen = BTreeSet::new();
-        names.retain(|(name, _)| seen.insert(name.clone()));
-        Ok(names)
-    }
-
     /// The ID that an image of this recipe has with the layers and packages that a lock names.
     fn claimed_id(&self, recipe: &Recipe, locked: &lock::Image) -> Digest {
         self.assembled_id(recipe, architecture(), &locked.layers, &locked.packages)
@@ -89,7 +68,7 @@ impl Run {
         reference: &RecipeReference,
         locked: &lock::Image,
     ) -> Result<Vec<Change>, RunError> {
-        let Some(recipe) = bootstrap_recipe(&self.project, reference)? else {
+        let Some(recipe) = Kind::of(&self.project, reference)?.bootstrapped() else {
             return Ok(vec![]);
         };
         let claimed = self.claimed_id(&recipe, locked).to_string();
@@ -127,8 +106,7 @@ impl Run {
     }
 
     fn assembled_id(&self, recipe: &Recipe, architecture: &str, layers: &[Digest], packages: &[Package]) -> Digest {
-        let epoch_seconds = self.project.source_date_epoch;
-        Digest::of(&image_config(recipe, architecture, epoch_seconds, layers, packages).render())
+        assembled_id(recipe, architecture, self.project.source_date_epoch, layers, packages)
     }
 
     /// What is true of an image as that of a recipe; none when it is not that recipe's. `locked` says what of it is to be
@@ -140,12 +118,12 @@ impl Run {
         facts: &ImageFacts,
         locked: Option<&lock::Image>,
     ) -> Result<Option<lock::Image>, RunError> {
-        if let Some(recipe) = bootstrap_recipe(&self.project, reference)? {
-            return self.truth_of_assembled(&recipe, facts).await;
+        let kind = Kind::of(&self.project, reference)?;
+        if let Kind::Bootstrapped(recipe) = &kind {
+            return self.truth_of_assembled(recipe, facts).await;
         }
-        let recipe = recipe_digest(&self.project, reference)?;
-        let is_built = !matches!(reference, RecipeReference::Image { .. });
-        if is_built && facts.labels.get(RECIPE_LABEL) != Some(&recipe.to_string()) {
+        let recipe = kind.digest()?;
+        if matches!(kind, Kind::Built(_)) && facts.labels.get(labels::RECIPE) != Some(&recipe.to_string()) {
             return Ok(None);
         }
         Ok(Some(lock::Image {
@@ -159,7 +137,7 @@ impl Run {
 
     async fn truth_of_assembled(&self, recipe: &Recipe, facts: &ImageFacts) -> Result<Option<lock::Image>, RunError> {
         let digest = recipe.digest();
-        if facts.labels.get(RECIPE_LABEL) != Some(&digest.to_string()) {
+        if facts.labels.get(labels::RECIPE) != Some(&digest.to_string()) {
             return Ok(None);
         }
         let Some(packages) = labelled_packages(&facts.labels) else {
@@ -180,7 +158,7 @@ impl Run {
 
     /// What the user's cache says of a recipe's image, where the engine has none.
     pub(super) fn cached_truth(&self, reference: &RecipeReference) -> Result<Option<lock::Image>, RunError> {
-        let Some(recipe) = bootstrap_recipe(&self.project, reference)? else {
+        let Some(recipe) = Kind::of(&self.project, reference)?.bootstrapped() else {
             return Ok(None);
         };
         let key = image_key(&recipe, architecture(), self.project.source_date_epoch);
@@ -219,13 +197,19 @@ impl Run {
         facts: &ImageFacts,
         locked: Option<&lock::Image>,
     ) -> Result<Option<String>, RunError> {
-        let known = &facts.repository_digests;
+        if !matches!(reference, RecipeReference::Image { .. }) {
+            return Ok(None);
+        }
+        // Where this project keeps it is not where it comes from.
+        let (kept, known): (Vec<_>, Vec<_>) = facts.repository_digests.iter().partition(|name| self.is_kept_at(name));
         let Some(locked) = locked else {
-            return Ok(known.first().cloned());
+            return Ok(known.first().copied().cloned());
         };
         let is_strict = self.options.locked;
         match &locked.registry {
-            Some(name) if known.contains(name) => Ok(Some(name.clone())),
+            Some(name) if known.contains(&name) => Ok(Some(name.clone())),
+            // What the project's registry has by the lock's digest needs no other.
+            Some(name) if !kept.is_empty() || self.options.offline => Ok(Some(name.clone())),
             Some(name) if known.is_empty() && !is_strict => Ok(Some(name.clone())),
             Some(name) if known.is_empty() => {
                 let RecipeReference::Image { reference } = reference else {
@@ -244,8 +228,16 @@ impl Run {
                 Ok(confirmed.then(|| name.clone()))
             }
             None if !is_strict => Ok(None),
-            _ => Ok(known.first().cloned()),
+            _ => Ok(known.first().copied().cloned()),
         }
+    }
+
+    /// Whether a name with a digest is in the project's own registry.
+    fn is_kept_at(&self, name: &str) -> bool {
+        let repository = name.rsplit_once('@').map(|(repository, _)| repository);
+        self.registry
+            .as_ref()
+            .is_some_and(|registry| Some(registry.to_string().as_str()) == repository)
     }
 
     /// Whether registries know the images as the lock says. A build without `--locked` does not insist on it, so that it

@@ -131,6 +131,7 @@ impl Judge {
             check: true,
             allowed: BTreeSet::new(),
             only_looks: true,
+            offline: false,
         };
         let run = runtime.block_on(async {
             let engine = Docker::connect(&context.variables).await.unwrap();

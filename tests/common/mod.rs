@@ -4,6 +4,7 @@
 #![allow(dead_code, reason = "no test file uses all of it")]
 
 pub(crate) mod batch;
+pub(crate) mod registry_server;
 pub(crate) mod second_engine;
 
 use std::collections::BTreeMap;

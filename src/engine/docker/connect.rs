@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use bollard::{API_DEFAULT_VERSION, BollardRequest, ClientVersion};
 
+use super::credentials::ClientConfig;
 use super::{CLIENT_TIMEOUT_SECONDS, CONNECT_TIMEOUT_SECONDS, Docker, errors};
 use crate::engine::{EngineError, Obstacle};
 use crate::regular_file;
@@ -195,6 +196,7 @@ pub(super) async fn connect(variables: &BTreeMap<String, String>) -> Result<Dock
         client,
         address,
         api_version,
+        client_config: ClientConfig::of(variables),
         ability: Arc::default(),
     })
 }

@@ -4,23 +4,23 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use bollard::errors::Error;
-use bollard::models::{BuildInfo, CreateImageInfo, ImageInspect};
+use bollard::models::{BuildInfo, CreateImageInfo, ImageInspect, ProgressDetail, PushImageInfo};
 use bollard::query_parameters::{
     BuildImageOptionsBuilder, CreateImageOptionsBuilder, ImportImageOptionsBuilder, ListImagesOptionsBuilder,
-    RemoveImageOptionsBuilder, TagImageOptionsBuilder,
+    PushImageOptionsBuilder, RemoveImageOptionsBuilder, TagImageOptionsBuilder,
 };
 use futures_util::stream::{Stream, StreamExt};
 
 use super::errors::Call;
 use super::{
     BUILD_TIMEOUT_SECONDS, CHANGE_TIMEOUT_SECONDS, DOWNLOAD_IDLE_TIMEOUT_SECONDS, Docker, LOAD_TIMEOUT_SECONDS,
-    PULL_IDLE_TIMEOUT_SECONDS, PULL_TIMEOUT_SECONDS, SAVE_TIMEOUT_SECONDS, check_path_part, label_filter, ordered,
-    streams, unordered, unsigned,
+    SAVE_TIMEOUT_SECONDS, TRANSFER_IDLE_TIMEOUT_SECONDS, TRANSFER_TIMEOUT_SECONDS, check_path_part, label_filter,
+    ordered, streams, unordered, unsigned,
 };
 use crate::digest::Digest;
 use crate::engine::lines::LINE_LIMIT_BYTES;
 use crate::engine::output::{OUTPUT_LIMIT_BYTES, Output};
-use crate::engine::{ByteStream, EngineError, ImageBuild, ImageFacts, ImageId, Labels, OutputStream, PullProgress};
+use crate::engine::{ByteStream, EngineError, ImageBuild, ImageFacts, ImageId, Labels, OutputStream, TransferProgress};
 
 /// What the engine answers for every image that an archive brought.
 const LOADED_PREFIX: &str = "Loaded image";
@@ -80,34 +80,61 @@ impl Docker {
     pub(super) async fn pull(
         &self,
         reference: &str,
-        progress: &(dyn Fn(PullProgress) + Send + Sync),
+        progress: &(dyn Fn(TransferProgress) + Send + Sync),
     ) -> Result<(), EngineError> {
         check_path_part(reference, "image")?;
         let call = self.call(
             format!("pull {reference}"),
             format!("image {reference} in its registry"),
-            PULL_TIMEOUT_SECONDS,
+            TRANSFER_TIMEOUT_SECONDS,
         );
+        let credentials = self.client_config.credentials(reference).await?;
         let reference = with_tag(reference);
         let options = CreateImageOptionsBuilder::new().from_image(&reference).build();
-        let mut answers = self.client.create_image(Some(options), None, None);
-        let mut layers = PullLayers::default();
-        let idle_limit = Duration::from_secs(PULL_IDLE_TIMEOUT_SECONDS);
-        let pulled = call.run(async {
-            for _ in 0..REPORTS_LIMIT_COUNT {
-                match tokio::time::timeout(idle_limit, answers.next()).await {
-                    Ok(Some(answer)) => progress(layers.update(answer?)),
-                    Ok(None) => return Ok(()),
-                    Err(_) => {
-                        let error = format!("it said nothing for {PULL_IDLE_TIMEOUT_SECONDS} s");
-                        return Err(Error::DockerStreamError { error });
-                    }
-                }
-            }
-            let error = format!("it reported more than {REPORTS_LIMIT_COUNT} times");
-            Err(Error::DockerStreamError { error })
-        });
-        pulled.await
+        let reports = self.client.create_image(Some(options), None, credentials);
+        let mut layers = Layers::default();
+        let take = |report: CreateImageInfo| {
+            progress(layers.update(report.status, report.id, report.progress_detail));
+        };
+        call.run(follow_transfer(reports, take)).await
+    }
+
+    pub(super) async fn push(
+        &self,
+        reference: &str,
+        progress: &(dyn Fn(TransferProgress) + Send + Sync),
+    ) -> Result<Digest, EngineError> {
+        check_path_part(reference, "image")?;
+        let call = self.call(
+            format!("push {reference}"),
+            format!("image {reference}"),
+            TRANSFER_TIMEOUT_SECONDS,
+        );
+        let credentials = self.client_config.credentials(reference).await?;
+        let (repository, tag) = parts(reference);
+        let options = PushImageOptionsBuilder::new().tag(tag).build();
+        let reports = self.client.push_image(repository, Some(options), credentials);
+        let mut layers = Layers::default();
+        let mut digest = None;
+        let take = |report: PushImageInfo| {
+            digest = report.status.as_deref().and_then(pushed_digest).or(digest);
+            // Which layer it is about is not in the library's type.
+            progress(layers.update(report.status, None, report.progress_detail));
+        };
+        call.run(follow_transfer(reports, take)).await?;
+        if let Some(digest) = digest {
+            return Ok(digest);
+        }
+        // Podman says it to those alone who ask what the image is called.
+        let known = self.find_image(reference).await?;
+        let known = known.map(|facts| facts.repository_digests).unwrap_or_default();
+        let mut there = known
+            .iter()
+            .filter_map(|name| name.strip_prefix(repository)?.strip_prefix('@'));
+        match (there.next().and_then(|digest| digest.parse().ok()), there.next()) {
+            (Some(digest), None) => Ok(digest),
+            _ => Err(call.failed("it does not say which digest the registry gave it")),
+        }
     }
 
     pub(super) async fn build(
@@ -277,19 +304,58 @@ async fn follow_build(
     followed.map(|()| id)
 }
 
+/// A reference's repository and tag.
+fn parts(reference: &str) -> (&str, &str) {
+    match reference.rsplit_once(':') {
+        Some((repository, tag)) if !tag.contains('/') => (repository, tag),
+        _ => (reference, DEFAULT_TAG),
+    }
+}
+
+/// The digest in what an engine says when a push is done: `TAG: digest: sha256:… size: 1234`.
+fn pushed_digest(status: &str) -> Option<Digest> {
+    let (_, rest) = status.split_once(": digest: ")?;
+    rest.split_whitespace().next()?.parse().ok()
+}
+
+/// Follows a pull or push to its end.
+async fn follow_transfer<T>(
+    mut reports: impl Stream<Item = Result<T, Error>> + Unpin,
+    mut take: impl FnMut(T),
+) -> Result<(), Error> {
+    let idle_limit = Duration::from_secs(TRANSFER_IDLE_TIMEOUT_SECONDS);
+    for _ in 0..REPORTS_LIMIT_COUNT {
+        match tokio::time::timeout(idle_limit, reports.next()).await {
+            Ok(Some(report)) => take(report?),
+            Ok(None) => return Ok(()),
+            Err(_) => {
+                let error = format!("it said nothing for {TRANSFER_IDLE_TIMEOUT_SECONDS} s");
+                return Err(Error::DockerStreamError { error });
+            }
+        }
+    }
+    let error = format!("it reported more than {REPORTS_LIMIT_COUNT} times");
+    Err(Error::DockerStreamError { error })
+}
+
 /// The layers of an image on their way.
 #[derive(Debug, Default)]
-struct PullLayers {
+struct Layers {
     bytes: BTreeMap<String, (u64, u64)>,
 }
 
-impl PullLayers {
+impl Layers {
     /// Takes one of the engine's reports into account.
-    fn update(&mut self, report: CreateImageInfo) -> PullProgress {
-        let status = report.status.unwrap_or_default();
-        let detail = report.progress_detail.unwrap_or_default();
+    fn update(
+        &mut self,
+        status: Option<String>,
+        layer: Option<String>,
+        detail: Option<ProgressDetail>,
+    ) -> TransferProgress {
+        let status = status.unwrap_or_default();
+        let detail = detail.unwrap_or_default();
         let (current, total) = (unsigned(detail.current), unsigned(detail.total));
-        if let Some(layer) = report.id {
+        if let Some(layer) = layer {
             match status.as_str() {
                 "Downloading" if total > 0 => {
                     self.bytes.insert(layer, (current.min(total), total));
@@ -307,7 +373,7 @@ impl PullLayers {
             .bytes
             .values()
             .fold((0, 0), |sum, layer| (sum.0 + layer.0, sum.1 + layer.1));
-        PullProgress {
+        TransferProgress {
             status,
             bytes: (sum.1 > 0).then_some(sum),
         }
@@ -317,7 +383,16 @@ impl PullLayers {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use bollard::models::ProgressDetail;
+
+    #[test]
+    fn what_a_push_says_has_the_digest() {
+        let digest = Digest::of(b"manifest");
+        assert_eq!(pushed_digest(&format!("1: digest: {digest} size: 525")), Some(digest));
+        assert_eq!(pushed_digest("1: digest: sha256:00 size: 525"), None);
+        assert_eq!(pushed_digest("Layer already exists"), None);
+        assert_eq!(parts("host:5000/a/b:1"), ("host:5000/a/b", "1"));
+        assert_eq!(parts("host:5000/a/b"), ("host:5000/a/b", "latest"));
+    }
 
     #[test]
     fn a_pull_is_of_one_tag() {
@@ -333,17 +408,16 @@ mod tests {
 
     #[test]
     fn a_pull_tells_the_sum_over_its_layers() {
-        let report = |id: &str, status: &str, progress: Option<(i64, i64)>| CreateImageInfo {
-            id: Some(id.to_owned()),
-            status: Some(status.to_owned()),
-            progress_detail: progress.map(|(current, total)| ProgressDetail {
+        let mut layers = Layers::default();
+        let mut bytes = |id: &str, status: &str, progress: Option<(i64, i64)>| {
+            let detail = progress.map(|(current, total)| ProgressDetail {
                 current: Some(current),
                 total: Some(total),
-            }),
-            ..Default::default()
+            });
+            layers
+                .update(Some(status.to_owned()), Some(id.to_owned()), detail)
+                .bytes
         };
-        let mut layers = PullLayers::default();
-        let mut bytes = |id, status, progress| layers.update(report(id, status, progress)).bytes;
         assert_eq!(bytes("3.22", "Pulling from library/alpine", None), None);
         assert_eq!(bytes("a", "Downloading", Some((10, 100))), Some((10, 100)));
         assert_eq!(bytes("b", "Downloading", Some((5, 50))), Some((15, 150)));

@@ -110,6 +110,8 @@ pub(super) struct State {
     pub(super) images: BTreeMap<ImageId, Image>,
     /// What registries have, by reference.
     pub(super) registry: BTreeMap<String, String>,
+    /// What was pushed, by name and by digest: images as they are saved.
+    pushed: BTreeMap<String, (ImageId, Vec<u8>)>,
     pub(super) scripts: BTreeMap<String, Script>,
     pub(super) exec_scripts: BTreeMap<String, ExecScript>,
     pub(super) failures: BTreeMap<String, String>,
@@ -136,13 +138,27 @@ impl State {
     }
 
     /// Has `content` in a registry under this reference from now on, and for ever by its digest.
-    pub(super) fn push(&mut self, reference: &str, content: &str) {
+    pub(super) fn publish(&mut self, reference: &str, content: &str) {
         self.registry.insert(reference.to_owned(), content.to_owned());
         self.registry.insert(by_digest(reference, content), content.to_owned());
     }
 
     /// Brings what the registry has under this reference; by digest, it gets no tag.
     pub(super) fn pull(&mut self, reference: &str) -> Result<(), EngineError> {
+        if let Some((id, archive)) = self.pushed.get(reference).cloned() {
+            self.load(archive)?;
+            let name = reference.to_owned();
+            if let Some(image) = self.images.get_mut(&id) {
+                match name.contains('@') {
+                    true if !image.facts.repository_digests.contains(&name) => {
+                        image.facts.repository_digests.push(name)
+                    }
+                    true => {}
+                    false => self.name(&id, name),
+                }
+            }
+            return Ok(());
+        }
         let Some(content) = self.registry.get(reference).cloned() else {
             let cause = "dial tcp: lookup registry.invalid: no such host";
             return Err(refused(&format!("pull {reference}"), cause));
@@ -156,6 +172,25 @@ impl State {
             }
         }
         Ok(())
+    }
+
+    /// Puts an image into the registry under a name that it has, and gives the digest there.
+    pub(super) fn push_image(&mut self, reference: &str) -> Result<Digest, EngineError> {
+        let image = self.find_image(reference).ok_or_else(|| missing("image", reference))?;
+        let archive = image.archive.clone();
+        let digest = Digest::of(&archive);
+        let (repository, _) = reference.rsplit_once(':').unwrap_or((reference, ""));
+        let by_digest = format!("{repository}@{digest}");
+        let id = image.facts.id.clone();
+        for name in [reference.to_owned(), by_digest.clone()] {
+            self.pushed.insert(name, (id.clone(), archive.clone()));
+        }
+        if let Some(image) = self.images.get_mut(&id)
+            && !image.facts.repository_digests.contains(&by_digest)
+        {
+            image.facts.repository_digests.push(by_digest);
+        }
+        Ok(digest)
     }
 
     /// Gives `name` to one image and takes it from any other.

@@ -291,6 +291,8 @@ async fn images_come_and_go() -> Result<(), EngineError> {
         .ok_or_else(|| state::missing("image", "alpine:3.22"))?;
     engine.tag_image(&image.id, "mine", "1").await?;
     assert_eq!(engine.image(&image.id.0).await?.map(|image| image.tags.len()), Some(2));
+    let digest = engine.push_image("mine:1", &|_| {}).await?;
+    assert!(engine.push_image("mine:2", &|_| {}).await.is_err());
     engine.remove_image("alpine:3.22").await?;
     assert_eq!(
         engine.image("mine:1").await?.map(|found| found.id),
@@ -300,6 +302,9 @@ async fn images_come_and_go() -> Result<(), EngineError> {
     engine.remove_image(&image.id.0).await?;
     assert_eq!(engine.images(&Labels::new()).await?, []);
     assert!(engine.pull_image("debian:12", &|_| {}).await.is_err());
+    let pushed = format!("mine@{digest}");
+    engine.pull_image(&pushed, &|_| {}).await?;
+    assert_eq!(engine.image(&pushed).await?.map(|found| found.id), Some(image.id));
     Ok(())
 }
 

@@ -1,17 +1,20 @@
 //! What ends a run, and the one match that turns it into an exit code.
 
+mod accounts;
+mod brought;
+mod install;
+mod load;
+mod make;
+mod opener;
+mod present;
+mod rootfs;
+mod shipped;
+
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use super::accounts::AccountsError;
-use super::brought::BroughtHostError;
-use super::images::locate;
-use super::install::InstallError;
-use super::making::MakeError;
-use super::opener::OpenerError;
-use super::present::PresentHostError;
-use super::rootfs::OpenRootError;
-use super::shipped::ShipError;
+use super::engine_failure::{from_engine, hinted};
+use super::registry::RegistryError;
 use crate::bundle::{CollectError, Difference, PublishError, VolumeError};
 use crate::config::Limits;
 use crate::digest::Digest;
@@ -20,7 +23,7 @@ use crate::engine::job::{Ending, Outcome, says_disk_is_full};
 use crate::engine::{ContainerExit, EngineError};
 use crate::exit::Exit;
 use crate::language::{ROOT, RequiredToolchain};
-use crate::lock::{Change, LockError, LockFile, Misformed};
+use crate::lock::{self, Change, LockError, LockFile, Misformed};
 use crate::name::{EnvironmentName, UnitName};
 use crate::plan::PlanError;
 use crate::problem::{Problem, one_line};
@@ -28,6 +31,16 @@ use crate::report::{Failure, of_machine};
 use crate::smoke::SmokeFailure;
 use crate::source::SourceError;
 use crate::state::StateError;
+
+pub(super) use accounts::AccountsError;
+pub(super) use brought::BroughtHostError;
+pub(super) use install::InstallError;
+pub use load::LoadError;
+pub use make::MakeError;
+pub(super) use opener::OpenerError;
+pub(super) use present::{PresentHostError, Whence};
+pub use rootfs::OpenRootError;
+pub(super) use shipped::ShipError;
 
 /// How a step in a container failed.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -217,6 +230,18 @@ pub enum RunError {
     /// An image could not be made.
     #[error(transparent)]
     Image(#[from] MakeError),
+    /// The registry.
+    #[error(transparent)]
+    Registry(#[from] RegistryError),
+    /// What another machine saved.
+    #[error(transparent)]
+    Load(#[from] LoadError),
+    /// A unit's dependencies are not here, and no network may be asked.
+    #[error("the dependencies of `{unit}` are not on this machine, and --offline forbids to fetch them")]
+    NotFetched {
+        /// The unit.
+        unit: UnitName,
+    },
     /// The lock file itself.
     #[error(transparent)]
     Lock(#[from] LockError),
@@ -319,6 +344,12 @@ pub enum RunError {
         changes: Vec<Change>,
         /// In what images differ whose packages are the same.
         details: Vec<String>,
+    },
+    /// An environment that must be in the lock is not.
+    #[error("the environment {environment} is not in the lock")]
+    Unlocked {
+        /// The environment.
+        environment: EnvironmentName,
     },
     /// With `--locked`, something would have to be written to the lock.
     #[error("the lock is out of date, and --locked forbids to write it")]
@@ -428,7 +459,7 @@ impl RunError {
                 environment, changes, ..
             }
             | Self::OutOfDate { environment, changes } => {
-                locate(changes, environment, file);
+                lock::locate(changes, environment, file);
             }
             Self::NotReproducible(other) => {
                 let path = ["units", other.unit.as_str(), "artifacts", other.artifact.as_str()];
@@ -445,6 +476,12 @@ impl RunError {
         let message = self.to_string();
         match self {
             Self::Engine(error) => from_engine(error),
+            Self::Registry(error) => error.failure(),
+            Self::Load(error) => Failure::new(Exit::Usage, "image-load", message)
+                .with_hint("it takes what `lockstep image save` writes; was it copied in full?")
+                .at(error.file.display().to_string()),
+            Self::NotFetched { .. } => Failure::new(Exit::Drift, "offline", message)
+                .with_hint("bring them from a machine that has them: lockstep image save, lockstep image load"),
             Self::Image(error) => error.failure(),
             Self::Lock(LockError::Form { problems }) => from_problems(problems),
             Self::Lock(LockError::Write { path, cause }) => of_machine("lock", message, cause, path),
@@ -531,6 +568,8 @@ impl RunError {
                     format!("expected: {}", one_line(&misformed.expected)),
                 ])
                 .with_hint("if it says what it should, `lockstep lock` writes it anew"),
+            Self::Unlocked { environment } => Failure::new(Exit::Usage, "lock", message)
+                .with_hint(format!("build it first: lockstep build {environment}")),
             Self::WouldWrite => Failure::new(Exit::Drift, "lock-out-of-date", message)
                 .with_hint("run `lockstep build` without --locked, and commit lockstep.lock"),
             Self::NotReproducible(other) => Failure::new(Exit::Drift, "not-reproducible", message)
@@ -622,18 +661,6 @@ fn from_problems(problems: &[Problem]) -> Failure {
         .with_hint(hint)
 }
 
-/// An engine's error as the user sees it.
-#[must_use]
-pub fn from_engine(error: &EngineError) -> Failure {
-    let (exit, code) = match error {
-        EngineError::BuildFailed { .. } => (Exit::Build, "engine"),
-        // The engine only waited for it.
-        EngineError::Source { .. } => (Exit::Usage, "source"),
-        _ => (Exit::Engine, "engine"),
-    };
-    hinted(Failure::new(exit, code, error.to_string()), error.hint())
-}
-
 /// Another run that does not end is nobody's mistake; a directory that cannot be written is told as any other.
 fn from_state(code: &'static str, error: &StateError) -> Failure {
     let message = error.to_string();
@@ -648,13 +675,6 @@ fn at(path: &Path) -> String {
         String::new()
     } else {
         format!(" {}", path.display())
-    }
-}
-
-fn hinted(failure: Failure, hint: Option<String>) -> Failure {
-    match hint {
-        Some(hint) => failure.with_hint(hint),
-        None => failure,
     }
 }
 

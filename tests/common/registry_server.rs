@@ -1,0 +1,151 @@
+//! A registry on loopback: the distribution's, unpacked and not installed, which would leave a daemon behind.
+
+#![allow(clippy::unwrap_used, reason = "a registry that does not start fails the test")]
+
+use std::net::{Ipv4Addr, TcpListener, TcpStream};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command};
+use std::time::{Duration, Instant};
+
+/// How long it may take to start.
+const PATIENCE: Duration = Duration::from_secs(30);
+/// The Debian package that has it.
+const PACKAGE: &str = "docker-registry";
+/// A line of `htpasswd -B` for [`USER`] and [`PASSWORD`].
+const PASSWORDS: &str = "builder:$2y$04$RYBg2ZwpQqjGQkelxPU7/O1GY3i4ilg6glDkIm57lFX9DdgXpcsIm\n";
+pub(crate) const USER: &str = "builder";
+pub(crate) const PASSWORD: &str = "a secret";
+
+/// A running registry, which ends with this.
+pub(crate) struct RegistryServer {
+    directory: tempfile::TempDir,
+    port: u16,
+    daemon: Child,
+}
+
+impl RegistryServer {
+    /// One that takes everything from everybody.
+    pub(crate) fn open() -> Self {
+        Self::start(|_| String::new())
+    }
+
+    /// One that speaks TLS, with a certificate that nobody has signed, and wants a password.
+    pub(crate) fn guarded() -> Self {
+        Self::start(|directory| {
+            let at = |name: &str| directory.join(name);
+            let made = Command::new("openssl")
+                .args([
+                    "req",
+                    "-x509",
+                    "-newkey",
+                    "rsa:2048",
+                    "-nodes",
+                    "-days",
+                    "2",
+                    "-subj",
+                    "/CN=localhost",
+                ])
+                .args(["-addext", "subjectAltName=IP:127.0.0.1"])
+                .arg("-keyout")
+                .arg(at("key.pem"))
+                .arg("-out")
+                .arg(at("certificate.pem"))
+                .output()
+                .unwrap();
+            assert!(made.status.success(), "{}", String::from_utf8_lossy(&made.stderr));
+            std::fs::write(at("passwords"), PASSWORDS).unwrap();
+            format!(
+                "  tls: {{certificate: {0}/certificate.pem, key: {0}/key.pem}}\nauth:\n  htpasswd: {{realm: test, path: {0}/passwords}}\n",
+                directory.display()
+            )
+        })
+    }
+
+    fn start(more: impl FnOnce(&Path) -> String) -> Self {
+        let directory = tempfile::tempdir().unwrap();
+        let port = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+        let port = port.local_addr().unwrap().port();
+        let config = format!(
+            "version: 0.1\nlog: {{level: warn}}\nstorage:\n  filesystem: {{rootdirectory: {}}}\nhttp:\n  addr: 127.0.0.1:{port}\n{}",
+            directory.path().join("data").display(),
+            more(directory.path()),
+        );
+        std::fs::write(directory.path().join("config.yml"), config).unwrap();
+        let log = std::fs::File::create(directory.path().join("log")).unwrap();
+        let daemon = Command::new(program())
+            .arg("serve")
+            .arg(directory.path().join("config.yml"))
+            .stdout(log.try_clone().unwrap())
+            .stderr(log)
+            .spawn()
+            .unwrap();
+        let mut server = Self {
+            directory,
+            port,
+            daemon,
+        };
+        let until = Instant::now() + PATIENCE;
+        while TcpStream::connect((Ipv4Addr::LOCALHOST, port)).is_err() {
+            let log = std::fs::read_to_string(server.directory.path().join("log")).unwrap();
+            let ended = server.daemon.try_wait().unwrap();
+            assert!(Instant::now() < until && ended.is_none(), "{log}");
+            std::thread::sleep(Duration::from_millis(50));
+        }
+        server
+    }
+
+    /// `127.0.0.1:PORT`.
+    pub(crate) fn host(&self) -> String {
+        format!("127.0.0.1:{}", self.port)
+    }
+}
+
+impl Drop for RegistryServer {
+    fn drop(&mut self) {
+        let _ = self.daemon.kill();
+        let _ = self.daemon.wait();
+    }
+}
+
+/// The registry's program, out of its package; fetched once.
+fn program() -> PathBuf {
+    let tools = Path::new(env!("CARGO_TARGET_TMPDIR")).join("tools");
+    let program = tools.join(PACKAGE).join("usr/bin/docker-registry");
+    if program.exists() {
+        return program;
+    }
+    std::fs::create_dir_all(&tools).unwrap();
+    let work = tempfile::tempdir_in(&tools).unwrap();
+    let run = |program: &str, arguments: &[&str]| {
+        let done = Command::new(program)
+            .args(arguments)
+            .current_dir(work.path())
+            .output()
+            .unwrap();
+        assert!(
+            done.status.success(),
+            "{program} {arguments:?}: {}",
+            String::from_utf8_lossy(&done.stderr)
+        );
+    };
+    // Its lists may never have been fetched.
+    if !Command::new("apt-get")
+        .args(["-qq", "download", PACKAGE])
+        .current_dir(work.path())
+        .status()
+        .unwrap()
+        .success()
+    {
+        run("apt-get", &["-qq", "update"]);
+        run("apt-get", &["-qq", "download", PACKAGE]);
+    }
+    let package = std::fs::read_dir(work.path())
+        .unwrap()
+        .next()
+        .unwrap()
+        .unwrap()
+        .file_name();
+    run("dpkg-deb", &["--extract", &package.to_string_lossy(), "unpacked"]);
+    std::fs::rename(work.path().join("unpacked"), tools.join(PACKAGE)).unwrap();
+    program
+}
