@@ -8,6 +8,8 @@ mod map;
 mod order;
 mod refusal;
 mod search;
+mod tokens;
+mod verify;
 mod versions;
 
 use super::environment::{BindingTime, OpenMode, ScopeFlag};

@@ -164,7 +164,7 @@ fn summary(proposal: &Proposal, path: &Path, given: &Path) -> Vec<String> {
             "   {role:<8}{:<16} {:<5} {}",
             unit.name,
             unit.build.as_ref().map_or(language(unit), |build| build.system.name()),
-            init::place(unit)
+            unit.place()
         )
     };
     let mut lines = vec![format!(" wrote {}", path.display())];
@@ -186,7 +186,7 @@ fn summary(proposal: &Proposal, path: &Path, given: &Path) -> Vec<String> {
     });
     lines.extend(proposal.plugins.iter().map(|plugin| described("plugin", plugin)));
     lines.extend(contracts(proposal).iter().map(|line| format!("   contract {line}")));
-    let mut left_out: Vec<String> = proposal.left_out.iter().map(init::place).collect();
+    let mut left_out: Vec<String> = proposal.left_out.iter().map(init::Candidate::place).collect();
     left_out.dedup();
     if !left_out.is_empty() {
         let named = &left_out[..left_out.len().min(LEFT_OUT_NAMED_LIMIT_COUNT)];

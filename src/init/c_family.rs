@@ -134,7 +134,7 @@ fn command(language: LanguageName, flags: &str, file: &str, artifact: &str) -> S
 }
 
 fn of_program(tree: &Tree, directory: &str, path: &str) -> Candidate {
-    let (name, language) = (super::known::stem(path), language_of(path));
+    let (name, language) = (tree::stem(path), language_of(path));
     let loads = tree
         .text(path)
         .is_some_and(|text| text.contains("dlopen("))
@@ -147,7 +147,7 @@ fn of_program(tree: &Tree, directory: &str, path: &str) -> Candidate {
 }
 
 fn of_file(tree: &Tree, directory: &str, path: &str, exports: Vec<String>) -> Candidate {
-    let (name, language) = (super::known::stem(path), language_of(path));
+    let (name, language) = (tree::stem(path), language_of(path));
     let artifact = format!("{name}.so");
     let includes: String = inputs(tree, directory)
         .iter()

@@ -2,7 +2,6 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::proposal::place;
 use super::text::{free_name, unit_name};
 use super::tree::{self, Tree};
 use super::{Candidate, go};
@@ -131,7 +130,7 @@ fn groups(looks_up: &BTreeSet<String>, plugins: &[Candidate]) -> Vec<Group> {
             directories: BTreeSet::new(),
             members: vec![],
         });
-        group.directories.insert(tree::parent(&place(plugin)).to_owned());
+        group.directories.insert(tree::parent(&plugin.place()).to_owned());
         group.members.push(index);
     }
     let mut groups: Vec<Group> = Vec::new();

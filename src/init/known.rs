@@ -128,7 +128,7 @@ fn by_entries(targets: &Targets<'_>, host: &KnownHost, directory: &str, notes: &
         let made = BuildFile {
             shared: entries
                 .iter()
-                .map(|entry| format!("{}.so", stem(entry.path)))
+                .map(|entry| format!("{}.so", tree::stem(entry.path)))
                 .filter(|name| is_file_name(name))
                 .collect(),
             ..build.clone()
@@ -178,20 +178,21 @@ fn by_build(
         .collect();
     let stems: Vec<&str> = entries
         .iter()
-        .map(|entry| stem(entry.path))
+        .map(|entry| tree::stem(entry.path))
         .chain([tree::file_name(directory)])
         .collect();
-    let is_meant =
-        |name: &&String| stems.contains(&stem(name)) || stems.contains(&stem(name).trim_start_matches("lib"));
+    let is_meant = |name: &&String| {
+        stems.contains(&tree::stem(name)) || stems.contains(&tree::stem(name).trim_start_matches("lib"))
+    };
     let mut artifacts: Vec<String> = looked_up
         .iter()
-        .filter(|name| build.shared.iter().any(|made| stem(made) == stem(name)))
+        .filter(|name| build.shared.iter().any(|made| tree::stem(made) == tree::stem(name)))
         .cloned()
         .collect();
     artifacts.sort();
     artifacts.dedup();
     if artifacts.is_empty() {
-        let bare = |name: &str| stem(name).trim_start_matches("lib").to_owned();
+        let bare = |name: &str| tree::stem(name).trim_start_matches("lib").to_owned();
         // A source that none of them is called after may be in any other one.
         let is_called_after =
             |entry: &Entry<'_>, names: &[&String]| names.iter().any(|name| bare(name) == bare(entry.path));
@@ -219,12 +220,13 @@ fn by_build(
     let of_artifact = |artifact: &String| {
         let mut candidate = plugin(
             host,
-            stem(artifact),
+            tree::stem(artifact),
             language(tree, directory, host),
             &build.source,
             artifact,
         );
-        let looks_there = |symbol: &&String| (host.artifact)(symbol).is_some_and(|name| stem(&name) == stem(artifact));
+        let looks_there =
+            |symbol: &&String| (host.artifact)(symbol).is_some_and(|name| tree::stem(&name) == tree::stem(artifact));
         let own: Vec<String> = entries
             .iter()
             .flat_map(|entry| &entry.symbols)
@@ -250,7 +252,7 @@ fn by_build(
 /// A directory whose sources are one plugin.
 fn of_directory(tree: &Tree, host: &KnownHost, directory: &str, entry: &Entry<'_>) -> Candidate {
     let artifact = artifact(host, entry);
-    let name = stem(&artifact).to_owned();
+    let name = tree::stem(&artifact).to_owned();
     let mut candidate = plugin(host, &name, language(tree, directory, host), directory, &artifact);
     candidate.inputs = c_family::inputs(tree, directory);
     candidate.exports.extend(entry.symbols.clone());
@@ -285,7 +287,7 @@ fn of_file(host: &KnownHost, directory: &str, entry: &Entry<'_>) -> Candidate {
         _ => c_family::language_of(entry.path),
     };
     let file = tree::file_name(entry.path);
-    let mut candidate = plugin(host, stem(&artifact), language, directory, &artifact);
+    let mut candidate = plugin(host, tree::stem(&artifact), language, directory, &artifact);
     candidate.exports.extend(entry.symbols.clone());
     match host.fallback {
         Some(system) => {
@@ -317,7 +319,12 @@ fn artifact_of(host: &KnownHost, entry: &Entry<'_>) -> Option<String> {
 /// The file that the host looks for, else one called as the source is: `a` of `a`, `a_b` and `a_c`.
 fn artifact(host: &KnownHost, entry: &Entry<'_>) -> String {
     let looked_up = artifact_of(host, entry);
-    let own = || format!("{}.so", super::text::unit_name(stem(entry.path)).replace('.', "-"));
+    let own = || {
+        format!(
+            "{}.so",
+            super::text::unit_name(tree::stem(entry.path)).replace('.', "-")
+        )
+    };
     looked_up.filter(|name| is_file_name(name)).unwrap_or_else(own)
 }
 
@@ -352,11 +359,6 @@ fn by_crate(tree: &Tree, host: &KnownHost, candidates: &[Candidate]) -> Vec<Cand
 fn exports_entry(host: &KnownHost, candidate: &Candidate) -> bool {
     let is_entry = |symbol: &String| !(host.entries)(&format!("int {symbol}(void) {{}}")).is_empty();
     candidate.exports.iter().any(is_entry)
-}
-
-/// A file's name up to its first dot.
-pub(super) fn stem(path: &str) -> &str {
-    tree::file_name(path).split('.').next().unwrap_or_default()
 }
 
 #[cfg(test)]

@@ -30,7 +30,7 @@ use crate::known_hosts::Beside;
 pub use asked::{Asked, NotAsked};
 pub use builds::ProposedBuild;
 pub use kinds::ProposedContract;
-pub use proposal::{LOOKED_FOR, OwnImages, Proposal, ProposedHost, Unrecognised, place, propose};
+pub use proposal::{LOOKED_FOR, OwnImages, Proposal, ProposedHost, Unrecognised, propose};
 pub use recipe::Recipe;
 pub use render::{language, render};
 pub use tree::{Tree, TreeError};
@@ -85,6 +85,15 @@ pub enum Kind {
 }
 
 impl Candidate {
+    /// Where it is: its directory, or its Go package.
+    #[must_use]
+    pub fn place(&self) -> String {
+        match &self.package {
+            Some(package) if package != "." => tree::join(&self.source, package).unwrap_or_default(),
+            _ => self.source.clone(),
+        }
+    }
+
     /// What it is called where it is shipped.
     #[must_use]
     pub fn placed(&self) -> &str {

@@ -530,7 +530,7 @@ fn is_writable(candidate: &Candidate, notes: &mut Vec<String>) -> bool {
     } else {
         return true;
     };
-    notes.push(format!("{} is left out: {problem}", place(candidate).escape_debug()));
+    notes.push(format!("{} is left out: {problem}", candidate.place().escape_debug()));
     false
 }
 
@@ -539,7 +539,7 @@ fn of_tree(tree: &Tree, directory: &str, candidates: &[Candidate], notes: &[Stri
     let mut notes = notes.to_vec();
     let is_host = |candidate: &&Candidate| matches!(candidate.kind, Kind::Host { .. });
     let (hosts, plugins): (Vec<&Candidate>, Vec<&Candidate>) = candidates.iter().partition(is_host);
-    let places = |of: &[&Candidate]| of.iter().map(|candidate| place(candidate)).collect();
+    let places = |of: &[&Candidate]| of.iter().map(|candidate| candidate.place()).collect();
     // The first of the best: candidates come in the order of their paths.
     let best = hosts
         .iter()
@@ -584,7 +584,7 @@ fn of_tree(tree: &Tree, directory: &str, candidates: &[Candidate], notes: &[Stri
     );
     if plugins.is_empty() {
         return Err(Unrecognised::NoPlugin {
-            hosts: vec![place(&host)],
+            hosts: vec![host.place()],
         });
     }
     let exports: Vec<&[String]> = plugins.iter().map(|plugin| plugin.exports.as_slice()).collect();
@@ -619,19 +619,10 @@ fn of_tree(tree: &Tree, directory: &str, candidates: &[Candidate], notes: &[Stri
     })
 }
 
-/// Where a candidate is: its directory, or its Go package.
-#[must_use]
-pub fn place(candidate: &Candidate) -> String {
-    match &candidate.package {
-        Some(package) if package != "." => tree::join(&candidate.source, package).unwrap_or_default(),
-        _ => candidate.source.clone(),
-    }
-}
-
 /// What several directories for plugins may mean; what the host makes of them, its sources do not tell.
 fn perhaps_kinds(plugins: &[Candidate]) -> Option<String> {
     let is_for_plugins = |directory: &str| directory.split('/').any(|part| PLUGIN_DIRECTORIES.contains(&part));
-    let places: Vec<String> = plugins.iter().map(place).collect();
+    let places: Vec<String> = plugins.iter().map(Candidate::place).collect();
     let directories: BTreeSet<&str> = places
         .iter()
         .filter_map(|place| place.rsplit_once('/'))
@@ -663,7 +654,7 @@ fn likelihood(host: &Candidate, plugins: &[&Candidate]) -> u32 {
     let has_plugins = plugins
         .iter()
         .any(|plugin| plugin.kind == Kind::Plugin(loader_of(host)));
-    let place = place(host);
+    let place = host.place();
     let is_named_so = place
         .split('/')
         .chain([host.name.as_str()])
@@ -704,7 +695,7 @@ fn all_named(
         } else {
             notes.push(format!(
                 "{} is left out: another unit yields a {}, too",
-                place(&candidate),
+                candidate.place(),
                 candidate.artifact
             ));
         }

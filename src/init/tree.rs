@@ -311,6 +311,11 @@ pub(super) fn extension(path: &str) -> &str {
     file_name(path).rsplit_once('.').map_or("", |(_, extension)| extension)
 }
 
+/// A file's name up to its first dot.
+pub(super) fn stem(path: &str) -> &str {
+    file_name(path).split('.').next().unwrap_or_default()
+}
+
 /// The last component.
 pub(super) fn file_name(path: &str) -> &str {
     path.rsplit('/').next().unwrap_or(path)

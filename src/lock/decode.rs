@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::fmt::Display;
 use std::str::FromStr;
 
-use super::file::{Environment, Host, Image, LOCK_SIZE_LIMIT_BYTES, Lock, SCHEMA_VERSION, Unit};
+use super::content::{Environment, Host, Image, LOCK_SIZE_LIMIT_BYTES, Lock, SCHEMA_VERSION, Unit};
 use super::package::Package;
 use super::pushed::Role;
 use crate::digest::Digest;

@@ -8,7 +8,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use super::open::{Manner, Opened};
-use super::smoke::Stage;
+use super::stage::Stage;
 use super::{Run, RunError};
 use crate::config::Loader;
 use crate::facts::elf::Elf;

@@ -13,7 +13,7 @@ use super::install::Installs;
 use super::opener::Opener;
 use super::placed::PlacedFile;
 use super::resolved::ResolvedEnvironment;
-use super::smoke::{Stage, StagedBundle};
+use super::stage::{Stage, StagedBundle};
 use super::{Run, RunError};
 use crate::bundle::Manifest;
 use crate::config::{Project, Unit};

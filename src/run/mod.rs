@@ -42,6 +42,7 @@ mod serve;
 mod shipped;
 mod smoke;
 mod sources;
+mod stage;
 mod start;
 mod store;
 mod supply;

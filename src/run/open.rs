@@ -6,7 +6,7 @@ use std::time::Duration;
 use super::check::started;
 use super::opener::Opener;
 use super::placed::plugins_directory;
-use super::smoke::{PROBE_PATH, SCRATCH, Stage};
+use super::stage::{PROBE_PATH, SCRATCH, Stage};
 use super::{Run, RunError};
 use crate::config::{Contract, NamedContract};
 use crate::event::Event;

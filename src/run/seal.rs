@@ -12,7 +12,8 @@ use super::install::{Installed, Installs};
 use super::matched::{MatchedImage, assemble_matched};
 use super::placed::PlacedFile;
 use super::resolved::{ResolvedEnvironment, ResolvedImage};
-use super::smoke::{SmokeReport, Stage as SmokeStage, StagedBundle};
+use super::smoke::SmokeReport;
+use super::stage::{Stage as SmokeStage, StagedBundle};
 use super::start::start;
 use super::{Published, Run, RunError};
 use crate::bundle::{

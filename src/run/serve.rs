@@ -1,7 +1,7 @@
 //! The matched image at work: the host's smoke command, run from the image that a user would deploy.
 
 use super::install::Installs;
-use super::smoke::{Stage, StagedBundle};
+use super::stage::{Stage, StagedBundle};
 use super::{Run, RunError};
 use crate::name::EnvironmentName;
 use crate::smoke::{HostObservation, Mismatch, host_mismatches};

@@ -1,7 +1,6 @@
 //! The smoke test: artifacts loaded for real, in the runtime image.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::path::PathBuf;
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
@@ -9,16 +8,16 @@ use serde::Serialize;
 
 use super::accounts::Accounts;
 use super::container::{ContainerPlan, OWNER, TMP_LIMIT_BYTES, in_memory, plain_variables};
-use super::install::Installs;
 use super::open::Opened;
 use super::opener::Opener;
-use super::placed::{BUNDLE_PATH, PlacedFile, bundle_path, plugins_directory};
+use super::placed::{BUNDLE_PATH, bundle_path, plugins_directory};
 use super::sources::loader_files;
+use super::stage::{Stage, StagedBundle};
 use super::{Run, RunError};
 use crate::check::Verdict;
 use crate::config::Smoke;
 use crate::engine::job::{self, Ending, Job, Upload};
-use crate::engine::{ContainerSpec, ImageId, Mount, Network, OutputStream};
+use crate::engine::{ContainerSpec, Mount, Network, OutputStream};
 use crate::event::{Event, Stage as EventStage};
 use crate::language::{HOME_ROOT, ROOT};
 use crate::name::EnvironmentName;
@@ -29,8 +28,6 @@ use crate::smoke::{
 
 /// Where the loader is in the container.
 const LOADER_PATH: &str = "/lockstep/loader/lockstep-loader";
-/// Where the probe is, which makes a host open plugins.
-pub(super) const PROBE_PATH: &str = "/lockstep/loader/lockstep-probe.so";
 /// How long a step may take to end beyond what it is given: to stop, and until nothing of it is left.
 const STEP_GRACE: Duration = Duration::from_secs(20);
 /// How long a container may take beyond what the loader itself may, before it is taken for dead.
@@ -58,8 +55,6 @@ const ASKED_FOR_PART: u64 = 4;
 const ACCOUNTS_DIRECTORY: &str = "/etc";
 /// The files there.
 const ACCOUNTS_FILES: [&str; 2] = ["passwd", "group"];
-/// Where a plugin can leave files for the next. Every engine has `/dev/mqueue`, for queues of messages.
-pub(super) const SCRATCH: [&str; 4] = ["/tmp", HOME_ROOT, "/dev/shm", "/dev/mqueue"];
 
 /// How the artifacts of an environment did.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -70,37 +65,6 @@ pub struct SmokeReport {
     pub host: Option<HostObservation>,
     /// In what the host did not do what is expected.
     pub mismatches: Vec<Mismatch>,
-}
-
-/// Where a container finds host, plugins and loader.
-pub(super) struct Stage<'a> {
-    pub(super) environment: &'a EnvironmentName,
-    /// For the container's name.
-    pub(super) subject: &'a str,
-    /// The runtime image.
-    pub(super) image: &'a ImageId,
-    /// The directory of this machine that holds the loader, compiled in the same environment.
-    pub(super) loader: PathBuf,
-    /// Who is who in the image.
-    pub(super) accounts: &'a Accounts,
-    /// Who opens plugins, for each contract in their order.
-    pub(super) openers: Vec<Opener>,
-    /// How the bundle comes into the container.
-    pub(super) bundle: StagedBundle,
-    /// The plugins' files on this machine.
-    pub(super) plugins: Vec<PlacedFile>,
-    /// Which of them are looked for in directories of the image.
-    pub(super) installs: Installs,
-}
-
-/// How a bundle comes into a container.
-pub(super) enum StagedBundle {
-    /// The image is a matched one, and has it.
-    InImage,
-    /// It is in a volume of the engine's, at a path there.
-    InVolume { volume: String, path: String },
-    /// These files of the host's are put there, with those of the plugins.
-    OfFiles(Vec<PlacedFile>),
 }
 
 impl Run {

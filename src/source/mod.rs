@@ -8,6 +8,7 @@ mod archive;
 mod error;
 mod roots;
 mod rules;
+mod scan_error;
 mod tree;
 mod walk;
 
@@ -15,8 +16,8 @@ pub(crate) use archive::DeterministicTar;
 pub use error::SourceError;
 pub use roots::UnitPaths;
 pub(crate) use rules::RuleBudget;
+pub use scan_error::ScanError;
 pub use tree::{Entry, SourceTree};
-pub use walk::ScanError;
 
 /// Where sources are in a container, relative to lockstep's volume.
 pub const SOURCE_ROOT: &str = "src";

@@ -6,7 +6,7 @@ use std::ops::Bound;
 use std::path::{Component, Path, PathBuf};
 
 use super::SourceError;
-use super::walk::ScanError;
+use super::scan_error::ScanError;
 
 /// A unit's source (a directory) and inputs (files or directories), relative to the project's directory; or what it ships.
 #[derive(Debug, Clone, Copy)]

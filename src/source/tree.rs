@@ -9,7 +9,8 @@ use std::sync::Arc;
 use std::thread;
 
 use super::roots::UnitPaths;
-use super::walk::{Found, ScanError, walk};
+use super::scan_error::ScanError;
+use super::walk::{Found, walk};
 use super::{SOURCE_LIMIT_BYTES, SourceError};
 use crate::digest::{Digest, Hasher};
 use crate::regular_file::{self, Unfit};

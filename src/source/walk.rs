@@ -13,6 +13,7 @@ use ignore::WalkBuilder;
 
 use super::roots::{Roots, UnitPaths};
 use super::rules::{RuleBudget, count_rules};
+use super::scan_error::ScanError;
 use super::{EXCLUDED_FROM_PROJECT, EXCLUDED_NAMES, IGNORE_FILE, PATH_LIMIT_BYTES, SOURCE_FILES_LIMIT, SourceError};
 use crate::regular_file;
 
@@ -33,15 +34,6 @@ pub(super) struct Walked {
     /// How many directories were opened for that.
     #[cfg_attr(not(test), expect(dead_code, reason = "what it takes is held by tests"))]
     pub(super) opened_directories: usize,
-}
-
-/// What is wrong with a unit's files, and which unit's: by its place in what was asked for.
-#[derive(Debug)]
-pub struct ScanError {
-    /// The unit; the first, when several have the file.
-    pub unit: usize,
-    /// What is wrong.
-    pub cause: SourceError,
 }
 
 /// The files and links of all `units`.

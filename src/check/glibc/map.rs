@@ -2,7 +2,6 @@
 //! `_dl_map_object_deps`).
 
 use std::cell::OnceCell;
-use std::sync::Arc;
 
 use super::super::fault::{Fault, FaultKind, Rejection};
 use super::super::machine;
@@ -14,75 +13,13 @@ use super::super::truncation;
 use super::super::verdict::Phase;
 use super::refusal::Refusal;
 use super::search::{Search, has_own_paths, search};
-use crate::facts::elf::{Class, Dynamic, Elf, Machine, ObjectKind, SegmentKind, Unreadable};
-use crate::rootfs::{FileKind, Found, LookError};
+use super::tokens::expand_tokens;
+use super::verify::verify;
+use crate::facts::elf::{Dynamic, Elf, Machine, ObjectKind, SegmentKind};
+use crate::rootfs::LookError;
 
 /// More objects than any process loads.
 pub(super) const OBJECTS_LIMIT_COUNT: usize = 65_536;
-
-/// Whether glibc takes a file for this process.
-pub(super) fn verify(process: &Process<'_>, found: &Found) -> Result<Arc<Elf>, Refusal> {
-    let layout = process.platform.layout;
-    if found.kind == FileKind::Directory {
-        return Err(Refusal::Directory);
-    }
-    if found.len < file_header_bytes(layout.class) {
-        return Err(Refusal::TooShort);
-    }
-    let elf = match process.root.object(found).ok_or(Refusal::TooShort)? {
-        Ok(elf) => elf,
-        Err(Unreadable::TooShort { .. }) => return Err(Refusal::TooShort),
-        Err(Unreadable::Magic { head }) => return Err(Refusal::Magic(head)),
-        Err(Unreadable::Class { .. }) => return Err(Refusal::Class),
-        Err(Unreadable::Data { .. }) => return Err(Refusal::Data),
-    };
-    let header = &elf.header;
-    let ident = &header.ident;
-    let (osabi, abi_version) = (ident[7], ident[8]);
-    let refusal = if header.layout.class != layout.class {
-        Some(Refusal::Class)
-    } else if header.layout.data != layout.data {
-        Some(Refusal::Data)
-    } else if ident[6] != 1 {
-        Some(Refusal::IdentVersion)
-    } else if osabi != 0 && osabi != 3 {
-        Some(Refusal::Osabi)
-    } else if abi_version != 0 && !(osabi == 3 && abi_version < 4) {
-        Some(Refusal::AbiVersion)
-    } else if ident[9..].iter().any(|byte| *byte != 0) {
-        Some(Refusal::Padding)
-    } else if header.version != 1 {
-        Some(Refusal::Version)
-    } else if header.machine != process.platform.machine {
-        Some(Refusal::Machine(machine::name(header.machine)))
-    } else if !matches!(header.kind, ObjectKind::Shared | ObjectKind::Executable) {
-        Some(Refusal::Kind)
-    } else if header.program_header_size != program_header_bytes(layout.class) {
-        Some(Refusal::ProgramHeaderSize)
-    } else if truncation::cuts_program_headers(&elf) {
-        Some(Refusal::ProgramHeadersCut)
-    } else {
-        None
-    };
-    match refusal {
-        Some(refusal) => Err(refusal),
-        None => Ok(elf),
-    }
-}
-
-fn file_header_bytes(class: Class) -> u64 {
-    match class {
-        Class::Elf32 => 52,
-        Class::Elf64 => 64,
-    }
-}
-
-fn program_header_bytes(class: Class) -> u16 {
-    match class {
-        Class::Elf32 => 32,
-        Class::Elf64 => 56,
-    }
-}
 
 /// Another file than what is loaded as `id`, which a search would have found.
 fn passed_over(
@@ -281,44 +218,6 @@ pub(super) fn load_needed(process: &mut Process<'_>, list: &mut Vec<ObjectId>, f
 /// The object that answers to a name (`_dl_name_match_p`, then the `DT_SONAME`).
 pub(super) fn loaded_under(process: &Process<'_>, name: &str) -> Option<ObjectId> {
     process.known_as(name)
-}
-
-/// Replaces `$ORIGIN`, `$LIB` and `$PLATFORM`; none if a token is unknown, which drops the element.
-pub(super) fn expand_tokens(
-    element: &str,
-    origin: &str,
-    lib: &str,
-    mut not_modelled: impl FnMut(&str),
-) -> Option<String> {
-    let mut expanded = String::new();
-    let mut rest = element;
-    while let Some(dollar) = rest.find('$') {
-        expanded.push_str(&rest[..dollar]);
-        rest = &rest[dollar..];
-        let tokens = [("ORIGIN", origin), ("LIB", lib), ("PLATFORM", "x86_64")];
-        let token = tokens.iter().find_map(|(token, value)| {
-            let braced = format!("${{{token}}}");
-            let plain = format!("${token}");
-            if rest.starts_with(&braced) {
-                return Some((braced.len(), *token, *value));
-            }
-            let after = rest.get(plain.len()..)?;
-            let ends = !after.starts_with(|next: char| next.is_ascii_alphanumeric() || next == '_');
-            (rest.starts_with(&plain) && ends).then_some((plain.len(), *token, *value))
-        });
-        if let Some((len, token, value)) = token {
-            if token == "PLATFORM" {
-                not_modelled("$PLATFORM, which depends on the processor");
-            }
-            expanded.push_str(value);
-            rest = &rest[len..];
-        } else {
-            expanded.push('$');
-            rest = &rest[1..];
-        }
-    }
-    expanded.push_str(rest);
-    Some(expanded)
 }
 
 /// What is refused once the file is being mapped, in the loader's order.

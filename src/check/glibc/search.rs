@@ -4,8 +4,9 @@ use super::super::fault::{Fault, FaultKind, Skipped};
 use super::super::object_id::ObjectId;
 use super::super::process::Process;
 use super::super::search::{Wanted, absolute, denied_in_search};
-use super::map;
 use super::refusal::Refusal;
+use super::tokens::expand_tokens;
+use super::verify::verify;
 use crate::facts::elf::{Dynamic, Machine};
 use crate::rootfs::{FileKind, Found};
 
@@ -229,7 +230,7 @@ impl Trail<'_, '_> {
     /// Replaces `$ORIGIN`, `$LIB` and `$PLATFORM`; none if a token is unknown, which drops the element.
     fn expand(&mut self, element: &str, of: ObjectId) -> Option<String> {
         let origin = self.process.object(of).origin().to_owned();
-        map::expand_tokens(element, &origin, &self.process.paths.lib, |what| {
+        expand_tokens(element, &origin, &self.process.paths.lib, |what| {
             let kind = FaultKind::NotModelled { what: what.to_owned() };
             self.faults.push(Fault::aside(kind, &self.process.object(of).name));
         })
@@ -276,7 +277,7 @@ impl Trail<'_, '_> {
         if found.kind == FileKind::Directory {
             return Some(Search::Stopped(path.to_owned(), found, Refusal::Directory));
         }
-        match map::verify(self.process, &found) {
+        match verify(self.process, &found) {
             Ok(_) => Some(Search::Found(path.to_owned(), found)),
             Err(Refusal::Machine(machine)) => {
                 self.skipped.push(Skipped {
