@@ -3,6 +3,7 @@
 //!
 //! The flow is the order of the modules below; `ARCHITECTURE.md` says what each may and may not do.
 
+pub mod attestation;
 pub mod bundle;
 pub mod check;
 pub mod checkout;

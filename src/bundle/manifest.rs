@@ -122,6 +122,9 @@ pub struct UnitRecord {
     pub source: Digest,
     /// The digest of what its fetch brought; none when it fetches nothing.
     pub dependencies: Option<Digest>,
+    /// What its container showed before anything was compiled.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub network: Option<NetworkRecord>,
     /// The contract that it is held to, if it names one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub contract: Option<String>,
@@ -130,6 +133,20 @@ pub struct UnitRecord {
     /// What else of the project is shipped with it.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub files: Vec<ArtifactRecord>,
+}
+
+/// What a compile's container had of a network: nothing, as it showed itself before the unit's command began.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct NetworkRecord {
+    /// The interfaces that were up: the loopback alone.
+    pub interfaces: Vec<String>,
+    /// Through which of them something could leave: none.
+    pub routes: Vec<String>,
+    /// What became of asking for a name: `failed`, or `untried` where the image has nothing that asks.
+    pub lookup: String,
+    /// What became of sending to an address: `failed`, or `untried` where the image has nothing that sends.
+    pub connection: String,
 }
 
 /// One file of the bundle.
@@ -490,6 +507,7 @@ pub(super) mod tests {
             action: Digest::of(b"action"),
             source: Digest::of(b"source"),
             dependencies: None,
+            network: None,
             contract: None,
             artifacts: vec![artifact.into()],
             files: vec![],

@@ -2,6 +2,7 @@
 
 mod difference;
 mod manifest;
+mod metadata;
 mod publish;
 mod untrusted;
 mod volume;
@@ -9,8 +10,9 @@ mod volume;
 pub use difference::Difference;
 pub use manifest::{
     ArgumentRecord, ArtifactRecord, CallRecord, ContractRecord, HostRecord, ImageRecord, MANIFEST_FILE,
-    MANIFEST_LIMIT_BYTES, MANIFEST_SCHEMA_VERSION, Manifest, ManifestError, SmokeRecord, UnitRecord,
+    MANIFEST_LIMIT_BYTES, MANIFEST_SCHEMA_VERSION, Manifest, ManifestError, NetworkRecord, SmokeRecord, UnitRecord,
 };
+pub use metadata::{METADATA_SUFFIX, PROVENANCE_FILE, SBOM_FILE, read_metadata, verify_metadata};
 pub use publish::{Publication, PublishError, Staging, restore, verify};
 pub use untrusted::{
     ARCHIVE_ENTRIES_LIMIT, Artifact, CollectError, Collected, Declared, EXTENSION_LIMIT_BYTES, IGNORED_LIMIT_BYTES,

@@ -11,6 +11,7 @@ use rustix::io::Errno;
 
 use super::difference::Difference;
 use super::manifest::MANIFEST_LIMIT_BYTES;
+use super::metadata::METADATA_SUFFIX;
 use super::{ArtifactRecord, BUNDLE_DIRECTORY, MANIFEST_FILE, Manifest, ManifestError};
 use crate::name::EnvironmentName;
 use crate::place::directories_above;
@@ -98,6 +99,8 @@ fn failed<'path>(action: &'static str, path: &'path Path) -> impl FnOnce(io::Err
 pub struct Staging {
     project: PathBuf,
     directory: PathBuf,
+    /// What it will be called where it is published.
+    name: String,
 }
 
 impl Staging {
@@ -106,11 +109,24 @@ impl Staging {
     /// # Errors
     /// When it cannot be made, or is there already: a run's ID is used once.
     pub fn create(project: &Path, run_id: &str, environment: &EnvironmentName) -> Result<Self, PublishError> {
-        let directory = state_directory(project)?.join(format!("{STAGING_PREFIX}{run_id}-{environment}"));
+        Self::of(project, run_id, environment.to_string())
+    }
+
+    /// The same for what is said of the bundle, beside it.
+    ///
+    /// # Errors
+    /// As [`Staging::create`].
+    pub fn create_metadata(project: &Path, run_id: &str, environment: &EnvironmentName) -> Result<Self, PublishError> {
+        Self::of(project, run_id, format!("{environment}{METADATA_SUFFIX}"))
+    }
+
+    fn of(project: &Path, run_id: &str, name: String) -> Result<Self, PublishError> {
+        let directory = state_directory(project)?.join(format!("{STAGING_PREFIX}{run_id}-{name}"));
         fs::create_dir(&directory).map_err(failed("make the directory", &directory))?;
         let staging = Self {
             project: project.to_owned(),
             directory,
+            name,
         };
         let mode = fs::Permissions::from_mode(0o755);
         fs::set_permissions(&staging.directory, mode).map_err(failed("set the mode of", &staging.directory))?;
@@ -147,10 +163,15 @@ impl Staging {
             path: path.clone(),
             cause,
         })?;
-        let mut file = File::create_new(&path).map_err(failed("write", &path))?;
-        file.write_all(&json).map_err(failed("write", &path))?;
-        file.set_permissions(fs::Permissions::from_mode(0o644))
-            .map_err(failed("set the mode of", &path))
+        write_new(&path, &json)
+    }
+
+    /// Adds a file of what is said of a bundle.
+    ///
+    /// # Errors
+    /// When it cannot be written, or is there already.
+    pub fn write(&self, name: &str, content: &[u8]) -> Result<(), PublishError> {
+        write_new(&self.directory.join(name), content)
     }
 
     /// Puts the bundle in the place of the one that is there. It stays only when [`Publication::keep`] is called:
@@ -158,11 +179,11 @@ impl Staging {
     ///
     /// # Errors
     /// When something else is there, or a file cannot be synchronised or renamed; the previous bundle is then as it was.
-    pub fn publish(self, environment: &EnvironmentName) -> Result<Publication, PublishError> {
+    pub fn publish(self) -> Result<Publication, PublishError> {
         self.synchronise()?;
         let parent = self.project.join(BUNDLE_DIRECTORY);
         regular_file::make_directory(&parent).map_err(failed("make the directory", &parent))?;
-        let target = parent.join(environment.as_str());
+        let target = parent.join(&self.name);
         let replaces = match fs::symlink_metadata(&target) {
             Ok(metadata) if metadata.is_dir() => true,
             Ok(_) => return Err(PublishError::InTheWay { path: target }),
@@ -207,6 +228,14 @@ impl Drop for Staging {
         // What cannot be removed now is swept by the next run.
         let _ = fs::remove_dir_all(&self.directory);
     }
+}
+
+/// Writes a file that everybody can read.
+fn write_new(path: &Path, content: &[u8]) -> Result<(), PublishError> {
+    let mut file = File::create_new(path).map_err(failed("write", path))?;
+    file.write_all(content).map_err(failed("write", path))?;
+    file.set_permissions(fs::Permissions::from_mode(0o644))
+        .map_err(failed("set the mode of", path))
 }
 
 /// Exchanges two directories at once; where the file system cannot (FUSE, NFS), with three renames, which leave `right`
@@ -457,7 +486,7 @@ mod tests {
     fn a_bundle_replaces_the_previous_one_and_leaves_nothing_beside_it() {
         let bench = Bench::new();
         for content in [&b"first"[..], b"second", b"third"] {
-            let path = bench.staged("run", content).publish(&bench.environment).unwrap().keep();
+            let path = bench.staged("run", content).publish().unwrap().keep();
             assert_eq!(path, bench.bundle());
             assert_eq!(bench.published().unwrap(), content);
             assert_eq!(verify(&path).unwrap().1, []);
@@ -468,14 +497,10 @@ mod tests {
     #[test]
     fn what_is_not_kept_is_taken_back() {
         let bench = Bench::new();
-        drop(bench.staged("run", b"first").publish(&bench.environment).unwrap());
+        drop(bench.staged("run", b"first").publish().unwrap());
         assert_eq!(bench.published(), None);
-        bench
-            .staged("run", b"second")
-            .publish(&bench.environment)
-            .unwrap()
-            .keep();
-        let publication = bench.staged("run", b"third").publish(&bench.environment).unwrap();
+        bench.staged("run", b"second").publish().unwrap().keep();
+        let publication = bench.staged("run", b"third").publish().unwrap();
         assert_eq!(bench.published().unwrap(), b"third");
         drop(publication);
         assert_eq!(bench.published().unwrap(), b"second");
@@ -503,11 +528,7 @@ mod tests {
     #[test]
     fn a_bundle_that_was_moved_aside_is_put_back_unless_there_is_another() {
         let bench = Bench::new();
-        bench
-            .staged("run", b"first")
-            .publish(&bench.environment)
-            .unwrap()
-            .keep();
+        bench.staged("run", b"first").publish().unwrap().keep();
         let aside = bench.project.path().join(".lockstep/staging-0123abcd-glibc.previous");
         fs::rename(bench.bundle(), &aside).unwrap();
         restore(bench.project.path(), std::slice::from_ref(&aside)).unwrap();
@@ -524,7 +545,7 @@ mod tests {
         let bench = Bench::new();
         fs::create_dir(bench.project.path().join("dist")).unwrap();
         std::os::unix::fs::symlink("/", bench.bundle()).unwrap();
-        let error = bench.staged("run", b"new").publish(&bench.environment).unwrap_err();
+        let error = bench.staged("run", b"new").publish().unwrap_err();
         assert!(matches!(error, PublishError::InTheWay { .. }), "{error}");
         assert!(bench.bundle().is_symlink());
     }
@@ -532,11 +553,7 @@ mod tests {
     #[test]
     fn every_difference_is_seen() {
         let bench = Bench::new();
-        let path = bench
-            .staged("run", b"first")
-            .publish(&bench.environment)
-            .unwrap()
-            .keep();
+        let path = bench.staged("run", b"first").publish().unwrap().keep();
         let file = path.join("greeter");
         let changed = |what| {
             vec![Difference::Changed {
@@ -580,7 +597,7 @@ mod tests {
         fs::write(staging.path().join("greeter"), "host").unwrap();
         fs::write(staging.path().join("handlers/v1/ip.so"), "plugin").unwrap();
         staging.write_manifest(&manifest).unwrap();
-        let path = staging.publish(&bench.environment).unwrap().keep();
+        let path = staging.publish().unwrap().keep();
         let told = || -> Vec<String> { verify(&path).unwrap().1.iter().map(ToString::to_string).collect() };
         assert_eq!(told(), Vec::<String>::new());
         fs::create_dir(path.join("empty")).unwrap();

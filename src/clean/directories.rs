@@ -10,6 +10,8 @@ use crate::state::STATE_DIRECTORY;
 const BUNDLE_DIRECTORY: &str = "dist";
 /// What marks a directory there as a bundle, also of an environment that the project has no more.
 const MANIFEST: &str = "manifest.json";
+/// What marks one as what is said of a bundle.
+const PROVENANCE: &str = "provenance.json";
 
 /// The directories that lockstep made in the project's; `dist/` itself only when nothing else is in it.
 ///
@@ -20,7 +22,9 @@ pub fn directories(directory: &Path, scope: &Scope) -> std::io::Result<Vec<Item>
     let ours: Vec<PathBuf> = scope
         .environments
         .iter()
-        .map(|environment| directory.join(Publication::new(&scope.project, environment).directory))
+        .map(|environment| Publication::new(&scope.project, environment))
+        .flat_map(|publication| [publication.directory, publication.metadata])
+        .map(|published| directory.join(published))
         .collect();
     // Lockstep publishes through no link, so what is behind one is somebody else's.
     let is_link = dist.is_symlink();
@@ -32,9 +36,10 @@ pub fn directories(directory: &Path, scope: &Scope) -> std::io::Result<Vec<Item>
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => vec![],
         Err(error) => return Err(error),
     };
-    let (mut bundles, others): (Vec<PathBuf>, Vec<PathBuf>) = entries
-        .into_iter()
-        .partition(|path| ours.contains(path) || path.join(MANIFEST).is_file());
+    let (mut bundles, others): (Vec<PathBuf>, Vec<PathBuf>) = entries.into_iter().partition(|path| {
+        let has = |name: &str| path.join(name).is_file();
+        ours.contains(path) || has(MANIFEST) || has(PROVENANCE)
+    });
     if others.is_empty() && dist.exists() && !is_link {
         bundles = vec![dist];
     }
@@ -66,14 +71,29 @@ mod tests {
             items.iter().map(relative).collect()
         };
         assert_eq!(found(), Vec::<String>::new());
-        for path in ["dist/glibc/greeter", "dist/old/manifest.json", ".lockstep/lock"] {
+        for path in [
+            "dist/glibc/greeter",
+            "dist/glibc.meta/sbom.spdx.json",
+            "dist/old/manifest.json",
+            "dist/old.meta/provenance.json",
+            ".lockstep/lock",
+        ] {
             let path = project.path().join(path);
             std::fs::create_dir_all(path.parent().unwrap()).unwrap();
             std::fs::write(path, "").unwrap();
         }
         assert_eq!(found(), ["dist", ".lockstep"]);
         std::fs::write(project.path().join("dist/index.html"), "").unwrap();
-        assert_eq!(found(), ["dist/glibc", "dist/old", ".lockstep"]);
+        assert_eq!(
+            found(),
+            [
+                "dist/glibc",
+                "dist/glibc.meta",
+                "dist/old",
+                "dist/old.meta",
+                ".lockstep"
+            ]
+        );
         let elsewhere = project.path().join("elsewhere");
         std::fs::rename(project.path().join("dist"), &elsewhere).unwrap();
         std::os::unix::fs::symlink(&elsewhere, project.path().join("dist")).unwrap();

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use super::{Item, Scope, Shared};
 use crate::counted::counted;
 use crate::engine::{Engine, EngineError, ImageFacts, Labels};
+use crate::name::EnvironmentName;
 use crate::plan::Publication;
 use crate::run::labels;
 
@@ -30,6 +31,8 @@ pub async fn find(engine: &dyn Engine, scope: &Scope) -> Result<Found, EngineErr
         Some(owner) => labels.get(labels::OWNER) == Some(owner),
         None => true,
     };
+    // A matched image is the same in all checkouts; whose it is, its volume says.
+    let is_matched = |labels: &Labels| !labels.contains_key(labels::OWNER);
     let of_project = engine.containers(&labels).await?;
     let mut others = of_project.iter().filter(|container| !is_own(&container.labels)).count();
     let mut containers: Vec<Item> = of_project
@@ -57,9 +60,23 @@ pub async fn find(engine: &dyn Engine, scope: &Scope) -> Result<Found, EngineErr
     }
     volumes.sort();
     let of_project = engine.images(&labels).await?;
-    others += of_project.iter().filter(|image| !is_own(&image.labels)).count();
-    let own = of_project.iter().filter(|image| is_own(&image.labels));
-    let mut images: Vec<Item> = own.flat_map(of_labelled).collect();
+    let is_found = |image: &&ImageFacts| is_own(&image.labels) || is_matched(&image.labels);
+    others += of_project.iter().filter(|image| !is_found(image)).count();
+    let found = of_project.iter().filter(is_found);
+    let published_with = |environment: Option<EnvironmentName>| {
+        let environment = environment.filter(|_| scope.owner.is_some())?;
+        Some(Publication::new(&scope.project, &environment).volume)
+    };
+    let mut images: Vec<Item> = found
+        .flat_map(|image| {
+            let environment = image.labels.get(labels::ENVIRONMENT);
+            let environment = environment.filter(|_| is_matched(&image.labels));
+            of_labelled(
+                image,
+                published_with(environment.and_then(|name| EnvironmentName::new(name).ok())),
+            )
+        })
+        .collect();
     // Build images are shared by all projects with the same recipe, so they carry no project's label; only their names do,
     // and those are of all checkouts.
     let environments = if others > 0 { &[][..] } else { &scope.environments };
@@ -72,6 +89,7 @@ pub async fn find(engine: &dyn Engine, scope: &Scope) -> Result<Found, EngineErr
             images.push(Item::Image {
                 only_name: image.tags.len() > 1,
                 reference: name,
+                published_with: published_with(Some(environment.clone())),
             });
         }
     }
@@ -81,11 +99,12 @@ pub async fn find(engine: &dyn Engine, scope: &Scope) -> Result<Found, EngineErr
 }
 
 /// An image goes when its last name does.
-fn of_labelled(image: &ImageFacts) -> Vec<Item> {
+fn of_labelled(image: &ImageFacts, published_with: Option<String>) -> Vec<Item> {
     if image.tags.is_empty() {
         return vec![Item::Image {
             reference: image.id.0.clone(),
             only_name: false,
+            published_with,
         }];
     }
     image
@@ -94,6 +113,7 @@ fn of_labelled(image: &ImageFacts) -> Vec<Item> {
         .map(|tag| Item::Image {
             reference: tag.clone(),
             only_name: false,
+            published_with: published_with.clone(),
         })
         .collect()
 }
@@ -119,7 +139,7 @@ mod tests {
     use crate::clean::{Removed, Remover};
     use crate::engine::fake::FakeEngine;
     use crate::engine::{ContainerSpec, ImageBuild, ImageId};
-    use crate::name::{EnvironmentName, ProjectName};
+    use crate::name::ProjectName;
 
     const OWNER: &str = "mine";
 
@@ -311,5 +331,31 @@ mod tests {
                 "image lockstep/greeter:musl-build",
             ]
         );
+    }
+
+    /// It is the same image for both, so no label says whose it is.
+    #[tokio::test]
+    async fn a_matched_image_goes_with_the_volume_that_it_was_published_with() {
+        let engine = FakeEngine::new();
+        let mut theirs = of_owner("greeter", "theirs");
+        theirs.insert(labels::ROLE.to_owned(), "bundle".to_owned());
+        engine.create_volume("lockstep-greeter-glibc", &theirs).await.unwrap();
+        let (project, environment) = (scope().project, scope().environments[0].clone());
+        let build = ImageBuild {
+            context: stream::iter([Ok(context().into())]).boxed(),
+            dockerfile: "Dockerfile".to_owned(),
+            target: None,
+            arguments: BTreeMap::new(),
+            labels: labels::matched(&project, &environment),
+            tag: "lockstep/greeter:glibc".to_owned(),
+            is_fresh: false,
+        };
+        engine.build_image(build, &|_| {}).await.unwrap();
+        let items = find(&engine, &scope()).await.unwrap().items;
+        let image = items.iter().find(|item| item.kind() == "image").unwrap();
+        assert_eq!(remover(&engine).remove(image).await.unwrap(), Removed::Kept);
+        engine.remove_volume("lockstep-greeter-glibc").await.unwrap();
+        assert_eq!(remover(&engine).remove(image).await.unwrap(), Removed::Gone);
+        assert_eq!(engine.image("lockstep/greeter:glibc").await.unwrap(), None);
     }
 }

@@ -56,6 +56,9 @@ pub enum Item {
         reference: String,
         /// Whether only the name goes, because the image has others.
         only_name: bool,
+        /// The shared volume with which it was published, and with which it goes; none for one that is this checkout's alone.
+        #[serde(skip)]
+        published_with: Option<String>,
     },
     /// A directory with all that is in it.
     Directory {

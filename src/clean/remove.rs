@@ -62,6 +62,11 @@ impl Remover<'_> {
                 shared: Some(shared),
             } => return self.remove_shared(name, *shared).await,
             Item::Volume { name, shared: None } => self.engine.remove_volume(name).await,
+            // Volumes are removed before: one that is still there is another checkout's, and so is what was published with it.
+            Item::Image {
+                published_with: Some(volume),
+                ..
+            } if self.engine.volume(volume).await?.is_some() => return Ok(Removed::Kept),
             Item::Image { reference, .. } => self.engine.remove_image(reference).await,
             Item::Directory { path } => remove_path(path).map(|()| Ok(()))?,
             Item::Leftover { path } => temporary::remove_dead(path).map(|_| Ok(())).map_err(of(path))?,

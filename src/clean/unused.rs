@@ -77,6 +77,7 @@ fn judge(images: Vec<ImageFacts>, old: &BTreeSet<String>, running: &BTreeSet<Str
         .map(|tag| Item::Image {
             reference: tag.clone(),
             only_name: false,
+            published_with: None,
         })
         .collect();
     items.sort();

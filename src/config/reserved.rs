@@ -24,6 +24,8 @@ const MANIFEST: &str = "manifest.json";
 /// The names of images that all projects share (`lockstep/environment:…`, `lockstep/recipe:…`), beside those of a project
 /// of that name.
 const SHARED_IMAGES: &[&str] = &["environment", "recipe"];
+/// What follows an environment's name in that of the directory beside its bundle.
+const METADATA_SUFFIX: &str = ".meta";
 /// What a matched image's tag has until all else is published; whatever has it is removed by the next run.
 const STAGED_MARK: &str = ".staged-";
 /// What follows an environment's name in that of its cache volume, `lockstep-<project>-<environment>-cache`.
@@ -69,6 +71,12 @@ pub(super) fn environment(name: &str, others: &[&str]) -> Option<Taken> {
     if name.contains(STAGED_MARK) {
         return Some(taken(name, "what has `.staged-` in its name is not published yet"));
     }
+    if name.ends_with(METADATA_SUFFIX) {
+        return Some(taken(
+            name,
+            "what is said of a bundle lies beside it, in a directory that ends in `.meta`",
+        ));
+    }
     let other = name.strip_suffix(BUILD_SUFFIX).filter(|other| others.contains(other))?;
     Some(taken(name, &format!("the build image of `{other}` has this tag")))
 }
@@ -109,6 +117,7 @@ mod tests {
             ("environments: cache", environment("cache", &others).is_some()),
             ("environments: b-cache", environment("b-cache", &others).is_some()),
             ("environments: x-build", environment("x-build", &others).is_some()),
+            ("environments: x.meta", environment("x.meta", &others).is_some()),
             ("environments: x.staged-1", environment("x.staged-1", &others).is_some()),
             ("artifacts: Manifest.JSON", artifact("Manifest.JSON").is_some()),
             ("artifacts: .artifacts.json", artifact(".artifacts.json").is_some()),
@@ -134,5 +143,6 @@ mod tests {
         assert_eq!(publication.build_image, format!("{}{BUILD_SUFFIX}", publication.image));
         assert_eq!(crate::image::IMAGE_REPOSITORY, format!("lockstep/{}", SHARED_IMAGES[0]));
         assert_eq!(MANIFEST, crate::bundle::MANIFEST_FILE);
+        assert_eq!(METADATA_SUFFIX, crate::bundle::METADATA_SUFFIX);
     }
 }

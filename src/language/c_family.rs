@@ -15,6 +15,7 @@ pub(super) const C: Language = Language {
     compile: |unit| compile(unit, "${CC:-cc}", "CFLAGS", &["c"]),
     variables: &[],
     dependency_paths: &[],
+    dependency_endings: &[],
     cache: None,
     toolchains: &[("gcc", CC_VERSION)],
 };
@@ -26,6 +27,7 @@ pub(super) const CPP: Language = Language {
     compile: |unit| compile(unit, "${CXX:-c++}", "CXXFLAGS", &["cpp", "cc", "cxx"]),
     variables: &[],
     dependency_paths: &[],
+    dependency_endings: &[],
     cache: None,
     toolchains: &[("g++", "${CXX:-c++} -dumpfullversion")],
 };

@@ -22,6 +22,8 @@ pub(super) const GO: Language = Language {
         ("GOWORK", "auto"),
     ],
     dependency_paths: &["go/cache/download"],
+    // What else there is says when a proxy was asked.
+    dependency_endings: &[".zip", ".mod"],
     cache: Some(Cache {
         variable: "GOCACHE",
         directory: "go",

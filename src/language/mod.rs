@@ -50,6 +50,8 @@ pub struct Language {
     pub variables: &'static [(&'static str, &'static str)],
     /// What else, below [`DEPENDENCIES_ROOT`], is worth keeping of what was fetched; relative paths.
     pub dependency_paths: &'static [&'static str],
+    /// What the names of those files end in that lock files know by their contents; the others may be other ones each time.
+    pub dependency_endings: &'static [&'static str],
     /// What it keeps in [`CACHE_ROOT`].
     pub cache: Option<Cache>,
     /// What tells which toolchain is there: a name for people, and a shell command that prints the version alone.

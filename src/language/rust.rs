@@ -24,6 +24,8 @@ pub(super) const RUST: Language = Language {
     ],
     // The archives and the index are enough: cargo unpacks and verifies them again, offline.
     dependency_paths: &["cargo/registry/cache", "cargo/registry/index", "cargo/git/db"],
+    // A repository of git is packed as its server likes; its commit is in Cargo.lock, and git looks after the rest.
+    dependency_endings: &[".crate"],
     cache: None,
     toolchains: &[
         ("rustc", "rustc --version | cut -d' ' -f2"),

@@ -88,6 +88,12 @@ pub struct Host {
 pub struct Unit {
     /// The digest of its sources.
     pub source: Digest,
+    /// The digest of all that decides what is fetched for it: image, command, variables, the files that name dependencies.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub fetch: Option<Digest>,
+    /// The digest of what its fetch brought.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub dependencies: Option<Digest>,
     /// The digest of all that its compile depends on: image, command, variables, sources, dependencies.
     pub action: Digest,
     /// Its artifacts by file name.

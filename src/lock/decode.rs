@@ -137,8 +137,11 @@ fn host(value: Value<'_>) -> Decoded<Host> {
 }
 
 fn unit(value: Value<'_>) -> Decoded<Unit> {
-    value.fields("a unit", &["source", "action", "artifacts", "files"], |fields| {
+    const KEYS: &[&str] = &["source", "fetch", "dependencies", "action", "artifacts", "files"];
+    value.fields("a unit", KEYS, |fields| {
         let source = fields.required("source", "a digest", parsed::<Digest>);
+        let fetch = fields.optional("fetch", parsed::<Digest>);
+        let dependencies = fields.optional("dependencies", parsed::<Digest>);
         let action = fields.required("action", "a digest", parsed::<Digest>);
         let artifacts = fields.required("artifacts", "their digests by name", |value| {
             named(value, |name| Ok::<_, String>(name.to_owned()), parsed::<Digest>)
@@ -148,6 +151,8 @@ fn unit(value: Value<'_>) -> Decoded<Unit> {
         });
         Ok(Unit {
             source: source?,
+            fetch: fetch?,
+            dependencies: dependencies?,
             action: action?,
             artifacts: artifacts?,
             files: files?,

@@ -276,12 +276,21 @@ pub fn unit_changes(before: &BTreeMap<UnitName, Unit>, after: &BTreeMap<UnitName
         match (before.get(name), after.get(name)) {
             (Some(before), Some(after)) => {
                 for (key, before, after) in [
-                    ("source", before.source, after.source),
-                    ("action", before.action, after.action),
+                    ("source", Some(before.source), Some(after.source)),
+                    ("fetch", before.fetch, after.fetch),
+                    ("dependencies", before.dependencies, after.dependencies),
+                    ("action", Some(before.action), Some(after.action)),
                 ] {
                     let subject = format!("unit {name} {key}");
                     let path = [path[0], path[1], key];
-                    changes.extend(Change::of_digests(subject, &path, before, after));
+                    changes.extend(match (before, after) {
+                        (Some(before), Some(after)) => Change::of_digests(subject, &path, before, after),
+                        (None, None) => None,
+                        (before, after) => {
+                            let short = |digest: Option<Digest>| digest.as_ref().map(Digest::short);
+                            Some(Change::new(subject, &path, short(before), short(after)))
+                        }
+                    });
                 }
                 let flat = |digests: &BTreeMap<String, Digest>| -> BTreeMap<String, String> {
                     let digests = digests.iter();

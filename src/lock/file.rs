@@ -239,6 +239,8 @@ pub(in crate::lock) mod tests {
         };
         let unit = Unit {
             source: Digest::of(b"source"),
+            fetch: None,
+            dependencies: None,
             action: Digest::of(b"action"),
             artifacts: BTreeMap::from([("greeter".to_owned(), Digest::of(b"greeter"))]),
             files: BTreeMap::new(),

@@ -3,6 +3,7 @@
 use serde::Serialize;
 
 use super::{PlannedHost, UnitPlan};
+use crate::bundle::METADATA_SUFFIX;
 use crate::config::{Environment, Project, RecipeReference};
 use crate::lock;
 use crate::name::{EnvironmentName, ProjectName};
@@ -37,6 +38,8 @@ pub struct EnvironmentPlan {
 pub struct Publication {
     /// The directory, relative to the project's.
     pub directory: String,
+    /// What is said of the bundle, beside it: a directory, relative to the project's.
+    pub metadata: String,
     /// The shared volume.
     pub volume: String,
     /// The matched image.
@@ -51,6 +54,7 @@ impl Publication {
     pub fn new(project: &ProjectName, environment: &EnvironmentName) -> Self {
         Self {
             directory: format!("dist/{environment}"),
+            metadata: format!("dist/{environment}{METADATA_SUFFIX}"),
             volume: format!("lockstep-{project}-{environment}"),
             image: format!("lockstep/{project}:{environment}"),
             build_image: format!("lockstep/{project}:{environment}-build"),

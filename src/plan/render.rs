@@ -54,8 +54,8 @@ fn render_environment(environment: &EnvironmentPlan, text: &mut String) {
     let publication = &environment.publication;
     let _ = writeln!(
         text,
-        "  publish  {} · volume {} · image {}",
-        publication.directory, publication.volume, publication.image
+        "  publish  {} · {} · volume {} · image {}",
+        publication.directory, publication.metadata, publication.volume, publication.image
     );
 }
 

@@ -6,7 +6,7 @@ use futures_util::stream::StreamExt as _;
 use serde::Serialize;
 
 use super::brought::planned_host;
-use super::compile::Compiled;
+use super::compile::{CompileInput, Compiled};
 use super::error::{OtherBits, OtherToolchain};
 use super::exports;
 use super::resolved::{ResolvedEnvironment, describe};
@@ -25,7 +25,7 @@ use crate::plan::{EnvironmentPlan, PlannedFile, UnitPlan, plan};
 
 /// Part of what a build is asked for: to be changed when builds are held to other rules, so that what passed by the old
 /// ones is looked at again.
-const REQUEST_VERSION: &[u8] = b"lockstep request 2";
+const REQUEST_VERSION: &[u8] = b"lockstep request 3";
 
 /// What `build` did.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -53,6 +53,8 @@ pub struct EnvironmentReport {
     pub units: Vec<UnitReport>,
     /// The directory of the bundle, relative to the project.
     pub directory: String,
+    /// What is said of the bundle beside it: a directory, relative to the project.
+    pub metadata: String,
     /// The shared volume.
     pub volume: String,
     /// The matched image's tag.
@@ -211,6 +213,7 @@ impl Run {
             request: self.request_digest(plan, &entry)?,
             volume_instance: sealed.volume_instance,
             image: sealed.image.0,
+            metadata: sealed.metadata,
             actions: compiled.values().map(|unit| unit.action).collect(),
             fetches: compiled.values().filter_map(|unit| unit.fetch).collect(),
         };
@@ -242,6 +245,7 @@ impl Run {
             runtime_image: entry.runtime.id.clone(),
             units: entry.units.iter().map(unit).collect(),
             directory: plan.publication.directory.clone(),
+            metadata: plan.publication.metadata.clone(),
             volume: plan.publication.volume.clone(),
             image: plan.publication.image.clone(),
             smoke: None,
@@ -328,6 +332,7 @@ impl Run {
                 }
             }
         };
+        damage.extend(self.metadata_damage(&plan.publication, record)?);
         if self
             .engine
             .image(image)
@@ -441,11 +446,13 @@ impl Run {
         let stop = self.cancellation.child_token();
         let mut compiling = futures_util::stream::iter(all)
             .map(|(compile, tree)| {
-                let (image, exports, stop) = (&image, &exports, &stop);
+                let (image, stop) = (&image, &stop);
+                let given = CompileInput {
+                    exports: Some(&exports),
+                    dependencies: locked_dependencies(plan, compile, image.identity, work),
+                };
                 async move {
-                    let compiled = self
-                        .compile(&plan.name, image, compile, tree, Some(exports), stop)
-                        .await;
+                    let compiled = self.compile(&plan.name, image, compile, tree, given, stop).await;
                     (compile, compiled)
                 }
             })
@@ -535,6 +542,8 @@ impl Run {
                 unit.name.clone(),
                 lock::Unit {
                     source: unit.source,
+                    fetch: compiled.fetch,
+                    dependencies: compiled.record.dependencies,
                     action: compiled.action,
                     artifacts,
                     files: shipped_digests(unit),
@@ -548,6 +557,21 @@ impl Run {
         entry.pushed = still_pushed(locked, &entry);
         Ok(entry)
     }
+}
+
+/// What the lock says was fetched for a compile, by the same command for the same files.
+fn locked_dependencies(
+    plan: &EnvironmentPlan,
+    compile: &UnitPlan,
+    identity: Digest,
+    work: &Workload,
+) -> Option<Digest> {
+    let locked = work.lock.lock.environments.get(&plan.name)?;
+    let key = compile.fetch_key(identity)?;
+    let units = plan.units_of(compile).filter_map(|unit| locked.units.get(&unit.name));
+    units
+        .filter(|unit| unit.fetch == Some(key))
+        .find_map(|unit| unit.dependencies)
 }
 
 /// What a lock that lacks an environment is told.
@@ -581,8 +605,12 @@ pub(super) fn planned_changes(
             .map(|locked| locked.artifacts.clone())
             .unwrap_or_default();
         artifacts.retain(|name, _| unit.unit.artifacts.contains(name));
+        let fetch = unit.fetch_key(identity);
+        let known = locked.get(&unit.name).and_then(|locked| locked.dependencies);
         let unit_entry = lock::Unit {
             source: unit.source,
+            fetch,
+            dependencies: known.filter(|_| fetch.is_some()),
             action: unit.action_key(identity),
             artifacts,
             files: shipped_digests(unit),

@@ -1,4 +1,5 @@
-//! Compiling one unit: in the build image, without a network, from its sources and what was fetched alone.
+//! Compiling one unit: in the build image, without a network, which its container shows first, from its sources and what was
+//! fetched alone.
 
 use std::fs;
 use std::io::Write as _;
@@ -7,12 +8,13 @@ use std::sync::{Mutex, PoisonError};
 
 use tokio_util::sync::CancellationToken;
 
-use super::container::{CACHE_DIRECTORY, ContainerPlan, OWNER, file_stream};
-use super::error::{StepEnd, StepFailure};
+use super::container::{CACHE_DIRECTORY, ContainerPlan, OWNER, file_stream, plain_variables};
+use super::error::{OtherDependencies, StepEnd, StepFailure};
 use super::exports::{self, Exports};
+use super::isolation::{FoundNetwork, NotIsolated, Observer, isolated};
 use super::resolved::BuildImage;
 use super::sources::LOADER_NAME;
-use super::store::Store;
+use super::store::{CompileRecord, Store};
 use super::{Run, RunError};
 use crate::bundle::{Artifact, Declared, collect};
 use crate::digest::Digest;
@@ -37,7 +39,18 @@ pub(super) struct Compiled {
     pub(super) directory: PathBuf,
     pub(super) action: Digest,
     pub(super) fetch: Option<Digest>,
+    /// What was fetched for it, and that its container had no network.
+    pub(super) record: CompileRecord,
     pub(super) cached: bool,
+}
+
+/// What a compile is given by others than its unit.
+#[derive(Clone, Copy, Default)]
+pub(super) struct CompileInput<'a> {
+    /// What the host exports.
+    pub(super) exports: Option<&'a Exports>,
+    /// The digest of what the lock says is fetched for it.
+    pub(super) dependencies: Option<Digest>,
 }
 
 impl Compiled {
@@ -49,6 +62,21 @@ impl Compiled {
             ..self.clone()
         }
     }
+}
+
+/// What is brought into a container beside a unit's sources.
+struct Brought {
+    uploads: Vec<Upload>,
+    /// The digest of what was fetched.
+    dependencies: Option<Digest>,
+}
+
+fn not_isolated(environment: &EnvironmentName, unit: &UnitPlan, found: FoundNetwork) -> RunError {
+    RunError::NotIsolated(Box::new(NotIsolated {
+        unit: unit.name.clone(),
+        environment: environment.clone(),
+        found,
+    }))
 }
 
 /// The full output of a step, in a file.
@@ -65,7 +93,7 @@ impl Run {
         image: &BuildImage,
         unit: &UnitPlan,
         tree: &SourceTree,
-        exports: Option<&Exports>,
+        given: CompileInput<'_>,
         stop: &CancellationToken,
     ) -> Result<Compiled, RunError> {
         if stop.is_cancelled() {
@@ -73,12 +101,25 @@ impl Run {
         }
         let action = unit.action_key(image.identity);
         let fetch = unit.fetch_key(image.identity);
-        let compiled = |artifacts, cached| Compiled {
+        let compiled = |artifacts, record, cached| Compiled {
             artifacts,
             directory: self.store_of(unit).compiled(action),
             action,
             fetch,
+            record,
             cached,
+        };
+        let is_locked = |found: Option<Digest>| match (given.dependencies, found) {
+            (Some(expected), Some(found)) if expected != found => {
+                Err(RunError::OtherDependencies(Box::new(OtherDependencies {
+                    environment: environment.clone(),
+                    unit: unit.name.clone(),
+                    expected,
+                    found,
+                    line: None,
+                })))
+            }
+            _ => Ok(()),
         };
         // The loader is no unit of the project: its line would only puzzle those who read what was compiled.
         let stage = if unit.name.as_str() == LOADER_NAME {
@@ -87,27 +128,37 @@ impl Run {
             Stage::Compile
         };
         let step = Self::step(environment, stage, unit.name.as_str());
-        if let Some(artifacts) = self.store_of(unit).compiled_artifacts(action, &unit.unit.artifacts) {
+        let store = self.store_of(unit);
+        let kept = store.compiled_artifacts(action, &unit.unit.artifacts);
+        if let Some((artifacts, record)) = kept.zip(store.compile_record(action)) {
+            is_locked(record.dependencies)?;
             self.events.emit(Event::StepStarted { step: step.clone() });
             self.events.emit(Event::StepFinished {
                 step,
                 summary: "compiled".to_owned(),
                 cached: true,
             });
-            return Ok(compiled(artifacts, true));
+            return Ok(compiled(artifacts, record, true));
         }
-        let dependencies = self.fetch(environment, image, unit, tree, stop).await?;
-        let mut uploads: Vec<Upload> = exports::upload(unit, exports, stop).await?.into_iter().collect();
-        uploads.extend(dependencies.map(|path| Upload {
+        let fetched = self.fetch(environment, image, unit, tree, stop).await?;
+        let dependencies = fetched.as_ref().map(|fetched| fetched.digest);
+        is_locked(dependencies).inspect_err(|_| {
+            // The next run fetches again: what somebody has put right must not stay wrong here.
+            let _ = fetched.as_ref().map(|fetched| temporary::remove(&fetched.path));
+        })?;
+        let mut uploads: Vec<Upload> = exports::upload(unit, given.exports, stop).await?.into_iter().collect();
+        uploads.extend(fetched.map(|fetched| Upload {
             path: ROOT.to_owned(),
-            archive: file_stream(path),
+            archive: file_stream(fetched.path),
         }));
         self.events.emit(Event::StepStarted { step: step.clone() });
+        let brought = Brought { uploads, dependencies };
         let result = self
-            .compile_in_container(environment, image, unit, tree, uploads, stop)
+            .compile_in_container(environment, image, unit, tree, brought, stop)
             .await;
         self.emit_end(step, &result, |_| "compiled".to_owned());
-        Ok(compiled(result?, false))
+        let (artifacts, record) = result?;
+        Ok(compiled(artifacts, record, false))
     }
 
     async fn compile_in_container(
@@ -116,9 +167,9 @@ impl Run {
         image: &BuildImage,
         unit: &UnitPlan,
         tree: &SourceTree,
-        others: Vec<Upload>,
+        brought: Brought,
         stop: &CancellationToken,
-    ) -> Result<Vec<Artifact>, RunError> {
+    ) -> Result<(Vec<Artifact>, CompileRecord), RunError> {
         let mut volumes = vec![];
         // Not the loader: what is compiled for all projects depends on nothing that a project's units were near to.
         let access = match unit.name.as_str() {
@@ -138,15 +189,15 @@ impl Run {
             role: "compile",
             subject: unit.name.as_str(),
             image: &image.id,
-            command: self.measured(&unit.compile.script),
-            variables: unit.compile.variables.clone(),
+            command: isolated(self.measured(&unit.compile.script), &unit.compile.variables),
+            variables: plain_variables(),
             working_directory: &unit.compile.working_directory,
             network: Network::None,
             volumes,
         });
         let mounted = (access == CacheAccess::Read).then_some(CACHE_DIRECTORY);
         let mut uploads = vec![self.directories_but(mounted)?, self.sources(tree)];
-        uploads.extend(others);
+        uploads.extend(brought.uploads);
         let job = Job {
             spec: &spec,
             uploads,
@@ -155,10 +206,28 @@ impl Run {
             disk: Some(self.disk_limit(environment, &image.id)),
         };
         let log = self.log(environment, unit.name.as_str())?;
-        let collect = async |container, outcome: Outcome| {
+        let observer = Observer::default();
+        let collect = async |container, mut outcome: Outcome| {
+            let (network, line) = observer.seen();
+            // It is not the unit's.
+            if let Some(at) = outcome.tail.iter().position(|told| Some(told) == line.as_ref()) {
+                outcome.tail.remove(at);
+            }
+            let network = match network {
+                // One that was ended before it could say anything is told for that.
+                Err(FoundNetwork::Nothing) if !outcome.ending.is_success() && line.is_none() => None,
+                Ok(network) => Some(network),
+                Err(found) => return Err(not_isolated(environment, unit, found)),
+            };
             self.check_outcome("compile", environment, unit, outcome, &log)?;
+            let network = network.ok_or_else(|| not_isolated(environment, unit, FoundNetwork::Nothing))?;
             let archive = self.engine.download(&container, OUT_ROOT).await?;
-            self.keep_artifacts(environment, unit, image, archive).await
+            let record = CompileRecord {
+                dependencies: brought.dependencies,
+                network,
+            };
+            let artifacts = self.keep_artifacts(environment, unit, image, archive, &record).await?;
+            Ok((artifacts, record))
         };
         // The loader is no unit of the project: its line would only puzzle those who read what was compiled.
         let stage = if unit.name.as_str() == LOADER_NAME {
@@ -167,7 +236,11 @@ impl Run {
             Stage::Compile
         };
         let step = Self::step(environment, stage, unit.name.as_str());
-        let sink = |_, line: &str| self.output(&step, &log, line);
+        let sink = |stream, line: &str| {
+            if !observer.takes(stream, line) {
+                self.output(&step, &log, line);
+            }
+        };
         run_and_collect(self.engine.as_ref(), job, &sink, stop, collect).await
     }
 
@@ -177,6 +250,7 @@ impl Run {
         unit: &UnitPlan,
         image: &BuildImage,
         archive: crate::engine::ByteStream,
+        record: &CompileRecord,
     ) -> Result<Vec<Artifact>, RunError> {
         let store = self.store_of(unit);
         fs::create_dir_all(store.root()).map_err(RunError::file_at("make the directory", store.root()))?;
@@ -204,7 +278,8 @@ impl Run {
                 hint: Some("add them to `artifacts:`, or do not put them into $LOCKSTEP_OUT".to_owned()),
             });
         }
-        let keep = store.keep_compiled(unit.action_key(image.identity), staging.path(), &collected.artifacts);
+        let action = unit.action_key(image.identity);
+        let keep = store.keep_compiled(action, staging.path(), &collected.artifacts, record);
         keep.map_err(RunError::file_at("keep artifacts in", store.root()))?;
         Ok(collected.artifacts)
     }

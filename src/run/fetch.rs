@@ -7,8 +7,10 @@ use std::path::{Component, Path, PathBuf};
 use tokio_util::sync::CancellationToken;
 
 use super::container::{ContainerPlan, OWNER};
+use super::fetched::digest_of_fetched;
 use super::resolved::BuildImage;
 use super::{Run, RunError};
+use crate::digest::Digest;
 use crate::engine::job::{Job, Outcome, run_and_collect};
 use crate::engine::lines::LINE_LIMIT_BYTES;
 use crate::engine::{ByteStream, Network};
@@ -27,8 +29,16 @@ const CA_BUNDLE_PATH: &str = "/lockstep/ca/bundle.crt";
 /// How many files a unit's dependencies may have.
 const FETCHED_ENTRIES_LIMIT: usize = 1_000_000;
 
+/// What was fetched for a unit.
+pub(super) struct Fetched {
+    /// A tar.
+    pub(super) path: PathBuf,
+    /// Of what counts in it.
+    pub(super) digest: Digest,
+}
+
 impl Run {
-    /// Brings a unit's dependencies, unless they are there; gives the tar, or none when the unit has none.
+    /// Brings a unit's dependencies, unless they are there; gives what there is then, or none when the unit has none.
     pub(super) async fn fetch(
         &self,
         environment: &EnvironmentName,
@@ -36,13 +46,13 @@ impl Run {
         unit: &UnitPlan,
         tree: &SourceTree,
         stop: &CancellationToken,
-    ) -> Result<Option<PathBuf>, RunError> {
+    ) -> Result<Option<Fetched>, RunError> {
         let Some((command, key)) = unit.fetch.as_ref().zip(unit.fetch_key(image.identity)) else {
             return Ok(None);
         };
         let target = self.store.fetched(key);
         if fs::symlink_metadata(&target).is_ok_and(|metadata| metadata.is_file()) {
-            return Ok(Some(target));
+            return Ok(Some(fetched(unit, target).await?));
         }
         if self.options.offline {
             return Err(RunError::NotFetched {
@@ -84,7 +94,8 @@ impl Run {
         let sink = |_, line: &str| self.output(&step, &log, line);
         let result = run_and_collect(self.engine.as_ref(), job, &sink, stop, collect).await;
         self.emit_end(step, &result, |()| "fetched".to_owned());
-        result.map(|()| Some(target))
+        result?;
+        Ok(Some(fetched(unit, target).await?))
     }
 
     /// Keeps what was fetched, if it is nothing but plain files and directories where they belong.
@@ -110,6 +121,21 @@ impl Run {
         let file = file.map_err(failed)?.map_err(failed)?;
         file.persist(target).map(|_| ()).map_err(|error| failed(error.error))
     }
+}
+
+/// What is kept of a fetch, as it is now: it may lie there for long.
+async fn fetched(unit: &UnitPlan, path: PathBuf) -> Result<Fetched, RunError> {
+    let endings = language(unit.unit.language).dependency_endings;
+    // A fetch command of the unit's own may bring anything.
+    let endings = if unit.unit.fetch.is_some() { &[] } else { endings };
+    let tar = path.clone();
+    let digest = tokio::task::spawn_blocking(move || {
+        let file = regular_file::open_itself(&tar)?;
+        digest_of_fetched(io::BufReader::new(file), endings)
+    });
+    let digest = digest.await.map_err(io::Error::other).and_then(|digest| digest);
+    let digest = digest.map_err(RunError::file_at("read what was fetched in", &path))?;
+    Ok(Fetched { path, digest })
 }
 
 /// Copies the files below `deps/<one of keep>` of a tar that nobody trusts, with fixed owners and times.

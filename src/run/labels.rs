@@ -31,6 +31,18 @@ pub fn lasting(project: &ProjectName, environment: &EnvironmentName, owner: Dige
     .collect()
 }
 
+/// The labels of a matched image: the same on every machine and in every checkout, since they are part of what it is. Whose it
+/// is follows from the shared volume of its environment, which is published with it.
+#[must_use]
+pub fn matched(project: &ProjectName, environment: &EnvironmentName) -> Labels {
+    let labels = [
+        (PROJECT, project.to_string()),
+        (ENVIRONMENT, environment.to_string()),
+        (ROLE, "image".to_owned()),
+    ];
+    labels.map(|(name, value)| (name.to_owned(), value)).into()
+}
+
 /// The labels of something that is gone when the run ends: those of [`lasting`], and the run's.
 #[must_use]
 pub fn passing(mut lasting: Labels, run: &str) -> Labels {

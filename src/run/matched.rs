@@ -48,8 +48,16 @@ pub(super) struct MatchedImage<'a> {
     pub(super) staged_tag: &'a str,
 }
 
+/// What became of it.
+pub(super) struct Matched {
+    /// What the engine calls it.
+    pub(super) id: ImageId,
+    /// The digest of its config, which is the same in every engine.
+    pub(super) config: Digest,
+}
+
 /// Assembles the image and hands it to the engine under its staged name.
-pub(super) async fn assemble_matched(engine: &dyn Engine, request: MatchedImage<'_>) -> Result<ImageId, RunError> {
+pub(super) async fn assemble_matched(engine: &dyn Engine, request: MatchedImage<'_>) -> Result<Matched, RunError> {
     let runtime = &request.runtime.id.0;
     let config = saved_config(engine, runtime).await?;
     let config = config.ok_or_else(|| MakeError::NoConfig { image: runtime.clone() })?;
@@ -73,6 +81,10 @@ pub(super) async fn assemble_matched(engine: &dyn Engine, request: MatchedImage<
     };
     let config = stacked_config(&config, diff_id, "lockstep bundle", request.created_seconds, &changes)
         .map_err(MakeError::from)?;
+    let matched = |facts: ImageFacts| Matched {
+        id: facts.id,
+        config: Digest::of(&config),
+    };
     let mut expected = request.runtime.diff_ids.clone();
     expected.push(diff_id);
     let archive = |layers: BTreeMap<Digest, PathBuf>| ImageArchive {
@@ -91,14 +103,14 @@ pub(super) async fn assemble_matched(engine: &dyn Engine, request: MatchedImage<
         return Err(error.into());
     }
     if let Some(facts) = loaded_image(engine, request.staged_tag, &expected).await? {
-        return Ok(facts.id);
+        return Ok(matched(facts));
     }
     let saved = saved_image(engine, runtime, request.work).await?;
     let mut layers = saved.layer_paths();
     layers.extend(only_ours);
     engine.load_images(archive(layers).into_stream()).await?;
     match loaded_image(engine, request.staged_tag, &expected).await? {
-        Some(facts) => Ok(facts.id),
+        Some(facts) => Ok(matched(facts)),
         // Why the first try failed says more than that the second one did.
         None => Err(loaded.err().map_or_else(
             || {

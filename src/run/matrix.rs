@@ -9,6 +9,7 @@ use futures_util::stream::{StreamExt as _, TryStreamExt as _};
 use super::accounts::{Accounts, accounts};
 use super::build::Workload;
 use super::check::{CheckedFiles, CheckedHost, CheckedPlugin, check_bundle, predict, smoked_contract};
+use super::compile::CompileInput;
 use super::install::Installs;
 use super::opener::Opener;
 use super::placed::PlacedFile;
@@ -240,7 +241,7 @@ impl Run {
                 &resolved.build_image(),
                 &plan.loader,
                 &work.loader.tree,
-                None,
+                CompileInput::default(),
                 &self.cancellation,
             )
             .await?;

@@ -3,6 +3,7 @@
 
 mod accounts;
 mod after;
+mod attest;
 mod background;
 mod brought;
 mod build;
@@ -14,9 +15,11 @@ mod engine_failure;
 mod error;
 mod exports;
 mod fetch;
+mod fetched;
 mod hold;
 mod images;
 mod install;
+mod isolation;
 mod keep;
 pub mod labels;
 mod load;
@@ -85,6 +88,7 @@ pub use check::{
 pub use engine_failure::from_engine;
 pub use error::{LoadError, MakeError, OpenRootError, OtherBits, RunError, StepEnd, StepFailure};
 pub use images::LockReport;
+pub use isolation::{FoundNetwork, NotIsolated};
 pub use keep::Kept;
 pub use load::LoadReport;
 pub use lock_check::check_lock;
@@ -98,7 +102,7 @@ pub use serve::Served;
 pub use smoke::SmokeReport;
 pub use sources::plan_only;
 pub use sources::{LoaderSources, Sources, scan};
-pub use store::{Record, Store};
+pub use store::{CompileRecord, Record, Store};
 
 /// What dead processes have left in the user's cache, which all projects share: artifacts of loaders, images and answers in the
 /// making.
@@ -331,8 +335,10 @@ impl Run {
                 });
             }
         }
-        for image in self.engine.images(&owner).await? {
-            for tag in image.tags.iter().filter(|tag| tag.contains(seal::STAGED_MARK)) {
+        let of_project = Labels::from([(labels::PROJECT.to_owned(), self.project.name.to_string())]);
+        let staged = self.staged_mark();
+        for image in self.engine.images(&of_project).await? {
+            for tag in image.tags.iter().filter(|tag| tag.contains(&staged)) {
                 self.engine.remove_image(tag).await?;
             }
         }

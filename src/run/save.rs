@@ -95,12 +95,12 @@ impl Run {
                 let fetched = self
                     .fetch(&plan.name, &image, compile, tree, &self.cancellation)
                     .await?;
-                if let Some(path) = fetched {
+                if let Some(fetched) = fetched {
                     outgoing.add(LayoutItem {
                         name: format!("{FETCHED_PREFIX}{}", key.hex()),
                         content: LayoutContent::File {
                             media_type: FETCHED_TYPE,
-                            path,
+                            path: fetched.path,
                         },
                     });
                 }

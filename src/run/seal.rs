@@ -5,11 +5,13 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use super::accounts::accounts;
+use super::attest::StagedMetadata;
 use super::build::Workload;
 use super::compile::Compiled;
 use super::error::MakeError;
 use super::install::{Installed, Installs};
-use super::matched::{MatchedImage, assemble_matched};
+use super::labels;
+use super::matched::{Matched, MatchedImage, assemble_matched};
 use super::placed::PlacedFile;
 use super::resolved::{ResolvedEnvironment, ResolvedImage};
 use super::smoke::SmokeReport;
@@ -32,7 +34,7 @@ use crate::regular_file;
 use crate::state::PROJECT_LOCK_TIMEOUT;
 
 /// What stands between a matched image's name and the run that has not published it yet.
-pub(super) const STAGED_MARK: &str = ".staged-";
+const STAGED_MARK: &str = ".staged-";
 /// How long another checkout's build may keep the shared volume: as long as a run may keep a project.
 const VOLUME_LEASE_TIMEOUT: Duration = PROJECT_LOCK_TIMEOUT;
 
@@ -41,6 +43,8 @@ pub(super) struct Sealed {
     pub(super) manifest: Digest,
     pub(super) volume_instance: String,
     pub(super) image: ImageId,
+    /// The digests of the files beside the bundle, by their names.
+    pub(super) metadata: BTreeMap<String, Digest>,
     pub(super) smoke: SmokeReport,
 }
 
@@ -123,12 +127,16 @@ impl Run {
             Ok(smoke) => self
                 .matched_image(plan, resolved, &staging, &manifest, installed)
                 .await
-                .map(|image| (smoke, image)),
+                .and_then(|image| {
+                    let attestations = self.attest(plan, entry, &manifest, staging.path(), &image)?;
+                    let metadata = self.stage_attestations(&plan.name, &attestations)?;
+                    Ok((smoke, image.id, metadata))
+                }),
             Err(error) => Err(error),
         };
         // From here on a signal comes too late for this environment: what is begun below is finished.
         let tested = tested.and_then(|tested| self.is_cancelled().map(|()| tested));
-        let (smoke, image) = match tested {
+        let (smoke, image, metadata) = match tested {
             Ok(tested) => tested,
             Err(error) => {
                 self.withdraw(plan, release).await;
@@ -141,8 +149,14 @@ impl Run {
         let volume_instance = release.instance().unwrap_or_default().to_owned();
         let _publishing = self.leash.publishing();
         self.mark_published(&plan.name, Some(Published::Halfway));
-        let publication = match staging.publish(&plan.name) {
-            Ok(publication) => publication,
+        let StagedMetadata {
+            staging: beside,
+            digests: metadata,
+        } = metadata;
+        // Who finds the one without the other after a loss of power finds that they do not fit, and publishes again.
+        let published = staging.publish().and_then(|bundle| Ok((bundle, beside.publish()?)));
+        let (publication, beside) = match published {
+            Ok(published) => published,
             Err(error) => {
                 self.mark_published(&plan.name, None);
                 self.withdraw(plan, release).await;
@@ -161,6 +175,7 @@ impl Run {
             }
         };
         publication.keep();
+        beside.keep();
         self.leash.keep_volume(&plan.publication.volume);
         let named = self.publish_images(plan, resolved, &image).await;
         let ended = committed.end().await;
@@ -177,6 +192,7 @@ impl Run {
             manifest: digest,
             volume_instance,
             image,
+            metadata,
             smoke,
         })
     }
@@ -241,7 +257,7 @@ impl Run {
         staging: &Staging,
         manifest: &Manifest,
         installed: Vec<Installed>,
-    ) -> Result<ImageId, RunError> {
+    ) -> Result<Matched, RunError> {
         let step = Self::step(&plan.name, Stage::Seal, "image");
         self.leash.expect_image(&self.staged_tag(plan));
         self.events.emit(Event::StepStarted { step: step.clone() });
@@ -257,18 +273,28 @@ impl Run {
             project: self.project.name.as_str(),
             start: start(&self.project),
             installed,
-            labels: self.lasting_labels(&plan.name, "image"),
+            labels: labels::matched(&self.project.name, &plan.name),
             created_seconds: self.project.source_date_epoch,
             staged_tag: &self.staged_tag(plan),
         };
         let result = assemble_matched(self.engine.as_ref(), request).await;
-        self.emit_end(step, &result, ImageId::short);
+        self.emit_end(step, &result, |image| image.id.short());
         result
     }
 
     /// The name of the matched image until everything else is published too.
     fn staged_tag(&self, plan: &EnvironmentPlan) -> String {
-        format!("{}{STAGED_MARK}{}", plan.publication.image, self.context.run_id)
+        format!(
+            "{}{}{}",
+            plan.publication.image,
+            self.staged_mark(),
+            self.context.run_id
+        )
+    }
+
+    /// What stands before the run in such names of this checkout's runs.
+    pub(super) fn staged_mark(&self) -> String {
+        format!("{STAGED_MARK}{}-", self.owner.short())
     }
 
     /// Gives the matched image and the build image their names; an older matched image that has no name left is removed.
@@ -290,7 +316,7 @@ impl Run {
             if id == image {
                 self.engine.remove_image(&self.staged_tag(plan)).await?;
             }
-            let was_matched = |labels: &crate::engine::Labels| labels.contains_key(crate::run::labels::PROJECT);
+            let was_matched = |labels: &crate::engine::Labels| labels.contains_key(labels::PROJECT);
             if let Some(previous) = previous
                 && was_matched(&previous.labels)
                 && previous.tags.iter().all(|tag| tag == name)
@@ -323,7 +349,8 @@ impl Run {
                 image: image_record(&resolved.build).config,
                 action: compiled.action,
                 source: unit.source,
-                dependencies: compiled.fetch,
+                dependencies: compiled.record.dependencies,
+                network: Some(compiled.record.network.clone()),
                 contract: unit.unit.contract.as_ref().map(ToString::to_string),
                 artifacts: compiled.artifacts.iter().map(artifact).collect(),
                 files: unit.files.iter().map(shipped_record).collect(),

@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use serde::{Deserialize, Serialize};
 use tempfile::NamedTempFile;
 
-use crate::bundle::{Artifact, ArtifactRecord};
+use crate::bundle::{Artifact, ArtifactRecord, NetworkRecord};
 use crate::digest::Digest;
 use crate::name::EnvironmentName;
 use crate::regular_file;
@@ -37,10 +37,22 @@ pub struct Record {
     pub volume_instance: String,
     /// The matched image's ID.
     pub image: String,
+    /// The digests of the files beside the bundle, by their names.
+    pub metadata: BTreeMap<String, Digest>,
     /// The keys of the compiled units, and of the loader, in the store.
     pub actions: BTreeSet<Digest>,
     /// The keys of what they fetched.
     pub fetches: BTreeSet<Digest>,
+}
+
+/// What is known of a compile beside its artifacts.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct CompileRecord {
+    /// The digest of what had been fetched for it.
+    pub dependencies: Option<Digest>,
+    /// That its container had no network.
+    pub network: NetworkRecord,
 }
 
 impl Store {
@@ -130,13 +142,28 @@ impl Store {
             .collect()
     }
 
+    /// What else is known of that; none of what an older lockstep compiled, which knew nothing of it.
+    #[must_use]
+    pub fn compile_record(&self, key: Digest) -> Option<CompileRecord> {
+        let path = self.compiled(key).join(COMPILE_RECORD);
+        let record = regular_file::read_itself(&path, RECORD_SIZE_LIMIT_BYTES).ok()?;
+        serde_json::from_slice(&record).ok()
+    }
+
     /// Keeps the files of `directory` as what was compiled under `key`. `directory` is on the same file system.
     ///
     /// # Errors
     /// When the file system refuses.
-    pub fn keep_compiled(&self, key: Digest, directory: &Path, artifacts: &[Artifact]) -> io::Result<()> {
+    pub fn keep_compiled(
+        &self,
+        key: Digest,
+        directory: &Path,
+        artifacts: &[Artifact],
+        record: &CompileRecord,
+    ) -> io::Result<()> {
         let list: Vec<ArtifactRecord> = artifacts.iter().map(ArtifactRecord::from).collect();
         fs::write(directory.join(ARTIFACT_LIST), serde_json::to_vec_pretty(&list)?)?;
+        fs::write(directory.join(COMPILE_RECORD), serde_json::to_vec_pretty(record)?)?;
         let target = self.compiled(key);
         if let Some(parent) = target.parent() {
             regular_file::make_directory(parent)?;
@@ -208,6 +235,8 @@ impl Store {
 
 /// The file in a directory of compiled artifacts that lists them.
 const ARTIFACT_LIST: &str = ".artifacts.json";
+/// The file there that says what else is known of the compile.
+const COMPILE_RECORD: &str = ".compile.json";
 
 /// Removes everything in `directory` that is not named in `keep`.
 fn retain(directory: &Path, keep: &BTreeSet<String>) -> io::Result<()> {
@@ -240,7 +269,17 @@ mod tests {
             size_bytes,
             executable: true,
         }];
-        store.keep_compiled(key, &staging, &artifacts).unwrap();
+        let record = CompileRecord {
+            dependencies: Some(Digest::of(b"dependencies")),
+            network: NetworkRecord {
+                interfaces: vec!["lo".to_owned()],
+                routes: vec![],
+                lookup: "failed".to_owned(),
+                connection: "failed".to_owned(),
+            },
+        };
+        store.keep_compiled(key, &staging, &artifacts, &record).unwrap();
+        assert_eq!(store.compile_record(key), Some(record));
         artifacts
     }
 
@@ -272,6 +311,7 @@ mod tests {
             request: kept,
             volume_instance: String::new(),
             image: String::new(),
+            metadata: BTreeMap::new(),
             actions: BTreeSet::from([kept]),
             fetches: BTreeSet::new(),
         };

@@ -179,6 +179,14 @@ fn engine() -> FakeEngine {
         .on("smoke", smoke)
 }
 
+/// What a compile's container says before its command begins.
+const NO_NETWORK: &str = "lockstep-network up lo routes lookup failed connection untried";
+
+/// A compile's container that has no network, and ends well.
+fn isolated() -> Behaviour {
+    Behaviour::exit(0).stdout(NO_NETWORK)
+}
+
 /// What a compiler makes of the sources depends on the sources alone.
 fn compile(container: &FakeContainer) -> Behaviour {
     let name = &container.spec.name;
@@ -196,7 +204,7 @@ fn compile(container: &FakeContainer) -> Behaviour {
         .filter(|(path, _)| path.starts_with("/lockstep/src/"))
         .flat_map(|(_, content)| content.clone())
         .collect();
-    let behaviour = Behaviour::exit(0).file(&format!("/lockstep/out/{artifact}"), sources.clone());
+    let behaviour = isolated().file(&format!("/lockstep/out/{artifact}"), sources.clone());
     match artifact.as_str() {
         "lockstep-loader" => behaviour.file("/lockstep/out/lockstep-probe.so", sources),
         _ => behaviour,
@@ -373,7 +381,7 @@ fn engine_with_tree(names: &'static [&'static str]) -> FakeEngine {
     engine().on("compile", move |container| {
         let compiled = compile(container);
         match container.spec.name.contains("compile-tree") {
-            true => names.iter().fold(Behaviour::exit(0), |behaviour, name| {
+            true => names.iter().fold(isolated(), |behaviour, name| {
                 behaviour.file(&format!("/lockstep/out/{name}"), *name)
             }),
             false => compiled,
@@ -560,6 +568,7 @@ async fn a_failed_compile_ends_with_4_and_shows_the_unit_its_last_words_and_its_
         Sample::new(),
         engine_with_shout(|| {
             Behaviour::exit(3)
+                .stdout(NO_NETWORK)
                 .stdout("compiling")
                 .stderr("shout.c:1: error: expected `;`")
         }),
@@ -636,7 +645,7 @@ async fn a_compile_that_breaks_a_limit_is_told_apart() {
 
 #[tokio::test]
 async fn an_artifact_that_does_not_come_out_is_named() {
-    let (sample, engine) = (Sample::new(), engine_with_shout(|| Behaviour::exit(0)));
+    let (sample, engine) = (Sample::new(), engine_with_shout(isolated));
     let result = sample.build(&engine).await;
     let failure = result.unwrap_err().failure();
     assert_eq!(failure.exit, Exit::Build);
@@ -1381,7 +1390,7 @@ async fn other_bits_for_the_same_inputs_are_an_error() {
     let count = Arc::new(AtomicUsize::new(0));
     let engine = engine_with_shout(move || {
         let random = format!("random {}", count.fetch_add(1, Ordering::Relaxed));
-        Behaviour::exit(0).file("/lockstep/out/shout.so", random)
+        isolated().file("/lockstep/out/shout.so", random)
     });
     let sample = Sample::new();
     sample.build(&engine).await.unwrap();
@@ -1403,7 +1412,7 @@ async fn what_differs_is_not_kept_as_if_it_were_right() {
     let count = Arc::new(AtomicUsize::new(0));
     let engine = engine_with_shout(move || {
         let random = format!("random {}", count.fetch_add(1, Ordering::Relaxed));
-        Behaviour::exit(0).file("/lockstep/out/shout.so", random)
+        isolated().file("/lockstep/out/shout.so", random)
     });
     let sample = Sample::new();
     sample.build(&engine).await.unwrap();
@@ -1449,4 +1458,172 @@ async fn an_image_without_a_shell_is_still_a_runtime_image() {
         matches!(error, RunError::Engine(EngineError::Failed { .. })),
         "the build image needs one: {error}"
     );
+}
+
+#[tokio::test]
+async fn a_compile_that_has_a_network_or_shows_nothing_is_the_engines_failure() {
+    let with_network =
+        || Behaviour::exit(97).stdout("lockstep-network up lo eth0 routes eth0 lookup untried connection untried");
+    for (engine, expected) in [
+        (engine_with_shout(with_network), "has a network: eth0"),
+        (engine_with_shout(|| with_unit(NO_NETWORK)), "did not show"),
+    ] {
+        let sample = Sample::new();
+        let failure = sample.build(&engine).await.unwrap_err().failure();
+        assert_eq!((failure.exit, failure.code), (Exit::Engine, "network"));
+        assert!(
+            failure.message.contains("`shout`") && failure.message.contains(expected),
+            "{}",
+            failure.message
+        );
+        assert!(failure.hint.is_some());
+        assert_nothing_left(&sample, &engine).await;
+    }
+    let (sample, engine) = (Sample::new(), engine());
+    sample.build(&engine).await.unwrap();
+    let (manifest, _) = verify(&sample.path().join("dist/one")).unwrap();
+    let shown = manifest.units.iter().map(|unit| unit.network.clone().unwrap());
+    assert!(
+        shown
+            .into_iter()
+            .all(|network| network.interfaces == ["lo"] && network.routes.is_empty())
+    );
+}
+
+/// A unit that says so itself, behind something else.
+fn with_unit(line: &str) -> Behaviour {
+    let behaviour = Behaviour::exit(0).stdout("hello").stdout(line);
+    behaviour.file("/lockstep/out/shout.so", "shout")
+}
+
+/// A project of which `shout` fetches.
+fn sample_that_fetches() -> Sample {
+    let sample = Sample::new();
+    sample.write(
+        "lockstep.yaml",
+        &PROJECT.replace("source: shout,", "source: shout, fetch: get,"),
+    );
+    sample
+}
+
+#[tokio::test]
+async fn dependencies_that_are_fetched_again_and_differ_are_drift_even_if_they_compile() {
+    let count = Arc::new(AtomicUsize::new(0));
+    let engine = engine().on("fetch", move |_| {
+        let content = format!("fetched {}", count.fetch_add(1, Ordering::Relaxed));
+        Behaviour::exit(0).file("/lockstep/deps/library", content)
+    });
+    let sample = sample_that_fetches();
+    sample.build(&engine).await.unwrap();
+    let (bundle, lock) = (sample.bundle(), sample.read("lockstep.lock").unwrap());
+    assert_eq!(lock.matches("    dependencies: sha256:").count(), 1, "{lock}");
+    // As in a fresh clone: the lock is there, and nothing that was fetched.
+    std::fs::remove_dir_all(sample.path().join(".lockstep")).unwrap();
+    for attempt in 1..=2 {
+        let before = engine.created().len();
+        let error = sample.build(&engine).await.unwrap_err();
+        let RunError::OtherDependencies(other) = &error else {
+            panic!("{attempt}: {error}");
+        };
+        let line = lock.lines().position(|line| line.contains(&other.expected.to_string()));
+        assert_eq!((other.unit.as_str(), other.line), ("shout", line.map(|line| line + 1)));
+        assert_eq!(error.failure().exit, Exit::Drift);
+        let started: Vec<String> = engine.created()[before..]
+            .iter()
+            .map(|spec| spec.name.clone())
+            .collect();
+        assert!(
+            started.iter().any(|name| name.contains("fetch-shout")),
+            "{attempt}: {started:?}"
+        );
+        assert!(
+            !started.iter().any(|name| name.contains("compile-shout")),
+            "{attempt}: {started:?}"
+        );
+    }
+    assert_eq!((sample.bundle(), sample.read("lockstep.lock").unwrap()), (bundle, lock));
+}
+
+#[tokio::test]
+async fn dependencies_that_are_the_same_again_fit_the_lock_and_a_lock_that_says_otherwise_does_not() {
+    let engine = engine().on("fetch", |_| Behaviour::exit(0).file("/lockstep/deps/library", "always"));
+    let sample = sample_that_fetches();
+    sample.build(&engine).await.unwrap();
+    std::fs::remove_dir_all(sample.path().join(".lockstep")).unwrap();
+    sample.locked_build(&engine).await.unwrap();
+    let (manifest, _) = verify(&sample.path().join("dist/one")).unwrap();
+    let fetched: Vec<String> = manifest
+        .units
+        .iter()
+        .filter_map(|unit| Some(unit.dependencies?.to_string()))
+        .collect();
+    let lock = sample.read("lockstep.lock").unwrap();
+    assert!(fetched.len() == 1 && lock.contains(&fetched[0]), "{fetched:?}");
+    // What was compiled is still there, with what was fetched for it.
+    let other = crate::digest::Digest::of(b"other").to_string();
+    sample.write("lockstep.lock", &lock.replace(&fetched[0], &other));
+    let error = sample.build(&engine).await.unwrap_err();
+    assert!(matches!(error, RunError::OtherDependencies(_)), "{error}");
+}
+
+#[tokio::test]
+async fn what_is_said_of_a_bundle_is_beside_it_the_same_everywhere_and_mended() {
+    let (sample, engine) = (Sample::new(), engine());
+    let report = sample.build(&engine).await.unwrap();
+    assert_eq!(report.environments[0].metadata, "dist/one.meta");
+    let files = |sample: &Sample| {
+        ["provenance.json", "sbom.spdx.json"].map(|name| sample.read(&format!("dist/one.meta/{name}")).unwrap())
+    };
+    let written = files(&sample);
+    let run = sample.start(&engine, false, &CancellationToken::new()).await.0.unwrap();
+    let told = run.attestations(&one()).unwrap().unwrap();
+    assert_eq!([told.provenance, told.sbom], written.clone().map(String::into_bytes));
+    drop(run);
+    // Another directory, another engine, another run.
+    let (other, other_engine) = (Sample::new(), self::engine());
+    other.runs.store(70, Ordering::Relaxed);
+    other.build(&other_engine).await.unwrap();
+    assert_eq!(files(&other), written);
+    let path = other.path().display().to_string();
+    assert!(
+        !written
+            .iter()
+            .any(|text| text.contains(&path) || text.contains("machine"))
+    );
+
+    let provenance: serde_json::Value = serde_json::from_str(&written[0]).unwrap();
+    let image = engine.image("lockstep/sample:one").await.unwrap().unwrap();
+    let subjects = provenance["subject"].as_array().unwrap();
+    let digest =
+        |name: &str| subjects.iter().find(|subject| subject["name"] == name).unwrap()["digest"]["sha256"].clone();
+    assert_eq!(
+        format!("sha256:{}", digest("lockstep/sample:one").as_str().unwrap()),
+        image.id.0
+    );
+    let bundle = sample.bundle().unwrap();
+    assert_eq!(format!("sha256:{}", digest("manifest.json").as_str().unwrap()), bundle);
+
+    let damages: [&dyn Fn(&Sample); 3] = [
+        &|sample| sample.write("dist/one.meta/sbom.spdx.json", "{}"),
+        &|sample| std::fs::remove_dir_all(sample.path().join("dist/one.meta")).unwrap(),
+        &|sample| sample.write("dist/one.meta/more", ""),
+    ];
+    for damage in damages {
+        damage(&sample);
+        let (run, events) = sample.start(&engine, false, &CancellationToken::new()).await;
+        let run = run.unwrap();
+        assert!(matches!(run.attestations(&one()), Err(RunError::Altered { .. })));
+        let result = run.build(&[one()]).await;
+        let report = run.finish(result).await.unwrap();
+        drop(run);
+        assert!(!report.environments[0].unchanged);
+        let is_told =
+            |event: &Event| matches!(event, Event::Warning { message, .. } if message.contains("dist/one.meta"));
+        assert!(events.events().iter().any(is_told));
+        assert_eq!(
+            (files(&sample), sample.bundle()),
+            (written.clone(), Some(bundle.clone()))
+        );
+        assert!(sample.build(&engine).await.unwrap().environments[0].unchanged);
+    }
 }

@@ -44,6 +44,7 @@ pub(crate) fn manifest(project: &str, environment: &str, host: &str, artifacts: 
             action: Digest::of(b"action"),
             source: Digest::of(b"source"),
             dependencies: None,
+            network: None,
             artifacts,
         }],
         smoke: None,

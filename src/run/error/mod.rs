@@ -14,6 +14,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use super::engine_failure::{from_engine, hinted};
+use super::isolation::NotIsolated;
 use super::registry::RegistryError;
 use crate::bundle::{CollectError, Difference, PublishError, VolumeError};
 use crate::config::Limits;
@@ -207,6 +208,22 @@ pub struct OtherBits {
     pub line: Option<usize>,
 }
 
+/// Dependencies that are other ones than the lock has of the same lock files.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("what was fetched for `{unit}` is not what the lock has: the same files that name it brought something else")]
+pub struct OtherDependencies {
+    /// The environment.
+    pub environment: EnvironmentName,
+    /// The unit, or the build.
+    pub unit: UnitName,
+    /// What the lock has.
+    pub expected: Digest,
+    /// What came.
+    pub found: Digest,
+    /// The line of the lock.
+    pub line: Option<usize>,
+}
+
 /// A compiler that is not the one that a unit asks for.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("`{unit}` asks for {} {}, and the build image of {environment} has {found}", required.tool, required.wanted)]
@@ -373,6 +390,12 @@ pub enum RunError {
     /// The same inputs gave other bits.
     #[error(transparent)]
     NotReproducible(Box<OtherBits>),
+    /// The same lock files brought other dependencies.
+    #[error(transparent)]
+    OtherDependencies(Box<OtherDependencies>),
+    /// A compile was given a network.
+    #[error(transparent)]
+    NotIsolated(Box<NotIsolated>),
     /// A published bundle is not what its manifest says.
     #[error("{directory} is not what its manifest says")]
     Altered {
@@ -463,6 +486,10 @@ impl RunError {
             }
             Self::NotReproducible(other) => {
                 let path = ["units", other.unit.as_str(), "artifacts", other.artifact.as_str()];
+                other.line = file.line(&other.environment, &path.map(str::to_owned));
+            }
+            Self::OtherDependencies(other) => {
+                let path = ["units", other.unit.as_str(), "dependencies"];
                 other.line = file.line(&other.environment, &path.map(str::to_owned));
             }
             _ => {}
@@ -580,6 +607,17 @@ impl RunError {
                     format!("now:  {}", other.found),
                 ])
                 .with_hint("look for times, random numbers or paths in what is compiled; if it is mended, remove the unit's entry from lockstep.lock"),
+            Self::OtherDependencies(other) => Failure::new(Exit::Drift, "other-dependencies", message)
+                .at(place_at(other.line))
+                .with_notes([
+                    format!("environment {}", other.environment),
+                    format!("lock: {}", other.expected),
+                    format!("now:  {}", other.found),
+                ])
+                .with_hint("somebody has changed what is fetched under the same name: find out who; if it is meant, remove the unit's entry from lockstep.lock"),
+            Self::NotIsolated(found) => {
+                Failure::new(Exit::Engine, "network", message).with_hint(found.found.hint())
+            }
             Self::Stopped { published, halfway, left_behind } => {
                 let list = |names: &[EnvironmentName]| {
                     names.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ")
