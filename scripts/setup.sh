@@ -80,6 +80,9 @@ missing_packages() {
   is_root || has newuidmap || echo uidmap
   has gcc || echo gcc
   has make || echo make
+  # For the validators of the tests, which come from the package index.
+  if ! has python3; then echo python3; fi
+  if ! python3 -c 'import ensurepip, venv' 2>/dev/null; then echo python3-venv; fi
   [ -e /etc/ssl/certs/ca-certificates.crt ] || echo ca-certificates
 }
 

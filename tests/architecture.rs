@@ -187,6 +187,7 @@ const PURE: &[&str] = &[
     "src/facts",
     "src/check",
     "src/inspect",
+    "src/attestation",
     "src/comparison",
     "src/language",
     "src/known_hosts",

@@ -173,7 +173,8 @@ fn judged(line: &str) -> Result<NetworkRecord, FoundNetwork> {
         Some(names)
     };
     let interfaces = list("up", "routes").ok_or(FoundNetwork::Nothing)?;
-    let routes = list("routes", "lookup").ok_or(FoundNetwork::Nothing)?;
+    let mut routes = list("routes", "lookup").ok_or(FoundNetwork::Nothing)?;
+    routes.dedup();
     let [_, lookup, _, connection] = words.collect::<Vec<_>>()[..] else {
         return Err(FoundNetwork::Nothing);
     };

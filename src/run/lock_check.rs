@@ -11,7 +11,7 @@ use super::resolved::{Origin, ResolvedImage, identity};
 use super::sources::scan;
 use super::truth::KnownImage;
 use super::{Run, RunError};
-use crate::bundle::verify;
+use crate::bundle::{UnitRecord, verify};
 use crate::config::{Program, Project};
 use crate::digest::Digest;
 use crate::engine::ImageId;
@@ -235,6 +235,14 @@ impl Run {
                 ));
                 continue;
             };
+            if let Some(known) = self.known_dependencies(plan, unit, action) {
+                let subject = format!("unit {} dependencies", unit.name);
+                let path = ["units", unit.name.as_str(), "dependencies"];
+                changes.extend(match locked.dependencies {
+                    Some(locked) => Change::of_digests(subject, &path, locked, known),
+                    None => Some(Change::new(subject, &path, None, Some(known.short()))),
+                });
+            }
             for (name, digest) in &locked.artifacts {
                 let subject = format!("unit {} artifact {name}", unit.name);
                 let path = ["units", unit.name.as_str(), "artifacts", name.as_str()];
@@ -244,6 +252,20 @@ impl Run {
             }
         }
         Checked { changes, unchecked }
+    }
+
+    /// The digest of what was fetched for this action, by the record of its compile or by the published bundle.
+    fn known_dependencies(&self, plan: &EnvironmentPlan, unit: &UnitPlan, action: Digest) -> Option<Digest> {
+        let recorded = self.store.compile_record(action).and_then(|record| record.dependencies);
+        recorded.or_else(|| self.published(plan, unit, action)?.dependencies)
+    }
+
+    /// What the bundle that was published says of this action of a unit, if it is whole.
+    fn published(&self, plan: &EnvironmentPlan, unit: &UnitPlan, action: Digest) -> Option<UnitRecord> {
+        let (manifest, differences) = verify(&self.project.directory.join(&plan.publication.directory)).ok()?;
+        let mut units = manifest.units.into_iter();
+        let published = units.find(|published| published.name == unit.name && published.action == action);
+        published.filter(|_| differences.is_empty())
     }
 
     /// The digests of what this action gave, by name, if all of it is kept or published, and whole.
@@ -260,10 +282,7 @@ impl Run {
                     .collect(),
             );
         }
-        let (manifest, differences) = verify(&self.project.directory.join(&plan.publication.directory)).ok()?;
-        let published = manifest.units.into_iter();
-        let mut published = published.filter(|published| published.name == unit.name && published.action == action);
-        let published = published.next().filter(|_| differences.is_empty())?;
+        let published = self.published(plan, unit, action)?;
         let digest_at = |place: &str| {
             let found = published.artifacts.iter().find(|artifact| artifact.name == place);
             found.map(|artifact| artifact.digest)

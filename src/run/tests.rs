@@ -537,6 +537,14 @@ async fn host_and_plugins_are_compiled_in_one_image_without_a_network() {
             (crate::engine::Network::None, "1000:1000")
         );
         assert!(spec.read_only_root && spec.capabilities.is_empty());
+        // Nothing of a unit is there when its container shows that it has no network: a loader would take `LD_PRELOAD`.
+        let variables: Vec<&str> = spec.environment.keys().map(String::as_str).collect();
+        assert_eq!(variables, ["HOME", "LANG", "TZ"]);
+        assert!(
+            spec.command.contains(&"TMPDIR=/lockstep/target".to_owned()),
+            "{:?}",
+            spec.command
+        );
     }
 }
 
@@ -1208,7 +1216,8 @@ async fn locked_takes_only_what_the_lock_has_and_never_writes() {
 
 /// A project whose images came from a registry, and its engine.
 async fn sample_from_registry() -> (Sample, FakeEngine) {
-    let (sample, engine) = (Sample::new(), engine());
+    let engine = engine().on("fetch", |_| Behaviour::exit(0).file("/lockstep/deps/library", "always"));
+    let sample = sample_that_fetches();
     for name in ["build:1", "runtime:1"] {
         let local = engine.image(name).await.unwrap().unwrap().id;
         engine.remove_image(&local.0).await.unwrap();
@@ -1247,6 +1256,7 @@ async fn every_line_of_a_lock_counts() {
     let (sample, engine) = sample_from_registry().await;
     let good = sample.read("lockstep.lock").unwrap();
     assert!(good.contains("registry: build@sha256:"), "{good}");
+    assert!(good.contains("dependencies: sha256:"), "{good}");
     assert_eq!(exit_of(&sample.locked_build(&engine).await), Exit::Ok);
     assert!(sample.check_lock(&engine).await.unwrap().is_current());
     let edits = edits(&good);
