@@ -18,11 +18,13 @@ const LOOPBACK: &str = "lo";
 const UNTRIED: &str = "untried";
 /// What becomes of a question where there is no network.
 const FAILED: &str = "failed";
+/// What stands for routes that could not be looked at.
+const UNSEEN: &str = "?";
 /// Says what there is of a network, with a shell alone; a name is asked for where the C library is glibc, since musl waits for an
 /// answer for seconds, and sending is tried where bash is: a datagram's socket is connected by a route alone, without a packet.
 /// An interface that is down carries nothing: kernels make some of the kind in every namespace. Behind it come variables up to
 /// `--`, and the command.
-const SCRIPT: &str = r#"up= routes= lookup=untried connection=untried
+const SCRIPT: &str = r#"up= routes=' ?' lookup=untried connection=untried
 {
   read -r rest
   read -r rest
@@ -34,6 +36,7 @@ const SCRIPT: &str = r#"up= routes= lookup=untried connection=untried
 } </proc/net/dev
 {
   read -r rest
+  routes=
   while read -r name rest; do routes="$routes $name"; done
 } </proc/net/route
 if [ -r /proc/net/ipv6_route ]; then
@@ -183,6 +186,9 @@ fn judged(line: &str) -> Result<NetworkRecord, FoundNetwork> {
     if !others.is_empty() {
         return Err(FoundNetwork::Interfaces(others));
     }
+    if routes.iter().any(|name| name == UNSEEN) {
+        return Err(FoundNetwork::Nothing);
+    }
     if !routes.is_empty() {
         return Err(FoundNetwork::Routes(routes));
     }
@@ -241,6 +247,10 @@ mod tests {
             ),
             (
                 "lockstep-network up routes lookup untried connection untried",
+                "did not show that it has no network",
+            ),
+            (
+                "lockstep-network up lo routes ? lookup untried connection untried",
                 "did not show that it has no network",
             ),
             ("lockstep-network up lo", "did not show that it has no network"),
