@@ -26,6 +26,8 @@ pub enum Stage {
     Smoke,
     /// Bundle, shared volume and matched image are published.
     Seal,
+    /// What the lock has is compiled once more, and compared.
+    Verify,
 }
 
 impl fmt::Display for Stage {
@@ -39,6 +41,7 @@ impl fmt::Display for Stage {
             Self::Check => "check",
             Self::Smoke => "smoke",
             Self::Seal => "bundle",
+            Self::Verify => "verify",
         })
     }
 }

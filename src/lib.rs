@@ -45,4 +45,5 @@ pub mod source;
 pub mod state;
 pub mod stream;
 pub mod temporary;
+pub mod verify;
 pub mod yaml;

@@ -191,6 +191,7 @@ const PURE: &[&str] = &[
     "src/comparison",
     "src/language",
     "src/known_hosts",
+    "src/verify",
     "src/digest.rs",
     "src/name.rs",
     "src/nearest.rs",

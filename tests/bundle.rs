@@ -23,7 +23,7 @@ use lockstep::bundle::{
 use lockstep::digest::Digest;
 use lockstep::engine::docker::Docker;
 use lockstep::engine::{
-    ContainerSpec, Engine, EngineError, ImageId, Labels, Mount, Network, OutputStream, ResourceLimits,
+    ContainerSpec, Engine, EngineError, ImageId, Labels, MachineView, Mount, Network, OutputStream, ResourceLimits,
 };
 use lockstep::owner::Owner;
 use lockstep::source::{SOURCE_ROOT, SourceTree};
@@ -83,6 +83,7 @@ impl Bench {
             capabilities: Vec::new(),
             sees_interfaces: false,
             beside: None,
+            machine: MachineView::default(),
         }
     }
 

@@ -12,7 +12,7 @@ use common::batch::context;
 use common::{TestResult, on_engine};
 use lockstep::context::Context;
 use lockstep::engine::job::{self, Job};
-use lockstep::engine::{ContainerSpec, Engine, ImageId, Network, ResourceLimits};
+use lockstep::engine::{ContainerSpec, Engine, ImageId, MachineView, Network, ResourceLimits};
 use lockstep::image::{
     Builtin, EntryKind, IMAGE_REPOSITORY, ImageCache, ImageError, LocalImage, LocalLayer, Machine, MakeRequest, Node,
     Recipe, RecipeFiles, Tree, image_key, image_tag, make, provide,
@@ -320,6 +320,7 @@ async fn run_it(ground: &common::Ground, image: &LocalImage) -> TestResult {
         capabilities: vec![],
         sees_interfaces: false,
         beside: None,
+        machine: MachineView::default(),
     };
     let job = Job {
         spec: &spec,

@@ -21,6 +21,7 @@ mod schema;
 mod shell;
 mod smoke;
 mod stop;
+mod verify;
 mod world;
 
 use clap::Parser as _;

@@ -6,7 +6,7 @@ use super::global::Global;
 use super::project_run::EnvironmentArguments;
 use super::stop::Stop;
 use super::{
-    World, build, check, clean, demo, doctor, explain, image, init, inspect, lock, matrix, plan, shell, smoke,
+    World, build, check, clean, demo, doctor, explain, image, init, inspect, lock, matrix, plan, shell, smoke, verify,
 };
 use crate::exit::Exit;
 
@@ -42,6 +42,8 @@ enum Command {
     Build(build::BuildArguments),
     /// Load what was built, for real
     Smoke(EnvironmentArguments),
+    /// Compile again what the lock has, as it was and otherwise, and compare every bit
+    Verify(verify::VerifyArguments),
     /// Predict from the files what loading them will come to
     Check(check::CheckArguments),
     /// Say what a file or an image was built with
@@ -80,6 +82,7 @@ pub(super) fn dispatch(line: CommandLine, world: &World) -> Result<Exit, Stop> {
         Command::Lock(arguments) => lock::lock(&arguments, world),
         Command::Build(arguments) => build::build(&arguments, world),
         Command::Smoke(arguments) => smoke::smoke(&arguments, world),
+        Command::Verify(arguments) => verify::verify(&arguments, world),
         Command::Check(arguments) => check::check(&arguments, world),
         Command::Inspect(arguments) => inspect::inspect(&arguments, world),
         Command::Image(command) => image::image(&command, world),

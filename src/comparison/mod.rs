@@ -105,6 +105,19 @@ pub fn compare(a: Side<'_>, b: Side<'_>, all: bool) -> Result<Comparison, Compar
     })
 }
 
+/// Where two contents differ: the sections of ELF files, else what is around the first byte that differs.
+#[must_use]
+pub fn differing_parts(a: &[u8], b: &[u8]) -> Vec<PartDifference> {
+    if a == b {
+        return vec![];
+    }
+    let parts = object::differences(a.to_vec(), b.to_vec());
+    match parts.is_empty() {
+        true => vec![object::difference_of_bytes(a, b)],
+        false => parts,
+    }
+}
+
 /// A path as people write it.
 fn shown(path: &[u8]) -> String {
     format!("/{}", String::from_utf8_lossy(path))

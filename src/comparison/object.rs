@@ -130,6 +130,23 @@ fn part(
     })
 }
 
+/// Where two contents differ of which nothing else is known.
+pub(super) fn difference_of_bytes(a: &[u8], b: &[u8]) -> PartDifference {
+    let at = a.iter().zip(b).position(|(one, other)| one != other);
+    let size = |bytes: &[u8]| format!("{} bytes", bytes.len());
+    let (one, other) = match excerpts(a, b) {
+        Some((one, other)) => (Some(one), Some(other)),
+        None if a.len() != b.len() => (Some(size(a)), Some(size(b))),
+        None => (None, None),
+    };
+    PartDifference {
+        part: format!("content from byte {}", at.unwrap_or(a.len().min(b.len()))),
+        a: one,
+        b: other,
+        ..PartDifference::default()
+    }
+}
+
 /// The texts around the first byte that differs, where both are texts.
 fn excerpts(one: &[u8], other: &[u8]) -> Option<(String, String)> {
     let at = one.iter().zip(other).position(|(one, other)| one != other)?;

@@ -424,7 +424,7 @@ impl Engine for Leash {
 mod tests {
     use super::*;
     use crate::engine::fake::{Behaviour, FakeEngine, ROLE_LABEL};
-    use crate::engine::{Network, ResourceLimits};
+    use crate::engine::{MachineView, Network, ResourceLimits};
     use tokio::time::timeout;
 
     fn spec(image: &ImageFacts) -> ContainerSpec {
@@ -450,6 +450,7 @@ mod tests {
             capabilities: vec![],
             sees_interfaces: false,
             beside: None,
+            machine: MachineView::default(),
         }
     }
 

@@ -235,6 +235,21 @@ pub struct ContainerSpec {
     pub sees_interfaces: bool,
     /// Another container, whose volumes it sees read-only and whose processes it sees; for what watches that one.
     pub beside: Option<ContainerId>,
+    /// What it sees of a machine.
+    pub machine: MachineView,
+}
+
+/// What a container sees of the machine that it runs on; by default what the engine shows.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
+pub struct MachineView {
+    /// The host's name; the engine makes one up, another one for each container.
+    pub host_name: Option<String>,
+    /// Its domain's name.
+    pub domain_name: Option<String>,
+    /// The processors that there are, as cpuset(7) lists them.
+    pub processors: Option<String>,
+    /// Whether its programs may ask for addresses that are not random (`personality(2)`).
+    pub may_fix_addresses: bool,
 }
 
 /// What a container may use that is never started: the engine wants numbers.
@@ -266,6 +281,7 @@ impl ContainerSpec {
             capabilities: vec![],
             sees_interfaces: false,
             beside: None,
+            machine: MachineView::default(),
         }
     }
 }

@@ -12,7 +12,8 @@ use tokio_util::sync::CancellationToken;
 
 use super::lines::{LINE_LIMIT_BYTES, Lines};
 use super::{
-    ContainerId, ContainerSpec, Engine, EngineError, ImageId, Labels, Mount, Network, OutputStream, ResourceLimits,
+    ContainerId, ContainerSpec, Engine, EngineError, ImageId, Labels, MachineView, Mount, Network, OutputStream,
+    ResourceLimits,
 };
 
 /// How long a container runs before it is watched: most have ended by then.
@@ -198,6 +199,7 @@ fn spec(container: &ContainerId, watched: &ContainerSpec, limit: &DiskLimit, dir
         capabilities: WATCHER_CAPABILITIES.map(str::to_owned).to_vec(),
         sees_interfaces: false,
         beside: Some(container.clone()),
+        machine: MachineView::default(),
     }
 }
 

@@ -33,6 +33,8 @@ pub const CACHE_ROOT: &str = "/lockstep/cache";
 pub const EXPORTS_FILE: &str = "/lockstep/host/exports.s";
 /// The home directory, `$HOME`.
 pub const HOME_ROOT: &str = "/lockstep/home";
+/// The name of the machine on which everything is compiled: an engine would make one up for each container.
+pub const HOST_NAME: &str = "lockstep";
 /// Where intermediate files go, and `$TMPDIR`.
 pub const TARGET_ROOT: &str = "/lockstep/target";
 

@@ -176,7 +176,7 @@ fn difference(difference: &Difference) -> String {
     format!("{what} {}", change(a, b))
 }
 
-fn part(part: &PartDifference) -> String {
+pub(super) fn part(part: &PartDifference) -> String {
     let mut line = format!("  {}", one_line(&part.part));
     if part.a.is_some() || part.b.is_some() {
         let (a, b) = (part.a.as_ref(), part.b.as_ref());

@@ -14,6 +14,7 @@ mod shown;
 #[cfg(test)]
 mod tests;
 mod time;
+mod verification;
 
 use std::sync::Arc;
 
@@ -25,6 +26,7 @@ pub use inspect::render_inspection;
 pub use machine::{is_unwritable, of_machine};
 pub use printer::Printer;
 pub use time::elapsed;
+pub use verification::render_verification;
 
 use crate::event::{Event, Events};
 use shown::Shown;

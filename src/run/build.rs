@@ -381,7 +381,7 @@ impl Run {
     }
 
     /// With `--locked`, every unit must be what the lock says before anything is compiled.
-    fn check_sources_locked(
+    pub(super) fn check_sources_locked(
         &self,
         plan: &EnvironmentPlan,
         locked: Option<&lock::Environment>,
@@ -399,7 +399,7 @@ impl Run {
     }
 
     /// With `--locked`, the whole file must be as it should be, also what says nothing of the environments that are built.
-    async fn check_rest_of_lock(&self, work: &Workload) -> Result<(), RunError> {
+    pub(super) async fn check_rest_of_lock(&self, work: &Workload) -> Result<(), RunError> {
         if let Some(misformed) = work.lock.misformed()? {
             return Err(RunError::Misformed {
                 file: work.lock.name(),
@@ -575,7 +575,7 @@ fn locked_dependencies(
 }
 
 /// What a lock that lacks an environment is told.
-fn missing_environment(name: &EnvironmentName) -> Change {
+pub(super) fn missing_environment(name: &EnvironmentName) -> Change {
     let missing = "not in the lock".to_owned();
     Change::new(format!("environment {name}"), &[], None, Some(missing))
 }
@@ -632,7 +632,7 @@ pub(super) fn planned_changes(
     changes
 }
 
-fn out_of_date(environment: &EnvironmentName, changes: Vec<Change>) -> Result<(), RunError> {
+pub(super) fn out_of_date(environment: &EnvironmentName, changes: Vec<Change>) -> Result<(), RunError> {
     if changes.is_empty() {
         return Ok(());
     }
@@ -643,7 +643,7 @@ fn out_of_date(environment: &EnvironmentName, changes: Vec<Change>) -> Result<()
 }
 
 /// An error when a unit's files ask for a compiler that is not the image's; told before anything is fetched for it.
-fn check_toolchains(plan: &EnvironmentPlan, resolved: &ResolvedEnvironment) -> Result<(), RunError> {
+pub(super) fn check_toolchains(plan: &EnvironmentPlan, resolved: &ResolvedEnvironment) -> Result<(), RunError> {
     for unit in plan.compiles() {
         for required in &unit.required {
             // What has no compiler says so itself.

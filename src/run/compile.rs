@@ -22,7 +22,7 @@ use crate::engine::job::{Job, Outcome, Upload, run_and_collect};
 use crate::engine::lines::LINE_LIMIT_BYTES;
 use crate::engine::{Mount, Network};
 use crate::event::{Event, Stage, StepId};
-use crate::language::{CACHE_ROOT, CacheAccess, OUT_ROOT, ROOT, cache_access};
+use crate::language::{CACHE_ROOT, CacheAccess, HOST_NAME, OUT_ROOT, ROOT, cache_access};
 use crate::name::EnvironmentName;
 use crate::plan::UnitPlan;
 use crate::regular_file;
@@ -184,7 +184,7 @@ impl Run {
                 read_only: access == CacheAccess::Read,
             });
         }
-        let spec = self.container(ContainerPlan {
+        let mut spec = self.container(ContainerPlan {
             environment,
             role: "compile",
             subject: unit.name.as_str(),
@@ -195,6 +195,7 @@ impl Run {
             network: Network::None,
             volumes,
         });
+        spec.machine.host_name = Some(HOST_NAME.to_owned());
         let mounted = (access == CacheAccess::Read).then_some(CACHE_DIRECTORY);
         let mut uploads = vec![self.directories_but(mounted)?, self.sources(tree)];
         uploads.extend(brought.uploads);
@@ -296,7 +297,7 @@ impl Run {
 
     /// The volume in which languages keep what makes the next compile faster.
     async fn cache_volume(&self, environment: &EnvironmentName) -> Result<String, RunError> {
-        let name = format!("lockstep-{}-{environment}-cache", self.project.name);
+        let name = self.cache_volume_name(environment);
         if self.engine.volume(&name).await?.is_none() {
             self.new_volumes
                 .lock()
@@ -307,6 +308,10 @@ impl Run {
                 .await?;
         }
         Ok(name)
+    }
+
+    pub(super) fn cache_volume_name(&self, environment: &EnvironmentName) -> String {
+        format!("lockstep-{}-{environment}-cache", self.project.name)
     }
 
     /// A unit's sources, as an upload.

@@ -9,7 +9,7 @@ use super::placed::PlacedFile;
 use super::{Run, RunError};
 use crate::engine::job::{JobError, Upload};
 use crate::engine::watch::DiskLimit;
-use crate::engine::{ByteStream, ContainerSpec, ImageId, Mount, Network, ResourceLimits};
+use crate::engine::{ByteStream, ContainerSpec, ImageId, MachineView, Mount, Network, ResourceLimits};
 use crate::language::{HOME_ROOT, ROOT};
 use crate::name::EnvironmentName;
 use crate::owner::Owner;
@@ -21,7 +21,7 @@ use crate::stream;
 /// The user and group of everything that runs.
 pub(super) const OWNER: Owner = Owner { uid: 1000, gid: 1000 };
 /// The directories below [`ROOT`].
-const DIRECTORIES: &[&str] = &["src", "deps", "host", "out", "home", "target", CACHE_DIRECTORY, "ca"];
+pub(super) const DIRECTORIES: &[&str] = &["src", "deps", "host", "out", "home", "target", CACHE_DIRECTORY, "ca"];
 /// The one where an environment's cache may be mounted.
 pub(super) const CACHE_DIRECTORY: &str = "cache";
 /// Runs the script `$2`; when it ends well and what is below `$0` is more than `$1` KiB, the status is that of a file that
@@ -102,6 +102,7 @@ impl Run {
             capabilities: vec![],
             sees_interfaces: false,
             beside: None,
+            machine: MachineView::default(),
         }
     }
 
@@ -117,8 +118,13 @@ impl Run {
     /// `sh` with a script, as every command of a unit is run, and a look at what it has left: a watcher comes too late for
     /// what takes no longer than a moment, and what is too much once shall be too much always.
     pub(super) fn measured(&self, script: &str) -> Vec<String> {
+        self.measured_below(ROOT, script)
+    }
+
+    /// The same, where something else stands for [`ROOT`].
+    pub(super) fn measured_below(&self, root: &str, script: &str) -> Vec<String> {
         let limit_kibibytes = (self.project.limits.disk_bytes / 1024).to_string();
-        ["sh", "-c", MEASURED_SCRIPT, ROOT, &limit_kibibytes, script]
+        ["sh", "-c", MEASURED_SCRIPT, root, &limit_kibibytes, script]
             .map(ToOwned::to_owned)
             .to_vec()
     }

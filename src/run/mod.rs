@@ -35,6 +35,7 @@ mod present;
 mod program;
 mod pull;
 mod push;
+mod rebuild;
 mod recipe;
 mod registry;
 mod resolved;
@@ -53,6 +54,7 @@ mod supply;
 mod tests;
 mod toolchains;
 mod truth;
+mod verify;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};

@@ -19,17 +19,23 @@ impl SourceTree {
     /// from the disk while it is sent; a file that is not what was hashed ends the stream with
     /// [`SourceError::Changed`]'s words.
     #[must_use]
-    pub fn archive(&self, root: &str, owner: Owner, mtime_seconds: u64) -> ByteStream {
-        let (tree, root) = (self.clone(), root.to_owned());
-        stream::written_by(move |writer| tree.write_archive(writer, &root, owner, mtime_seconds))
+    pub fn archive(&self, root: &str, owner: Owner, times: impl Into<EntryTimes>) -> ByteStream {
+        let (tree, root, times) = (self.clone(), root.to_owned(), times.into());
+        stream::written_by(move |writer| tree.write_archive(writer, &root, owner, times))
     }
 
     /// Writes what [`SourceTree::archive`] streams.
     ///
     /// # Errors
     /// [`SourceError`] inside an [`io::Error`] when a file cannot be read or has changed; what `writer` fails with.
-    pub fn write_archive(&self, writer: impl Write, root: &str, owner: Owner, mtime_seconds: u64) -> io::Result<()> {
-        let mut archive = DeterministicTar::new(writer, owner, mtime_seconds);
+    pub fn write_archive(
+        &self,
+        writer: impl Write,
+        root: &str,
+        owner: Owner,
+        times: impl Into<EntryTimes>,
+    ) -> io::Result<()> {
+        let mut archive = DeterministicTar::new(writer, owner, times);
         archive.directory(root)?;
         let mut directories = self.directories().into_iter().peekable();
         for (path, entry) in self.entries() {
@@ -118,15 +124,34 @@ impl<R: Read> Read for Exact<R> {
 pub(crate) struct DeterministicTar<W: Write> {
     builder: Builder<W>,
     owner: Owner,
-    mtime_seconds: u64,
+    times: EntryTimes,
+}
+
+/// When the entries of a tar were changed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct EntryTimes {
+    /// The first one.
+    pub first_seconds: u64,
+    /// How much later each is than the one before it.
+    pub step_seconds: u64,
+}
+
+impl From<u64> for EntryTimes {
+    /// All at once.
+    fn from(mtime_seconds: u64) -> Self {
+        Self {
+            first_seconds: mtime_seconds,
+            step_seconds: 0,
+        }
+    }
 }
 
 impl<W: Write> DeterministicTar<W> {
-    pub(crate) fn new(writer: W, owner: Owner, mtime_seconds: u64) -> Self {
+    pub(crate) fn new(writer: W, owner: Owner, times: impl Into<EntryTimes>) -> Self {
         Self {
             builder: Builder::new(writer),
             owner,
-            mtime_seconds,
+            times: times.into(),
         }
     }
 
@@ -192,7 +217,8 @@ impl<W: Write> DeterministicTar<W> {
         header.set_mode(mode);
         header.set_uid(self.owner.uid.into());
         header.set_gid(self.owner.gid.into());
-        header.set_mtime(self.mtime_seconds);
+        header.set_mtime(self.times.first_seconds);
+        self.times.first_seconds = self.times.first_seconds.saturating_add(self.times.step_seconds);
         header.set_size(size_bytes);
         header.set_cksum();
         self.builder.append_pax_extensions(records)?;

@@ -13,6 +13,7 @@ mod tree;
 mod walk;
 
 pub(crate) use archive::DeterministicTar;
+pub use archive::EntryTimes;
 pub use error::SourceError;
 pub use roots::UnitPaths;
 pub(crate) use rules::RuleBudget;

@@ -19,7 +19,7 @@ use lockstep::digest::Digest;
 use lockstep::engine::docker::Docker;
 use lockstep::engine::sweep::{sweep, sweep_images};
 use lockstep::engine::{
-    ByteStream, ContainerSpec, Engine, EngineError, ImageId, Labels, Mount, Network, ResourceLimits,
+    ByteStream, ContainerSpec, Engine, EngineError, ImageId, Labels, MachineView, Mount, Network, ResourceLimits,
 };
 
 /// The label that everything made by a test carries, with a value of the test's own.
@@ -255,6 +255,7 @@ impl Ground {
             capabilities: Vec::new(),
             sees_interfaces: false,
             beside: None,
+            machine: MachineView::default(),
         }
     }
 }

@@ -44,7 +44,10 @@ fn request(spec: &ContainerSpec, ability: Ability) -> ContainerCreateBody {
     let processors = ability.processors;
     let mut security = vec!["no-new-privileges".to_owned()];
     if ability.filters_calls {
-        security.push(format!("seccomp={}", seccomp::profile(spec.sees_interfaces)));
+        security.push(format!(
+            "seccomp={}",
+            seccomp::profile(spec.sees_interfaces, spec.machine.may_fix_addresses)
+        ));
     }
     let memory = Some(signed(spec.limits.memory_bytes));
     let host_config = HostConfig {
@@ -60,6 +63,7 @@ fn request(spec: &ContainerSpec, ability: Ability) -> ContainerCreateBody {
         memory_swap: memory,
         // More than it has is an error to the engine, and all that it has to everyone else.
         nano_cpus: Some(signed(spec.limits.nano_cpus.min(processors.saturating_mul(NANO_CPUS)))),
+        cpuset_cpus: spec.machine.processors.clone(),
         pids_limit: Some(signed(spec.limits.processes)),
         ulimits: spec.limits.file_bytes.map(|limit| {
             vec![ResourcesUlimits {
@@ -85,6 +89,8 @@ fn request(spec: &ContainerSpec, ability: Ability) -> ContainerCreateBody {
         ..Default::default()
     };
     ContainerCreateBody {
+        hostname: spec.machine.host_name.clone(),
+        domainname: spec.machine.domain_name.clone(),
         image: Some(spec.image.0.clone()),
         // As entry point: otherwise the image's own would run, with the command as its arguments.
         entrypoint: Some(spec.command.clone()),
@@ -459,7 +465,7 @@ impl Docker {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::engine::{ImageId, ResourceLimits};
+    use crate::engine::{ImageId, MachineView, ResourceLimits};
     use std::collections::BTreeMap;
 
     #[test]
@@ -489,6 +495,7 @@ mod tests {
             capabilities: vec!["CHOWN".to_owned()],
             sees_interfaces: false,
             beside: Some(ContainerId("00ff".to_owned())),
+            machine: MachineView::default(),
         };
         let ability = |filters_calls| Ability {
             processors: 2,

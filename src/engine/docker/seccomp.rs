@@ -27,6 +27,9 @@ const CLONE_NEW_ANY: u64 = 0x7e02_0000;
 /// The personalities that `personality(2)` may be asked for: Linux, with or without a 32-bit machine's name (`uname26` and
 /// `PER_LINUX32` as `setarch` sets them), and the question which it is.
 const PERSONALITIES: [u64; 5] = [0, 0x8, 0x2_0000, 0x2_0008, 0xffff_ffff];
+/// Those with addresses that are not random (`ADDR_NO_RANDOMIZE`), by themselves and with a kernel of another name: a rebuild
+/// asks for them to see whether a compiler's output depends on where things lie.
+const FIXED_ADDRESSES: [u64; 2] = [0x4_0000, 0x6_0000];
 
 /// Files and directories: names, contents, attributes, and what tells of changes.
 const FILES: &[&str] = &[
@@ -429,8 +432,9 @@ const NOT_THERE: &[&str] = &[
     "socketcall",
 ];
 
-/// The profile, as the engine's API takes it; `sees_interfaces` lets servers ask which network interfaces there are.
-pub(super) fn profile(sees_interfaces: bool) -> String {
+/// The profile, as the engine's API takes it; `sees_interfaces` lets servers ask which network interfaces there are, and
+/// `fixes_addresses` lets programs ask for addresses that are not random.
+pub(super) fn profile(sees_interfaces: bool, fixes_addresses: bool) -> String {
     let mut rules: Vec<Value> = [FILES, EVENTS, MEMORY, PROCESSES, SOCKETS].map(allow).into();
     rules.push(with(allow(TRACING), "includes", json!({"minKernel": TRACING_KERNEL})));
     // Of no use without the capability, which no container of a run has.
@@ -439,7 +443,9 @@ pub(super) fn profile(sees_interfaces: bool) -> String {
         "includes",
         json!({"caps": ["CAP_SYS_CHROOT"]}),
     ));
-    rules.extend(PERSONALITIES.map(|personality| when(allow(&["personality"]), 0, "SCMP_CMP_EQ", personality, None)));
+    let fixed = FIXED_ADDRESSES.iter().filter(|_| fixes_addresses);
+    let personalities = PERSONALITIES.iter().chain(fixed);
+    rules.extend(personalities.map(|personality| when(allow(&["personality"]), 0, "SCMP_CMP_EQ", *personality, None)));
     // The first two arguments are the other way round there (clone(2)).
     let swapped = json!({"arches": ["s390", "s390x"]});
     let clone = |argument| {
@@ -531,7 +537,7 @@ mod tests {
     use std::collections::BTreeSet;
 
     fn rules(sees_interfaces: bool) -> Vec<Value> {
-        let profile: Value = serde_json::from_str(&profile(sees_interfaces)).unwrap();
+        let profile: Value = serde_json::from_str(&profile(sees_interfaces, false)).unwrap();
         assert_eq!(profile["defaultAction"], "SCMP_ACT_ERRNO");
         profile["syscalls"].as_array().unwrap().clone()
     }

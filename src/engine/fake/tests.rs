@@ -9,7 +9,7 @@ use tokio_util::sync::CancellationToken;
 use super::*;
 use crate::engine::job::{self, Ending, Job, JobError, OUTPUT_LIMIT_BYTES, Outcome, TAIL_LIMIT_LINES, Upload};
 use crate::engine::sweep::{label_values, sweep};
-use crate::engine::{Mount, Network, OutputStream, ResourceLimits};
+use crate::engine::{MachineView, Mount, Network, OutputStream, ResourceLimits};
 
 const IMAGE: &str = "debian:build";
 const LIMIT: Duration = Duration::from_secs(20);
@@ -52,6 +52,7 @@ async fn spec(engine: &FakeEngine, role: &str) -> Result<ContainerSpec, EngineEr
         capabilities: Vec::new(),
         sees_interfaces: false,
         beside: None,
+        machine: MachineView::default(),
     })
 }
 

@@ -1,0 +1,48 @@
+//! `lockstep verify`: do the same bits come out again, whatever is changed that must not count?
+
+use std::collections::BTreeSet;
+
+use clap::Args;
+
+use super::World;
+use super::format::Format;
+use super::project_run::with_run;
+use super::stop::Stop;
+use crate::exit::Exit;
+use crate::report::{Progress, render_verification};
+use crate::run::{Options, Run};
+
+#[derive(Debug, Args)]
+pub(super) struct VerifyArguments {
+    /// Which environments [default: those of `default:`]
+    #[arg(value_name = "ENVIRONMENT")]
+    environments: Vec<String>,
+    /// How many containers compile side by side [default: the number of processors]
+    #[arg(long, short, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=256))]
+    jobs: Option<u16>,
+    /// What is printed on standard output
+    #[arg(long, value_name = "FORMAT", default_value = "text")]
+    format: Format,
+}
+
+pub(super) fn verify(arguments: &VerifyArguments, world: &World) -> Result<Exit, Stop> {
+    let project = world.project()?;
+    let environments = crate::plan::select(&project, &arguments.environments)?;
+    let options = Options {
+        jobs: arguments.jobs.map_or(world.context.processors, usize::from),
+        locked: true,
+        check: false,
+        allowed: BTreeSet::new(),
+        only_looks: false,
+        offline: false,
+    };
+    let verification = with_run(project, options, world, async |run: &Run| {
+        run.verify(&environments).await
+    })?;
+    match arguments.format {
+        Format::Json => world.print_json(&verification)?,
+        Format::Text if world.progress == Progress::Quiet && verification.equal => {}
+        Format::Text => world.printer.data(&render_verification(&verification)),
+    }
+    Ok(if verification.equal { Exit::Ok } else { Exit::Drift })
+}

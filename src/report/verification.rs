@@ -1,0 +1,119 @@
+//! What `verify` prints for people: a line for each unit, and for what differs the cause, the place and what ends it.
+
+use std::fmt::Write as _;
+
+use console::style;
+
+use super::comparison::part;
+use crate::counted::counted;
+use crate::printable::printable;
+use crate::verify::{ArtifactDifference, Cause, Manner, Verification, VerifiedEnvironment, VerifiedUnit};
+
+/// How many parts of an artifact are told one by one; scripts get them all.
+const PARTS_SHOWN_COUNT: usize = 6;
+/// How many lines of a compile that failed are shown.
+const TAIL_SHOWN_LINES: usize = 12;
+
+/// What came of a verification, for people.
+#[must_use]
+pub fn render_verification(verification: &Verification) -> String {
+    let mut text = format!(
+        " {} · against {}: compiled again as it was, and with {} at once\n",
+        style(printable(verification.project.as_str())).bold(),
+        printable(&verification.against),
+        counted(verification.variations.len(), "variation")
+    );
+    for environment in &verification.environments {
+        text.push('\n');
+        render_environment(&mut text, environment);
+    }
+    let units = verification
+        .environments
+        .iter()
+        .flat_map(|environment| &environment.units);
+    let (all, differing) = units.fold((0, 0), |(all, differing), unit| {
+        (all + 1, differing + usize::from(!unit.equal))
+    });
+    let _ = match differing {
+        0 => writeln!(text, "\n 100 % equal: {}", counted(all, "unit")),
+        differing => writeln!(text, "\n not reproducible: {differing} of {}", counted(all, "unit")),
+    };
+    text
+}
+
+fn render_environment(text: &mut String, environment: &VerifiedEnvironment) {
+    let _ = writeln!(text, " {}", style(&environment.name).bold());
+    let width = environment
+        .units
+        .iter()
+        .map(|unit| unit.name.as_str().len())
+        .max()
+        .unwrap_or(0);
+    for unit in &environment.units {
+        render_unit(text, unit, width);
+    }
+    for (variation, why) in &environment.not_varied {
+        let line = format!("not varied: {variation}, because {why}");
+        let _ = writeln!(text, "   {}", style(printable(&line)).dim());
+    }
+}
+
+fn render_unit(text: &mut String, unit: &VerifiedUnit, width: usize) {
+    let names: Vec<String> = unit
+        .artifacts
+        .iter()
+        .map(|artifact| printable(&artifact.name).into_owned())
+        .collect();
+    let verdict = match unit.equal {
+        true => style("equal").green(),
+        false => style("differs").red().bold(),
+    };
+    let _ = writeln!(
+        text,
+        "   {:<width$}  {verdict}  {}",
+        unit.name.as_str(),
+        names.join(", ")
+    );
+    for cause in &unit.causes {
+        render_cause(text, cause);
+    }
+}
+
+fn render_cause(text: &mut String, cause: &Cause) {
+    let kind = cause.kind.map(|kind| format!("{}: ", kind.word())).unwrap_or_default();
+    let variations = cause.variations.join(" with ");
+    let what = match (cause.manner, cause.variations.is_empty(), &cause.failure) {
+        (Manner::Varied, _, Some(failure)) => format!("does not compile with another {variations}: {}", failure.end),
+        (Manner::Varied, _, None) => format!("another {variations} gives other bits"),
+        (Manner::BuildToBuild, false, _) => format!("differs from build to build; not while {variations} is held"),
+        (Manner::BuildToBuild, true, _) => "differs from build to build, whatever is held".to_owned(),
+        (Manner::Elsewhere, ..) => "is always the same here, and was another one there".to_owned(),
+    };
+    let _ = writeln!(text, "     {}", style(printable(&format!("{kind}{what}"))).bold());
+    for artifact in &cause.artifacts {
+        render_artifact(text, artifact);
+    }
+    if let Some(failure) = &cause.failure {
+        let skipped = failure.tail.len().saturating_sub(TAIL_SHOWN_LINES);
+        for line in failure.tail.iter().skip(skipped) {
+            let _ = writeln!(text, "       {}", style(printable(line)).dim());
+        }
+        if let Some(log) = &failure.log {
+            let _ = writeln!(text, "       --> {}", printable(log));
+        }
+    }
+    if let Some(cure) = cause.cure {
+        let _ = writeln!(text, "       hint: {}", printable(cure));
+    }
+}
+
+fn render_artifact(text: &mut String, artifact: &ArtifactDifference) {
+    let _ = writeln!(text, "       {}", printable(&artifact.name));
+    for one in artifact.parts.iter().take(PARTS_SHOWN_COUNT) {
+        let _ = writeln!(text, "       {}", printable(&part(one)));
+    }
+    let more = artifact.parts.len().saturating_sub(PARTS_SHOWN_COUNT);
+    if more > 0 {
+        let _ = writeln!(text, "         and {more} more");
+    }
+}

@@ -1,0 +1,546 @@
+//! `verify`: everything that the lock has is compiled once more as it was, and once with all variations at the same time; where
+//! bits differ, the smallest set of variations is looked for that makes the difference.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::{Path, PathBuf};
+use std::sync::Mutex;
+use std::sync::PoisonError;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
+
+use futures_util::stream::StreamExt as _;
+use tokio_util::sync::CancellationToken;
+
+use super::build::{Workload, check_toolchains, missing_environment};
+use super::exports::{self, Exports, ExportsTeller};
+use super::rebuild::{Attempt, Bits, Rebuild};
+use super::resolved::ResolvedEnvironment;
+use super::{Run, RunError};
+use crate::comparison::{PartDifference, differing_parts};
+use crate::config::LanguageName;
+use crate::counted::counted;
+use crate::digest::Digest;
+use crate::event::{Event, Stage};
+use crate::language::needs_exports;
+use crate::lock;
+use crate::name::UnitName;
+use crate::plan::{EnvironmentPlan, UnitPlan};
+use crate::regular_file;
+use crate::verify::{
+    ArtifactDifference, Cause, Manner, Search, Setting, VARIATIONS, VERIFICATION_SCHEMA_VERSION, Variation,
+    Verification, VerifiedArtifact, VerifiedEnvironment, VerifiedUnit, cure, kind,
+};
+
+/// How long to wait before the same is compiled again: what has the second in it is to differ.
+const AGAIN_AFTER: Duration = Duration::from_millis(1100);
+/// How many causes of one unit are looked for, one after the other.
+const CAUSES_LIMIT_COUNT: usize = 8;
+/// The largest artifact of which is told where it differs: it is held in memory.
+const SHOWN_LIMIT_BYTES: u64 = 64 * 1024 * 1024;
+
+/// The variations of a set.
+type Set = Vec<&'static Variation>;
+
+/// What came of one compile.
+struct Verified {
+    rebuilt: BTreeMap<String, Digest>,
+    causes: Vec<Cause>,
+    rebuilds: usize,
+    not_varied: BTreeMap<String, String>,
+}
+
+/// What all compiles of an environment share.
+struct Ground<'a> {
+    exports: &'a Exports,
+    teller: &'a ExportsTeller,
+    is_asked: bool,
+    stop: &'a CancellationToken,
+}
+
+impl Run {
+    /// Compiles what the lock has of these environments again, and says what differs.
+    ///
+    /// # Errors
+    /// [`RunError`]; that bits differ is none.
+    pub async fn verify(&self, environments: &[crate::name::EnvironmentName]) -> Result<Verification, RunError> {
+        let work = self.prepare(environments)?;
+        self.check_rest_of_lock(&work).await?;
+        self.events.emit(Event::RunStarted {
+            project: self.project.name.to_string(),
+            environments: environments.to_vec(),
+            units: self.project.units().map(|unit| unit.name.clone()).collect(),
+        });
+        let mut verified = Vec::new();
+        for plan in &work.environments {
+            self.is_cancelled()?;
+            let environment = self.verify_environment(plan, &work).await;
+            verified.push(environment.map_err(|error| error.located(&work.lock))?);
+        }
+        Ok(Verification {
+            schema_version: VERIFICATION_SCHEMA_VERSION,
+            project: self.project.name.clone(),
+            against: work.lock.name(),
+            equal: verified.iter().all(|environment| environment.equal),
+            variations: VARIATIONS.iter().map(|variation| (*variation).into()).collect(),
+            environments: verified,
+        })
+    }
+
+    async fn verify_environment(
+        &self,
+        plan: &EnvironmentPlan,
+        work: &Workload,
+    ) -> Result<VerifiedEnvironment, RunError> {
+        let locked = work
+            .lock
+            .lock
+            .environments
+            .get(&plan.name)
+            .ok_or_else(|| RunError::OutOfDate {
+                environment: plan.name.clone(),
+                changes: vec![missing_environment(&plan.name)],
+            })?;
+        let resolved = self.resolve(&plan.name, Some(locked), false).await?;
+        self.events.emit(Event::EnvironmentDescribed {
+            environment: plan.name.clone(),
+            description: resolved.description(),
+        });
+        self.emit_images(&plan.name, &resolved);
+        self.check_sources_locked(plan, Some(locked), &resolved)?;
+        check_toolchains(plan, &resolved)?;
+        let verified = self.verify_compiles(plan, &resolved, work, &locked.units).await?;
+        let mut units = Vec::new();
+        for unit in &plan.units {
+            let of_unit = plan.compiles().find(|compile| is_of(compile, unit));
+            let Some(verified) = of_unit.and_then(|compile| verified.get(&compile.name)) else {
+                continue;
+            };
+            units.push(verified_unit(unit, verified, locked.units.get(&unit.name)));
+        }
+        let equal = units.iter().all(|unit| unit.equal);
+        let rebuilds = verified.values().map(|verified| verified.rebuilds).sum();
+        let differing = units.iter().filter(|unit| !unit.equal).count();
+        self.events.emit(Event::StageSummary {
+            environment: plan.name.clone(),
+            stage: Stage::Verify,
+            text: match differing {
+                0 => format!(
+                    "{} equal · {}",
+                    counted(units.len(), "unit"),
+                    counted(rebuilds, "rebuild")
+                ),
+                differing => format!(
+                    "{} of {} not reproducible · {}",
+                    differing,
+                    counted(units.len(), "unit"),
+                    counted(rebuilds, "rebuild")
+                ),
+            },
+            note: String::new(),
+        });
+        let mut not_varied = BTreeMap::new();
+        for verified in verified.values() {
+            not_varied.extend(verified.not_varied.clone());
+        }
+        Ok(VerifiedEnvironment {
+            name: plan.name.clone(),
+            equal,
+            build_image: resolved.build.id.to_string(),
+            rebuilds,
+            not_varied,
+            units,
+        })
+    }
+
+    /// Verifies all compiles of an environment, side by side.
+    async fn verify_compiles(
+        &self,
+        plan: &EnvironmentPlan,
+        resolved: &ResolvedEnvironment,
+        work: &Workload,
+        locked: &BTreeMap<UnitName, lock::Unit>,
+    ) -> Result<BTreeMap<UnitName, Verified>, RunError> {
+        let image = resolved.build_image();
+        let (teller, exports) = exports::channel();
+        let is_asked = plan.units.iter().any(|unit| needs_exports(&unit.unit));
+        if is_asked {
+            self.tell_exports(&teller, resolved).await?;
+        }
+        let stop = self.cancellation.child_token();
+        let ground = Ground {
+            exports: &exports,
+            teller: &teller,
+            is_asked,
+            stop: &stop,
+        };
+        let compiles = plan.compiles().filter_map(|compile| {
+            let unit = plan.units_of(compile).next()?;
+            work.sources.get(&unit.name).map(|(tree, _)| (compile, tree))
+        });
+        // Each is compiled twice at once.
+        let jobs = (self.options.jobs / 2).max(1);
+        let mut verifying = futures_util::stream::iter(compiles)
+            .map(|(compile, tree)| {
+                let (image, ground) = (&image, &ground);
+                async move {
+                    let expected = expected_of(plan, compile, locked);
+                    let rebuild = Rebuild {
+                        environment: &plan.name,
+                        image,
+                        unit: compile,
+                        tree,
+                        exports: ground.exports,
+                        dependencies: match self.fetch(&plan.name, image, compile, tree, ground.stop).await {
+                            Ok(dependencies) => dependencies.map(|fetched| fetched.path),
+                            Err(error) => return (compile, Err(error)),
+                        },
+                        count: AtomicUsize::new(0),
+                        not_varied: Mutex::default(),
+                    };
+                    let verified = self.verify_compile(plan, &rebuild, &expected, ground).await;
+                    (compile, verified)
+                }
+            })
+            .buffer_unordered(jobs);
+        let (mut all, mut failure) = (BTreeMap::new(), None);
+        while let Some((compile, result)) = verifying.next().await {
+            match result {
+                Ok(verified) => _ = all.insert(compile.name.clone(), verified),
+                Err(error) => {
+                    stop.cancel();
+                    failure.get_or_insert(error);
+                }
+            }
+        }
+        match failure {
+            Some(error) => Err(error),
+            None => Ok(all),
+        }
+    }
+
+    async fn verify_compile(
+        &self,
+        plan: &EnvironmentPlan,
+        rebuild: &Rebuild<'_>,
+        expected: &BTreeMap<String, Digest>,
+        ground: &Ground<'_>,
+    ) -> Result<Verified, RunError> {
+        let everything: Set = VARIATIONS.to_vec();
+        let as_it_was = async {
+            let bits = self
+                .rebuild(rebuild, &Setting::default(), "as it was", ground.stop)
+                .await?
+                .bits()?;
+            // The host's plugins may wait for it.
+            let host = plan.units_of(rebuild.unit).find(|unit| unit.is_host());
+            if ground.is_asked
+                && let Some(program) = host.and_then(|host| host.unit.artifacts.first())
+            {
+                ground.teller.tell_of_file(&bits.path(program))?;
+            }
+            Ok::<Bits, RunError>(bits)
+        };
+        let setting = Setting::of(&[], &everything);
+        let varied = self.rebuild(rebuild, &setting, "with all varied", ground.stop);
+        let (first, varied) = futures_util::join!(as_it_was, varied);
+        let (first, varied) = (first?, varied?);
+        let is_as_expected = expected
+            .iter()
+            .all(|(name, digest)| first.digests.get(name) == Some(digest));
+        let causes = match is_as_expected && varied.is_as(&first) {
+            true => vec![],
+            false => self.causes(rebuild, &first, varied, expected, ground.stop).await?,
+        };
+        Ok(Verified {
+            rebuilt: first.digests.clone(),
+            causes,
+            rebuilds: rebuild.count.load(Ordering::Relaxed),
+            not_varied: std::mem::take(&mut *rebuild.not_varied.lock().unwrap_or_else(PoisonError::into_inner)),
+        })
+    }
+
+    /// What makes the difference, one cause after the other. `first` is what came out as it was, `varied` with all varied.
+    async fn causes(
+        &self,
+        rebuild: &Rebuild<'_>,
+        first: &Bits,
+        varied: Attempt,
+        expected: &BTreeMap<String, Digest>,
+        stop: &CancellationToken,
+    ) -> Result<Vec<Cause>, RunError> {
+        let mut causes = Vec::new();
+        let mut held: Set = vec![];
+        let mut baseline = None;
+        let again = self.again(rebuild, &[], "as it was, again", stop).await?;
+        let mut varied = Some(varied);
+        if !again.is_as(first) {
+            varied = None;
+            let held_still = self.stilling(rebuild, stop).await?;
+            let is_random = held_still.is_none();
+            let (still, bits) = held_still.unzip();
+            let still = still.unwrap_or_default();
+            causes.push(self.cause(rebuild, Manner::BuildToBuild, &still, first, &again)?);
+            if is_random {
+                // Whatever else makes a difference cannot be told from this one.
+                return Ok(causes);
+            }
+            held = still;
+            baseline = bits;
+        } else if let Some(cause) = self.elsewhere(rebuild, first, expected)? {
+            causes.push(cause);
+        }
+        let baseline = baseline.as_ref().unwrap_or(first);
+        let mut rest: Set = VARIATIONS.iter().copied().filter(|one| !held.contains(one)).collect();
+        while causes.len() < CAUSES_LIMIT_COUNT {
+            let attempt = match varied.take() {
+                Some(varied) => varied,
+                None => {
+                    self.rebuild(rebuild, &Setting::of(&held, &rest), "with the rest varied", stop)
+                        .await?
+                }
+            };
+            if attempt.is_as(baseline) {
+                break;
+            }
+            let (smallest, attempt) = self
+                .smallest(rebuild, &held, rest.clone(), attempt, baseline, stop)
+                .await?;
+            causes.push(self.cause(rebuild, Manner::Varied, &smallest, baseline, &attempt)?);
+            rest.retain(|one| !smallest.contains(one));
+        }
+        Ok(causes)
+    }
+
+    /// Compiles once more, in another second than before.
+    async fn again(
+        &self,
+        rebuild: &Rebuild<'_>,
+        held: &[&'static Variation],
+        label: &str,
+        stop: &CancellationToken,
+    ) -> Result<Attempt, RunError> {
+        tokio::select! {
+            () = tokio::time::sleep(AGAIN_AFTER) => {}
+            () = stop.cancelled() => return Err(RunError::Interrupted),
+        }
+        self.rebuild(rebuild, &Setting::of(held, &[]), label, stop).await
+    }
+
+    /// The smallest set of what changes by itself that must be held for the same bits to come out each time, and those bits;
+    /// none when they differ even while all of it is held.
+    async fn stilling(&self, rebuild: &Rebuild<'_>, stop: &CancellationToken) -> Result<Option<(Set, Bits)>, RunError> {
+        let all: Set = VARIATIONS.iter().copied().filter(|one| one.hold.is_some()).collect();
+        let Some(mut bits) = self.still(rebuild, &all, stop).await? else {
+            return Ok(None);
+        };
+        let mut search = Search::new(all);
+        while let Some(set) = search.next() {
+            let still = self.still(rebuild, &set, stop).await?;
+            search.tell(still.is_some());
+            if let Some(still) = still {
+                bits = still;
+            }
+        }
+        Ok(Some((search.smallest().to_vec(), bits)))
+    }
+
+    /// What comes out while these are held; none if that differs.
+    async fn still(
+        &self,
+        rebuild: &Rebuild<'_>,
+        held: &Set,
+        stop: &CancellationToken,
+    ) -> Result<Option<Bits>, RunError> {
+        let label = format!("holding {}", names(held).join(", "));
+        let one = self.rebuild(rebuild, &Setting::of(held, &[]), &label, stop).await?;
+        let Attempt::Built(one) = one else { return Ok(None) };
+        let other = self.again(rebuild, held, &format!("{label}, again"), stop).await?;
+        Ok(other.is_as(&one).then_some(one))
+    }
+
+    /// The smallest part of `all` that gives other bits than `baseline`, and what it gives.
+    async fn smallest(
+        &self,
+        rebuild: &Rebuild<'_>,
+        held: &Set,
+        all: Set,
+        attempt: Attempt,
+        baseline: &Bits,
+        stop: &CancellationToken,
+    ) -> Result<(Set, Attempt), RunError> {
+        let mut found = attempt;
+        let mut search = Search::new(all);
+        while let Some(set) = search.next() {
+            let label = format!("varying {}", names(&set).join(", "));
+            let attempt = self.rebuild(rebuild, &Setting::of(held, &set), &label, stop).await?;
+            let differs = !attempt.is_as(baseline);
+            search.tell(differs);
+            if differs {
+                found = attempt;
+            }
+        }
+        Ok((search.smallest().to_vec(), found))
+    }
+
+    /// What is always the same here, and not what it is to be.
+    fn elsewhere(
+        &self,
+        rebuild: &Rebuild<'_>,
+        first: &Bits,
+        expected: &BTreeMap<String, Digest>,
+    ) -> Result<Option<Cause>, RunError> {
+        let others = expected
+            .iter()
+            .filter(|(name, digest)| first.digests.get(*name) != Some(digest));
+        let mut artifacts = Vec::new();
+        for (name, digest) in others {
+            let parts = match self.published(rebuild, name, *digest) {
+                Some(path) => parts(&path, &first.path(name))?,
+                None => vec![],
+            };
+            artifacts.push(ArtifactDifference {
+                name: name.clone(),
+                parts,
+            });
+        }
+        if artifacts.is_empty() {
+            return Ok(None);
+        }
+        let kind = kind(&[], &texts(&artifacts)).filter(|kind| *kind != crate::verify::Kind::Random);
+        Ok(Some(Cause {
+            manner: Manner::Elsewhere,
+            variations: vec![],
+            kind,
+            cure: kind.and_then(|kind| cure(&[], Some(kind), language_of(rebuild))),
+            artifacts,
+            failure: None,
+        }))
+    }
+
+    /// An artifact with this digest, in what was compiled or in the bundle.
+    fn published(&self, rebuild: &Rebuild<'_>, name: &str, digest: Digest) -> Option<PathBuf> {
+        let action = rebuild.unit.action_key(rebuild.image.identity);
+        let bundle = self.project.directory.join("dist").join(rebuild.environment.as_str());
+        let places = [self.store.compiled(action).join(name), bundle.join(name)];
+        places.into_iter().find(|path| {
+            let file = regular_file::open_itself(path);
+            file.is_ok_and(|file| Digest::of_reader(file).is_ok_and(|found| found == digest))
+        })
+    }
+
+    fn cause(
+        &self,
+        rebuild: &Rebuild<'_>,
+        manner: Manner,
+        variations: &[&'static Variation],
+        one: &Bits,
+        other: &Attempt,
+    ) -> Result<Cause, RunError> {
+        let (mut artifacts, failure) = (Vec::new(), other.failure());
+        if let Attempt::Built(other) = other {
+            for (name, digest) in &one.digests {
+                if other.digests.get(name) != Some(digest) {
+                    artifacts.push(ArtifactDifference {
+                        name: name.clone(),
+                        parts: parts(&one.path(name), &other.path(name))?,
+                    });
+                }
+            }
+        }
+        let kind = match failure {
+            Some(_) => None,
+            None => kind(variations, &texts(&artifacts)),
+        };
+        Ok(Cause {
+            manner,
+            variations: names(variations),
+            kind,
+            cure: cure(variations, kind, language_of(rebuild)),
+            artifacts,
+            failure,
+        })
+    }
+}
+
+fn names(variations: &[&'static Variation]) -> Vec<&'static str> {
+    variations.iter().map(|variation| variation.name).collect()
+}
+
+fn language_of(rebuild: &Rebuild<'_>) -> LanguageName {
+    rebuild.unit.unit.language
+}
+
+fn is_of(compile: &UnitPlan, unit: &UnitPlan) -> bool {
+    match &unit.unit.from {
+        Some(_) => compile.unit.from == unit.unit.from,
+        None => compile.unit.from.is_none() && compile.name == unit.name,
+    }
+}
+
+/// The bits that the lock has of all units whose artifacts a compile yields.
+fn expected_of(
+    plan: &EnvironmentPlan,
+    compile: &UnitPlan,
+    locked: &BTreeMap<UnitName, lock::Unit>,
+) -> BTreeMap<String, Digest> {
+    let units = plan.units_of(compile).filter_map(|unit| locked.get(&unit.name));
+    let artifacts = units.flat_map(|unit| unit.artifacts.iter());
+    artifacts.map(|(name, digest)| (name.clone(), *digest)).collect()
+}
+
+/// What came of a unit: its part of the compile.
+fn verified_unit(unit: &UnitPlan, verified: &Verified, locked: Option<&lock::Unit>) -> VerifiedUnit {
+    let own: BTreeSet<&String> = unit.unit.artifacts.iter().collect();
+    let causes: Vec<Cause> = verified
+        .causes
+        .iter()
+        .filter_map(|cause| {
+            let mut cause = cause.clone();
+            cause.artifacts.retain(|artifact| own.contains(&artifact.name));
+            (!cause.artifacts.is_empty() || cause.failure.is_some()).then_some(cause)
+        })
+        .collect();
+    let artifacts = unit.unit.artifacts.iter().filter_map(|name| {
+        Some(VerifiedArtifact {
+            name: name.clone(),
+            expected: locked.and_then(|locked| locked.artifacts.get(name)).copied(),
+            rebuilt: *verified.rebuilt.get(name)?,
+        })
+    });
+    VerifiedUnit {
+        name: unit.name.clone(),
+        equal: causes.is_empty(),
+        artifacts: artifacts.collect(),
+        causes,
+    }
+}
+
+/// Where two files differ; nothing of those that are too large to be held.
+fn parts(one: &Path, other: &Path) -> Result<Vec<PartDifference>, RunError> {
+    let read = |path: &Path| -> std::io::Result<Option<Vec<u8>>> {
+        let file = regular_file::open_itself(path)?;
+        let is_too_large = file.metadata()?.len() > SHOWN_LIMIT_BYTES;
+        match is_too_large {
+            true => Ok(None),
+            false => regular_file::read_all(file, SHOWN_LIMIT_BYTES).map(Some),
+        }
+    };
+    let read = |path: &Path| read(path).map_err(RunError::file_at("read", path));
+    Ok(match (read(one)?, read(other)?) {
+        (Some(one), Some(other)) => differing_parts(&one, &other),
+        _ => vec![],
+    })
+}
+
+/// The texts of all parts that have one on both sides.
+fn texts(artifacts: &[ArtifactDifference]) -> Vec<(String, String)> {
+    let parts = artifacts.iter().flat_map(|artifact| &artifact.parts);
+    // An ID is a digest of the rest, and a size is no text.
+    let is_text = |part: &&PartDifference| !part.part.ends_with("build ID");
+    let texts = parts
+        .filter(is_text)
+        .filter_map(|part| part.a.clone().zip(part.b.clone()));
+    texts
+        .filter(|(one, other)| !(one.ends_with(" bytes") && other.ends_with(" bytes")))
+        .collect()
+}
