@@ -81,7 +81,7 @@ const TABLE: &[Line] = &[
         None,
         Some(Kind::Date),
         RUST,
-        "in build.rs: take the time from the variable SOURCE_DATE_EPOCH, which lockstep sets, instead of SystemTime::now()",
+        "in build.rs: take the time from the variable SOURCE_DATE_EPOCH, which lockstep sets, and not from the clock",
     ),
     line(
         None,

@@ -13,10 +13,24 @@ pub struct Variation {
     pub limits: &'static str,
     /// What it shows, where that can be told.
     pub kind: Option<Kind>,
+    /// What is found in a text that comes of it: where it is, this variation is tried first.
+    pub traces: &'static [&'static str],
     /// Changes it.
     pub vary: fn(&mut Setting),
     /// Keeps it from changing by itself from one build to the next, where it does.
     pub hold: Option<fn(&mut Setting)>,
+}
+
+impl Variation {
+    /// Whether a text has its trace on one side alone.
+    #[must_use]
+    pub fn is_betrayed_by(&self, texts: &[(String, String)]) -> bool {
+        let is_trace = |trace: &&str| {
+            let mut texts = texts.iter();
+            texts.any(|(one, other)| !one.contains(*trace) && other.contains(*trace))
+        };
+        self.traces.iter().any(is_trace)
+    }
 }
 
 impl PartialEq for Variation {

@@ -10,6 +10,7 @@ pub(super) const ADDRESS_LAYOUT: Variation = Variation {
     description: "addresses are always the same instead of random",
     limits: "needs setarch in the image; an engine's own filter of system calls may refuse it",
     kind: None,
+    traces: &[],
     vary: |setting| setting.personality.push(NOT_RANDOM),
     hold: Some(|setting| setting.personality.push(NOT_RANDOM)),
 };

@@ -7,6 +7,7 @@ pub(super) const CACHES: Variation = Variation {
     description: "what the language's tools kept of earlier builds is there (Go's build cache)",
     limits: "nothing where no build has kept anything here, and for languages that keep nothing",
     kind: None,
+    traces: &[],
     vary: |setting| setting.has_kept = true,
     hold: None,
 };

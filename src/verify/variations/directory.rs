@@ -7,6 +7,7 @@ pub(super) const DIRECTORY: Variation = Variation {
     description: "sources, dependencies and output lie in another directory, with a longer path",
     limits: "flags and variables that lockstep sets follow; a command that says /lockstep in a file of the sources does not",
     kind: Some(Kind::Path),
+    traces: &["/elsewhere/in-a-directory"],
     vary: |setting| setting.root = Some("/elsewhere/in-a-directory/with-a-longer-path"),
     hold: None,
 };

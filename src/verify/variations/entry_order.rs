@@ -7,6 +7,7 @@ pub(super) const ENTRY_ORDER: Variation = Variation {
     description: "the sources' directories are listed in the opposite order",
     limits: "of the sources alone: what a command makes in other directories lies in a volume as ever; needs tar in the image",
     kind: Some(Kind::Order),
+    traces: &[],
     vary: |setting| setting.sources = SourcePlace::MemoryReversed,
     hold: None,
 };

@@ -7,6 +7,7 @@ pub(super) const FILE_SYSTEM: Variation = Variation {
     description: "the sources lie in memory (tmpfs) instead of a volume",
     limits: "of the sources alone; needs tar in the image",
     kind: Some(Kind::Order),
+    traces: &[],
     vary: |setting| setting.sources = setting.sources.max(SourcePlace::Memory),
     hold: None,
 };

@@ -7,6 +7,7 @@ pub(super) const HOME: Variation = Variation {
     description: "the home directory is another one",
     limits: "what a tool takes from /etc/passwd is the image's",
     kind: Some(Kind::User),
+    traces: &["of-somebody-else"],
     vary: |setting| {
         setting.variables.insert("HOME", "/lockstep/home/of-somebody-else");
         setting.first.push("mkdir -p \"$HOME\"");

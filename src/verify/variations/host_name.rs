@@ -7,6 +7,7 @@ pub(super) const HOST_NAME: Variation = Variation {
     description: "the machine and its domain have other names",
     limits: "",
     kind: Some(Kind::HostName),
+    traces: &["another-host", "elsewhere.example"],
     vary: |setting| {
         setting.host_name = Some("another-host");
         setting.domain_name = Some("elsewhere.example");

@@ -16,6 +16,7 @@ pub(super) const JOBS: Variation = Variation {
     description: "make, cmake, cargo and Go start three jobs at once",
     limits: "a command that says how many keeps it",
     kind: None,
+    traces: &[],
     vary: |setting| setting.variables.extend(THREE),
     hold: None,
 };

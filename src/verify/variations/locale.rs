@@ -13,6 +13,7 @@ pub(super) const LOCALE: Variation = Variation {
     description: "another locale: the first of the image that is not C, else C without UTF-8",
     limits: "an image without other locales sorts in one way alone; a unit that sets LC_ALL or LANG keeps it",
     kind: None,
+    traces: &[],
     vary: |setting| {
         setting.variables.insert("LANG", "POSIX");
         setting.variables.insert("LC_ALL", "POSIX");

@@ -10,6 +10,7 @@ pub(super) const PROCESSORS: Variation = Variation {
     description: "there is one processor",
     limits: "nothing where the engine has only one; what the kernel says in /proc and /sys stays",
     kind: None,
+    traces: &[],
     vary: |setting| setting.processors = Some(FIRST),
     hold: Some(|setting| setting.processors = Some(FIRST)),
 };

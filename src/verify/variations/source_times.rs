@@ -7,6 +7,7 @@ pub(super) const SOURCE_TIMES: Variation = Variation {
     description: "each source file has another time, and the youngest is the last one by name",
     limits: "",
     kind: Some(Kind::Date),
+    traces: &[],
     vary: |setting| setting.has_source_times = true,
     hold: None,
 };

@@ -10,6 +10,7 @@ pub(super) const TIME_OF_DAY: Variation = Variation {
     description: "400 days later, for programs that ask the C library, and so are the times of the files that they write",
     limits: "no effect on static programs, nor on those that ask the kernel themselves: Go's compiler and linker, and what is written in Go",
     kind: Some(Kind::Date),
+    traces: &[],
     vary: |setting| setting.clock = Some(Clock::Later(LATER_SECONDS)),
     hold: Some(|setting| setting.clock = Some(Clock::Stopped)),
 };

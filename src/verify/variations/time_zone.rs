@@ -7,6 +7,7 @@ pub(super) const TIME_ZONE: Variation = Variation {
     description: "the time zone is 14 hours off",
     limits: "a unit that sets TZ keeps it",
     kind: Some(Kind::Date),
+    traces: &["ELS", "+14"],
     vary: |setting| _ = setting.variables.insert("TZ", "ELS-14"),
     hold: None,
 };

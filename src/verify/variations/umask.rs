@@ -7,6 +7,7 @@ pub(super) const UMASK: Variation = Variation {
     description: "new files have another mode: umask 0027 instead of 0022",
     limits: "",
     kind: None,
+    traces: &[],
     vary: |setting| setting.first.push("umask 0027"),
     hold: None,
 };

@@ -11,6 +11,7 @@ pub(super) const USER: Variation = Variation {
     description: "another user and group compile, who own the files",
     limits: "the user is `nobody`, because images have no other one that all of them know",
     kind: Some(Kind::User),
+    traces: &["nobody", "65534", "nogroup"],
     vary: |setting| {
         setting.owner = Some(Owner {
             uid: NOBODY,

@@ -19,6 +19,7 @@ pub(super) const VARIABLES: Variation = Variation {
     description: "variables that builds elsewhere have and lockstep's have not: USER, LOGNAME, TERM, CI, BUILD_NUMBER and others; one more directory in PATH",
     limits: "",
     kind: None,
+    traces: &["4711", "somebody", "xterm-256color", "another value", "/target/bin"],
     vary: |setting| {
         setting.variables.extend(OTHERS);
         setting.first.push("export PATH=\"$PATH:/lockstep/target/bin\"");
