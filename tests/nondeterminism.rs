@@ -36,12 +36,13 @@ fn asked() -> Vec<Case> {
 
 #[test]
 fn what_is_not_reproducible_on_glibc_is_found_with_its_cause() {
-    trial::run("glibc", "debian", &asked());
+    let is_thorough = std::env::var("LOCKSTEP_NONDETERMINISM").is_ok();
+    trial::run("glibc", "debian", &asked(), is_thorough);
 }
 
 #[test]
 fn what_is_not_reproducible_on_musl_is_found_with_its_cause() {
     if std::env::var("LOCKSTEP_NONDETERMINISM").is_ok() {
-        trial::run("musl", "musl", &asked());
+        trial::run("musl", "musl", &asked(), true);
     }
 }

@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 
 use clap::Args;
+use clap::builder::NonEmptyStringValueParser;
 
 use super::World;
 use super::format::Format;
@@ -17,6 +18,10 @@ pub(super) struct VerifyArguments {
     /// Which environments [default: those of `default:`]
     #[arg(value_name = "ENVIRONMENT")]
     environments: Vec<String>,
+    /// What is compared with: a bundle's directory, a shared volume or a matched image that somebody published, instead of the
+    /// lock
+    #[arg(long, value_name = "DIRECTORY|VOLUME|IMAGE", value_parser = NonEmptyStringValueParser::new())]
+    against: Option<String>,
     /// How many containers compile side by side [default: the number of processors]
     #[arg(long, short, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=256))]
     jobs: Option<u16>,
@@ -27,7 +32,11 @@ pub(super) struct VerifyArguments {
 
 pub(super) fn verify(arguments: &VerifyArguments, world: &World) -> Result<Exit, Stop> {
     let project = world.project()?;
-    let environments = crate::plan::select(&project, &arguments.environments)?;
+    let environments = match (&arguments.against, arguments.environments.is_empty()) {
+        // Which one it is, is for the bundle to say.
+        (Some(_), true) => project.environments.keys().cloned().collect(),
+        _ => crate::plan::select(&project, &arguments.environments)?,
+    };
     let options = Options {
         jobs: arguments.jobs.map_or(world.context.processors, usize::from),
         locked: true,
@@ -37,7 +46,7 @@ pub(super) fn verify(arguments: &VerifyArguments, world: &World) -> Result<Exit,
         offline: false,
     };
     let verification = with_run(project, options, world, async |run: &Run| {
-        run.verify(&environments).await
+        run.verify(&environments, arguments.against.as_deref()).await
     })?;
     match arguments.format {
         Format::Json => world.print_json(&verification)?,

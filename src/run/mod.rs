@@ -33,6 +33,7 @@ mod opener;
 mod placed;
 mod present;
 mod program;
+mod published;
 mod pull;
 mod push;
 mod rebuild;

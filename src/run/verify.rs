@@ -13,6 +13,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::build::{Workload, check_toolchains, missing_environment};
 use super::exports::{self, Exports, ExportsTeller};
+use super::published::Published;
 use super::rebuild::{Attempt, Bits, Rebuild};
 use super::resolved::ResolvedEnvironment;
 use super::{Run, RunError};
@@ -23,7 +24,7 @@ use crate::digest::Digest;
 use crate::event::{Event, Stage};
 use crate::language::needs_exports;
 use crate::lock;
-use crate::name::UnitName;
+use crate::name::{EnvironmentName, UnitName};
 use crate::plan::{EnvironmentPlan, UnitPlan};
 use crate::regular_file;
 use crate::verify::{
@@ -40,6 +41,8 @@ const SHOWN_LIMIT_BYTES: u64 = 64 * 1024 * 1024;
 
 /// The variations of a set.
 type Set = Vec<&'static Variation>;
+/// The bits that are to come out, by unit and artifact.
+type Expected = BTreeMap<UnitName, BTreeMap<String, Digest>>;
 
 /// What came of one compile.
 struct Verified {
@@ -55,6 +58,7 @@ struct Ground<'a> {
     teller: &'a ExportsTeller,
     is_asked: bool,
     stop: &'a CancellationToken,
+    published: Option<&'a Published>,
 }
 
 impl Run {
@@ -62,44 +66,58 @@ impl Run {
     ///
     /// # Errors
     /// [`RunError`]; that bits differ is none.
-    pub async fn verify(&self, environments: &[crate::name::EnvironmentName]) -> Result<Verification, RunError> {
-        let work = self.prepare(environments)?;
+    pub async fn verify(
+        &self,
+        environments: &[EnvironmentName],
+        against: Option<&str>,
+    ) -> Result<Verification, RunError> {
+        let mut work = self.prepare(environments)?;
         self.check_rest_of_lock(&work).await?;
+        let published = match against {
+            Some(name) => Some(self.published_of(name, &mut work).await?),
+            None => None,
+        };
+        let environments: Vec<EnvironmentName> = work.environments.iter().map(|plan| plan.name.clone()).collect();
         self.events.emit(Event::RunStarted {
             project: self.project.name.to_string(),
-            environments: environments.to_vec(),
+            environments,
             units: self.project.units().map(|unit| unit.name.clone()).collect(),
         });
         let mut verified = Vec::new();
         for plan in &work.environments {
             self.is_cancelled()?;
-            let environment = self.verify_environment(plan, &work).await;
+            let environment = self.verify_environment(plan, &work, published.as_ref()).await;
             verified.push(environment.map_err(|error| error.located(&work.lock))?);
         }
         Ok(Verification {
             schema_version: VERIFICATION_SCHEMA_VERSION,
             project: self.project.name.clone(),
-            against: work.lock.name(),
+            against: against.map_or_else(|| work.lock.name(), str::to_owned),
             equal: verified.iter().all(|environment| environment.equal),
             variations: VARIATIONS.iter().map(|variation| (*variation).into()).collect(),
             environments: verified,
         })
     }
 
+    /// Opens what somebody published, and leaves only its environment to be verified.
+    async fn published_of(&self, name: &str, work: &mut Workload) -> Result<Published, RunError> {
+        let plan = work.environments.first().ok_or(RunError::Interrupted)?;
+        let locked = locked_of(plan, work)?;
+        let image = self.resolve(&plan.name, Some(locked), false).await?.build.id;
+        let names: Vec<EnvironmentName> = work.environments.iter().map(|plan| plan.name.clone()).collect();
+        let published = self.open_published(name, &names, &image).await?;
+        work.environments
+            .retain(|plan| plan.name == published.manifest.environment);
+        Ok(published)
+    }
+
     async fn verify_environment(
         &self,
         plan: &EnvironmentPlan,
         work: &Workload,
+        published: Option<&Published>,
     ) -> Result<VerifiedEnvironment, RunError> {
-        let locked = work
-            .lock
-            .lock
-            .environments
-            .get(&plan.name)
-            .ok_or_else(|| RunError::OutOfDate {
-                environment: plan.name.clone(),
-                changes: vec![missing_environment(&plan.name)],
-            })?;
+        let locked = locked_of(plan, work)?;
         let resolved = self.resolve(&plan.name, Some(locked), false).await?;
         self.events.emit(Event::EnvironmentDescribed {
             environment: plan.name.clone(),
@@ -108,14 +126,28 @@ impl Run {
         self.emit_images(&plan.name, &resolved);
         self.check_sources_locked(plan, Some(locked), &resolved)?;
         check_toolchains(plan, &resolved)?;
-        let verified = self.verify_compiles(plan, &resolved, work, &locked.units).await?;
+        let mut expected = Expected::new();
+        for unit in &plan.units {
+            let bits = match published {
+                Some(published) => published.of_unit(unit)?,
+                None => locked
+                    .units
+                    .get(&unit.name)
+                    .map(|unit| unit.artifacts.clone())
+                    .unwrap_or_default(),
+            };
+            expected.insert(unit.name.clone(), bits);
+        }
+        let verified = self
+            .verify_compiles(plan, &resolved, work, (&expected, published))
+            .await?;
         let mut units = Vec::new();
         for unit in &plan.units {
             let of_unit = plan.compiles().find(|compile| is_of(compile, unit));
             let Some(verified) = of_unit.and_then(|compile| verified.get(&compile.name)) else {
                 continue;
             };
-            units.push(verified_unit(unit, verified, locked.units.get(&unit.name)));
+            units.push(verified_unit(unit, verified, expected.get(&unit.name)));
         }
         let equal = units.iter().all(|unit| unit.equal);
         let rebuilds = verified.values().map(|verified| verified.rebuilds).sum();
@@ -158,7 +190,7 @@ impl Run {
         plan: &EnvironmentPlan,
         resolved: &ResolvedEnvironment,
         work: &Workload,
-        locked: &BTreeMap<UnitName, lock::Unit>,
+        (expected, published): (&Expected, Option<&Published>),
     ) -> Result<BTreeMap<UnitName, Verified>, RunError> {
         let image = resolved.build_image();
         let (teller, exports) = exports::channel();
@@ -172,6 +204,7 @@ impl Run {
             teller: &teller,
             is_asked,
             stop: &stop,
+            published,
         };
         let compiles = plan.compiles().filter_map(|compile| {
             let unit = plan.units_of(compile).next()?;
@@ -183,7 +216,7 @@ impl Run {
             .map(|(compile, tree)| {
                 let (image, ground) = (&image, &ground);
                 async move {
-                    let expected = expected_of(plan, compile, locked);
+                    let expected = expected_of(plan, compile, expected);
                     let rebuild = Rebuild {
                         environment: &plan.name,
                         image,
@@ -249,7 +282,7 @@ impl Run {
             .all(|(name, digest)| first.digests.get(name) == Some(digest));
         let causes = match is_as_expected && varied.is_as(&first) {
             true => vec![],
-            false => self.causes(rebuild, &first, varied, expected, ground.stop).await?,
+            false => self.causes(rebuild, &first, varied, expected, ground).await?,
         };
         Ok(Verified {
             rebuilt: first.digests.clone(),
@@ -266,8 +299,9 @@ impl Run {
         first: &Bits,
         varied: Attempt,
         expected: &BTreeMap<String, Digest>,
-        stop: &CancellationToken,
+        ground: &Ground<'_>,
     ) -> Result<Vec<Cause>, RunError> {
+        let stop = ground.stop;
         let mut causes = Vec::new();
         let mut held: Set = vec![];
         let mut baseline = None;
@@ -286,7 +320,7 @@ impl Run {
             }
             held = still;
             baseline = bits;
-        } else if let Some(cause) = self.elsewhere(rebuild, first, expected)? {
+        } else if let Some(cause) = self.elsewhere(rebuild, first, expected, ground.published)? {
             causes.push(cause);
         }
         let baseline = baseline.as_ref().unwrap_or(first);
@@ -412,13 +446,14 @@ impl Run {
         rebuild: &Rebuild<'_>,
         first: &Bits,
         expected: &BTreeMap<String, Digest>,
+        published: Option<&Published>,
     ) -> Result<Option<Cause>, RunError> {
         let others = expected
             .iter()
             .filter(|(name, digest)| first.digests.get(*name) != Some(digest));
         let mut artifacts = Vec::new();
         for (name, digest) in others {
-            let parts = match self.published(rebuild, name, *digest) {
+            let parts = match self.kept_bits(rebuild, name, *digest, published) {
                 Some(path) => parts(&path, &first.path(name))?,
                 None => vec![],
             };
@@ -441,12 +476,19 @@ impl Run {
         }))
     }
 
-    /// An artifact with this digest, in what was compiled or in the bundle.
-    fn published(&self, rebuild: &Rebuild<'_>, name: &str, digest: Digest) -> Option<PathBuf> {
+    /// An artifact with this digest: of what was published, in what was compiled, or in the bundle.
+    fn kept_bits(
+        &self,
+        rebuild: &Rebuild<'_>,
+        name: &str,
+        digest: Digest,
+        published: Option<&Published>,
+    ) -> Option<PathBuf> {
         let action = rebuild.unit.action_key(rebuild.image.identity);
         let bundle = self.project.directory.join("dist").join(rebuild.environment.as_str());
         let places = [self.store.compiled(action).join(name), bundle.join(name)];
-        places.into_iter().find(|path| {
+        let published = published.map(|published| published.file(digest));
+        published.into_iter().chain(places).find(|path| {
             let file = regular_file::open_itself(path);
             file.is_ok_and(|file| Digest::of_reader(file).is_ok_and(|found| found == digest))
         })
@@ -493,6 +535,15 @@ fn cause(
     })
 }
 
+/// What the lock has of an environment.
+fn locked_of<'a>(plan: &EnvironmentPlan, work: &'a Workload) -> Result<&'a lock::Environment, RunError> {
+    let locked = work.lock.lock.environments.get(&plan.name);
+    locked.ok_or_else(|| RunError::OutOfDate {
+        environment: plan.name.clone(),
+        changes: vec![missing_environment(&plan.name)],
+    })
+}
+
 fn names(variations: &[&'static Variation]) -> Vec<&'static str> {
     variations.iter().map(|variation| variation.name).collect()
 }
@@ -508,19 +559,15 @@ fn is_of(compile: &UnitPlan, unit: &UnitPlan) -> bool {
     }
 }
 
-/// The bits that the lock has of all units whose artifacts a compile yields.
-fn expected_of(
-    plan: &EnvironmentPlan,
-    compile: &UnitPlan,
-    locked: &BTreeMap<UnitName, lock::Unit>,
-) -> BTreeMap<String, Digest> {
-    let units = plan.units_of(compile).filter_map(|unit| locked.get(&unit.name));
-    let artifacts = units.flat_map(|unit| unit.artifacts.iter());
+/// The bits that are to come out of a compile, for all units that take from it.
+fn expected_of(plan: &EnvironmentPlan, compile: &UnitPlan, expected: &Expected) -> BTreeMap<String, Digest> {
+    let units = plan.units_of(compile).filter_map(|unit| expected.get(&unit.name));
+    let artifacts = units.flatten();
     artifacts.map(|(name, digest)| (name.clone(), *digest)).collect()
 }
 
 /// What came of a unit: its part of the compile.
-fn verified_unit(unit: &UnitPlan, verified: &Verified, locked: Option<&lock::Unit>) -> VerifiedUnit {
+fn verified_unit(unit: &UnitPlan, verified: &Verified, expected: Option<&BTreeMap<String, Digest>>) -> VerifiedUnit {
     let own: BTreeSet<&String> = unit.unit.artifacts.iter().collect();
     let causes: Vec<Cause> = verified
         .causes
@@ -534,7 +581,7 @@ fn verified_unit(unit: &UnitPlan, verified: &Verified, locked: Option<&lock::Uni
     let artifacts = unit.unit.artifacts.iter().filter_map(|name| {
         Some(VerifiedArtifact {
             name: name.clone(),
-            expected: locked.and_then(|locked| locked.artifacts.get(name)).copied(),
+            expected: expected.and_then(|expected| expected.get(name)).copied(),
             rebuilt: *verified.rebuilt.get(name)?,
         })
     });

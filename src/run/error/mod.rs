@@ -7,6 +7,7 @@ mod load;
 mod make;
 mod opener;
 mod present;
+mod published;
 mod rootfs;
 mod shipped;
 
@@ -40,6 +41,7 @@ pub use load::LoadError;
 pub use make::MakeError;
 pub(super) use opener::OpenerError;
 pub(super) use present::{PresentHostError, Whence};
+pub(super) use published::PublishedError;
 pub use rootfs::OpenRootError;
 pub(super) use shipped::ShipError;
 
@@ -349,6 +351,9 @@ pub enum RunError {
     /// The state directory or its lock.
     #[error(transparent)]
     State(#[from] StateError),
+    /// What somebody published, to be compared with.
+    #[error(transparent)]
+    Published(PublishedError),
     /// The shared volume.
     #[error(transparent)]
     Volume(VolumeError),
@@ -555,6 +560,7 @@ impl RunError {
                 .with_report(lines.iter().cloned())
                 .with_hint("`lockstep explain CODE` says more; `--allow CODE` builds all the same"),
             Self::Root(error) => error.failure(),
+            Self::Published(error) => hinted(Failure::new(error.exit(), "against", message), error.hint()),
             Self::State(error) => from_state("state", error),
             Self::Publish(PublishError::State(error)) => from_state("publish", error),
             Self::Publish(PublishError::Io { path, cause, .. }) => of_machine("publish", message, cause, path),
