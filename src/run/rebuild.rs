@@ -19,7 +19,7 @@ use crate::engine::job::{Job, Outcome, Upload, run_and_collect};
 use crate::engine::lines::LINE_LIMIT_BYTES;
 use crate::engine::{ByteStream, ContainerSpec, Mount, Network};
 use crate::event::{Event, Stage};
-use crate::language::{CACHE_ROOT, CacheAccess, HOST_NAME, ROOT, cache_access, language};
+use crate::language::{CacheAccess, HOST_NAME, OUT_ROOT, ROOT, cache_access};
 use crate::name::EnvironmentName;
 use crate::owner::Owner;
 use crate::plan::UnitPlan;
@@ -35,6 +35,10 @@ const STAGED_DIRECTORY: &str = "staged";
 const SOURCE_DIRECTORY: &str = "src";
 /// Where what earlier builds left is seen.
 const KEPT_PATH: &str = "/lockstep/kept";
+/// Makes it what a unit's tools find, with links: what they add is the unit's own.
+const FILL_FROM_KEPT: &str = r#"for kept in /lockstep/kept/*; do
+  if [ -d "$kept" ]; then mkdir "/lockstep/cache/${kept##*/}"; cp -Rs "$kept/." "/lockstep/cache/${kept##*/}"; fi
+done"#;
 /// How many files a unit's dependencies may have.
 const DEPENDENCIES_LIMIT_COUNT: usize = 1_000_000;
 /// How much later each source file is than the one before it, where each has a time of its own.
@@ -149,7 +153,7 @@ impl Run {
         let step = Self::step(environment, Stage::Verify, format!("{} {label}", unit.name));
         self.events.emit(Event::StepStarted { step: step.clone() });
         let log = self.log(environment, &format!("{}-verify-{number}", unit.name))?;
-        let out = moved(crate::language::OUT_ROOT, setting.root.unwrap_or(ROOT));
+        let out = moved(OUT_ROOT, setting.root.unwrap_or(ROOT));
         let collecting = async |container, outcome: Outcome| {
             self.check_outcome("compile", environment, unit, outcome, &log)?;
             let archive = self.engine.download(&container, &out).await?;
@@ -179,19 +183,13 @@ impl Run {
         let mut setting = setting.clone();
         let mut volumes = Vec::new();
         if setting.has_kept {
-            match self.kept_volume(rebuild).await? {
-                Some((volume, fill)) => {
-                    volumes.push(Mount::Volume {
-                        name: volume,
-                        path: moved(KEPT_PATH, root),
-                        read_only: true,
-                    });
-                    setting.first.push(fill);
-                }
-                None => rebuild.note(
-                    "caches",
-                    "no build has kept anything here that these units' tools would take",
-                ),
+            if let Some(volume) = self.kept_volume(rebuild).await? {
+                volumes.push(Mount::Volume {
+                    name: volume,
+                    path: moved(KEPT_PATH, root),
+                    read_only: true,
+                });
+                setting.first.push(FILL_FROM_KEPT);
             }
         }
         if setting.processors.is_some() && self.engine_facts.processors < 2 {
@@ -237,21 +235,17 @@ impl Run {
         Ok(spec)
     }
 
-    /// The volume in which the language's tools keep what makes the next compile faster, if there is one for this unit, and the
-    /// line of shell that makes its content the unit's own.
-    async fn kept_volume(&self, rebuild: &Rebuild<'_>) -> Result<Option<(String, &'static str)>, RunError> {
-        let unit = &rebuild.unit.unit;
-        let Some(cache) = &language(unit.language).cache else {
-            return Ok(None);
-        };
-        if cache_access(unit) == CacheAccess::None {
+    /// The volume in which the language's tools keep what makes the next compile faster, if there is one for this unit.
+    async fn kept_volume(&self, rebuild: &Rebuild<'_>) -> Result<Option<String>, RunError> {
+        if cache_access(&rebuild.unit.unit) == CacheAccess::None {
             return Ok(None);
         }
         let name = self.cache_volume_name(rebuild.environment);
-        let is_there = self.engine.volume(&name).await?.is_some();
-        debug_assert_eq!((cache.directory, CACHE_ROOT), ("go", "/lockstep/cache"));
-        let fill = "if [ -d /lockstep/kept/go ]; then mkdir /lockstep/cache/go; cp -Rs /lockstep/kept/go/. /lockstep/cache/go; fi";
-        Ok(is_there.then_some((name, fill)))
+        if self.engine.volume(&name).await?.is_some() {
+            return Ok(Some(name));
+        }
+        rebuild.note("caches", "no build has kept anything here");
+        Ok(None)
     }
 
     async fn rebuild_uploads(
