@@ -18,7 +18,7 @@ const TAIL_SHOWN_LINES: usize = 12;
 #[must_use]
 pub fn render_verification(verification: &Verification) -> String {
     let mut text = format!(
-        " {} · against {}: compiled again as it was, and with {} at once\n",
+        " {} · against {}: compiled again as it was, and with {}\n",
         style(printable(verification.project.as_str())).bold(),
         printable(&verification.against),
         counted(verification.variations.len(), "variation")

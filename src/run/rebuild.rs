@@ -182,15 +182,15 @@ impl Run {
         let root = setting.root.unwrap_or(ROOT);
         let mut setting = setting.clone();
         let mut volumes = Vec::new();
-        if setting.has_kept {
-            if let Some(volume) = self.kept_volume(rebuild).await? {
-                volumes.push(Mount::Volume {
-                    name: volume,
-                    path: moved(KEPT_PATH, root),
-                    read_only: true,
-                });
-                setting.first.push(FILL_FROM_KEPT);
-            }
+        if setting.has_kept
+            && let Some(volume) = self.kept_volume(rebuild).await?
+        {
+            volumes.push(Mount::Volume {
+                name: volume,
+                path: moved(KEPT_PATH, root),
+                read_only: true,
+            });
+            setting.first.push(FILL_FROM_KEPT);
         }
         if setting.processors.is_some() && self.engine_facts.processors < 2 {
             rebuild.note("processors", "the engine has one");
@@ -236,7 +236,7 @@ impl Run {
     }
 
     /// The volume in which the language's tools keep what makes the next compile faster, if there is one for this unit.
-    async fn kept_volume(&self, rebuild: &Rebuild<'_>) -> Result<Option<String>, RunError> {
+    pub(super) async fn kept_volume(&self, rebuild: &Rebuild<'_>) -> Result<Option<String>, RunError> {
         if cache_access(&rebuild.unit.unit) == CacheAccess::None {
             return Ok(None);
         }
@@ -323,7 +323,10 @@ fn owned(path: PathBuf, owner: Owner) -> ByteStream {
     stream::written_by(move |writer| {
         let mut archive = tar::Archive::new(regular_file::open_itself(&path)?);
         let mut owned = tar::Builder::new(writer);
-        for entry in archive.entries()?.take(DEPENDENCIES_LIMIT_COUNT) {
+        for (count, entry) in archive.entries()?.enumerate() {
+            if count == DEPENDENCIES_LIMIT_COUNT {
+                return Err(io::Error::other(format!("more than {DEPENDENCIES_LIMIT_COUNT} files")));
+            }
             let entry = entry?;
             let path = entry.path()?.into_owned();
             let mut header = entry.header().clone();
@@ -332,6 +335,6 @@ fn owned(path: PathBuf, owner: Owner) -> ByteStream {
             let size = entry.size();
             owned.append_data(&mut header, &path, entry.take(size))?;
         }
-        owned.finish().map_err(io::Error::from)
+        owned.finish()
     })
 }

@@ -29,7 +29,7 @@ use crate::plan::{EnvironmentPlan, UnitPlan};
 use crate::regular_file;
 use crate::verify::{
     ArtifactDifference, Cause, Manner, Search, Setting, VARIATIONS, VERIFICATION_SCHEMA_VERSION, Variation,
-    Verification, VerifiedArtifact, VerifiedEnvironment, VerifiedUnit, cure, kind,
+    Verification, VerifiedArtifact, VerifiedEnvironment, VerifiedUnit, cure, cure_of_failure, kind,
 };
 
 /// How long to wait before the same is compiled again: what has the second in it is to differ.
@@ -258,7 +258,7 @@ impl Run {
         expected: &BTreeMap<String, Digest>,
         ground: &Ground<'_>,
     ) -> Result<Verified, RunError> {
-        let everything: Set = VARIATIONS.to_vec();
+        let everything: Set = VARIATIONS.iter().copied().filter(|one| !one.is_alone).collect();
         let as_it_was = async {
             let bits = self
                 .rebuild(rebuild, &Setting::default(), "as it was", ground.stop)
@@ -280,7 +280,14 @@ impl Run {
         let is_as_expected = expected
             .iter()
             .all(|(name, digest)| first.digests.get(name) == Some(digest));
-        let causes = match is_as_expected && varied.is_as(&first) {
+        let mut alone = Vec::new();
+        for variation in self.alone(rebuild).await? {
+            let label = format!("varying {}", variation.name);
+            let setting = Setting::of(&[], &[variation]);
+            alone.push(self.rebuild(rebuild, &setting, &label, ground.stop).await?);
+        }
+        let is_same_alone = alone.iter().all(|attempt| attempt.is_as(&first));
+        let causes = match is_as_expected && varied.is_as(&first) && is_same_alone {
             true => vec![],
             false => self.causes(rebuild, &first, varied, expected, ground).await?,
         };
@@ -290,6 +297,14 @@ impl Run {
             rebuilds: rebuild.count.load(Ordering::Relaxed),
             not_varied: std::mem::take(&mut *rebuild.not_varied.lock().unwrap_or_else(PoisonError::into_inner)),
         })
+    }
+
+    /// What can be varied of a unit by itself alone.
+    async fn alone(&self, rebuild: &Rebuild<'_>) -> Result<Set, RunError> {
+        // What tools kept, where they kept something.
+        let has_kept = self.kept_volume(rebuild).await?.is_some();
+        let alone = VARIATIONS.iter().copied().filter(|one| one.is_alone && has_kept);
+        Ok(alone.collect())
     }
 
     /// What makes the difference, one cause after the other. `first` is what came out as it was, `varied` with all varied.
@@ -324,7 +339,8 @@ impl Run {
             causes.push(cause);
         }
         let baseline = baseline.as_ref().unwrap_or(first);
-        let mut rest: Set = VARIATIONS.iter().copied().filter(|one| !held.contains(one)).collect();
+        let is_tried = |one: &&'static Variation| !held.contains(one) && !one.is_alone;
+        let mut rest: Set = VARIATIONS.iter().copied().filter(is_tried).collect();
         while causes.len() < CAUSES_LIMIT_COUNT {
             let attempt = match varied.take() {
                 Some(varied) => varied,
@@ -351,6 +367,14 @@ impl Run {
             }
             causes.push(cause(rebuild, Manner::Varied, &smallest, baseline, &attempt)?);
             rest.retain(|one| !smallest.contains(one));
+        }
+        for variation in self.alone(rebuild).await? {
+            let label = format!("varying {}", variation.name);
+            let setting = Setting::of(&held, &[variation]);
+            let attempt = self.rebuild(rebuild, &setting, &label, stop).await?;
+            if !attempt.is_as(baseline) {
+                causes.push(cause(rebuild, Manner::Varied, &[variation], baseline, &attempt)?);
+            }
         }
         Ok(causes)
     }
@@ -529,7 +553,10 @@ fn cause(
         manner,
         variations: names(variations),
         kind,
-        cure: cure(variations, kind, language_of(rebuild)),
+        cure: match failure {
+            Some(_) => cure_of_failure(variations),
+            None => cure(variations, kind, language_of(rebuild)),
+        },
         artifacts,
         failure,
     })

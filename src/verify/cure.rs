@@ -181,6 +181,27 @@ const TABLE: &[Line] = &[
     ),
 ];
 
+/// What ends it when a unit does not compile at all with another one.
+const FAILURES: [(&str, &str); 3] = [
+    (
+        "directory",
+        "a path is written out: take $PWD, $LOCKSTEP_OUT, $LOCKSTEP_DEPS and relative paths",
+    ),
+    (
+        "jobs",
+        "complete the makefile's prerequisites: a job starts before what it needs is there",
+    ),
+    ("umask", "give what is read by others its mode: install -m, chmod"),
+];
+
+/// What ends it when a unit does not compile at all because of `variations`.
+#[must_use]
+pub fn cure_of_failure(variations: &[&Variation]) -> Option<&'static str> {
+    let has_variation = |name| variations.iter().any(|variation| variation.name == name);
+    let fitting = FAILURES.iter().find(|(name, _)| has_variation(*name));
+    fitting.map(|(_, advice)| *advice)
+}
+
 /// What ends it: for what `variations` made differ (nothing: it differs from build to build) in a unit of this language.
 #[must_use]
 pub fn cure(variations: &[&Variation], kind: Option<Kind>, language: LanguageName) -> Option<&'static str> {

@@ -12,7 +12,7 @@ mod variation;
 pub mod variations;
 mod verification;
 
-pub use cure::cure;
+pub use cure::{cure, cure_of_failure};
 pub use kind::{Kind, kind};
 pub use script::{NOT_VARIED, moved, rebuilt};
 pub use search::Search;

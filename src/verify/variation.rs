@@ -15,6 +15,8 @@ pub struct Variation {
     pub kind: Option<Kind>,
     /// What is found in a text that comes of it: where it is, this variation is tried first.
     pub traces: &'static [&'static str],
+    /// Whether it is changed by itself alone: with others, it would not be what it is.
+    pub is_alone: bool,
     /// Changes it.
     pub vary: fn(&mut Setting),
     /// Keeps it from changing by itself from one build to the next, where it does.

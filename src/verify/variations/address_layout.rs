@@ -11,6 +11,7 @@ pub(super) const ADDRESS_LAYOUT: Variation = Variation {
     limits: "needs setarch in the image; an engine's own filter of system calls may refuse it",
     kind: None,
     traces: &[],
+    is_alone: false,
     vary: |setting| setting.personality.push(NOT_RANDOM),
     hold: Some(|setting| setting.personality.push(NOT_RANDOM)),
 };

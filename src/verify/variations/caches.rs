@@ -1,4 +1,4 @@
-//! What is kept of earlier builds.
+//! What is kept of earlier builds. It is readable for the user of builds alone, so nobody else can compile with it.
 
 use super::super::Variation;
 
@@ -8,6 +8,7 @@ pub(super) const CACHES: Variation = Variation {
     limits: "nothing where no build has kept anything here, and for languages that keep nothing",
     kind: None,
     traces: &[],
+    is_alone: true,
     vary: |setting| setting.has_kept = true,
     hold: None,
 };

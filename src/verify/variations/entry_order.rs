@@ -8,6 +8,7 @@ pub(super) const ENTRY_ORDER: Variation = Variation {
     limits: "of the sources alone: what a command makes in other directories lies in a volume as ever; needs tar in the image",
     kind: Some(Kind::Order),
     traces: &[],
+    is_alone: false,
     vary: |setting| setting.sources = SourcePlace::MemoryReversed,
     hold: None,
 };

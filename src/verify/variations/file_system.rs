@@ -8,6 +8,7 @@ pub(super) const FILE_SYSTEM: Variation = Variation {
     limits: "of the sources alone; needs tar in the image",
     kind: Some(Kind::Order),
     traces: &[],
+    is_alone: false,
     vary: |setting| setting.sources = setting.sources.max(SourcePlace::Memory),
     hold: None,
 };

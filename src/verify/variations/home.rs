@@ -8,6 +8,7 @@ pub(super) const HOME: Variation = Variation {
     limits: "what a tool takes from /etc/passwd is the image's",
     kind: Some(Kind::User),
     traces: &["of-somebody-else"],
+    is_alone: false,
     vary: |setting| {
         setting.variables.insert("HOME", "/lockstep/home/of-somebody-else");
         setting.first.push("mkdir -p \"$HOME\"");

@@ -8,6 +8,7 @@ pub(super) const HOST_NAME: Variation = Variation {
     limits: "",
     kind: Some(Kind::HostName),
     traces: &["another-host", "elsewhere.example"],
+    is_alone: false,
     vary: |setting| {
         setting.host_name = Some("another-host");
         setting.domain_name = Some("elsewhere.example");

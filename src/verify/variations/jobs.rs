@@ -17,6 +17,7 @@ pub(super) const JOBS: Variation = Variation {
     limits: "a command that says how many keeps it",
     kind: None,
     traces: &[],
+    is_alone: false,
     vary: |setting| setting.variables.extend(THREE),
     hold: None,
 };

@@ -8,6 +8,7 @@ pub(super) const KERNEL: Variation = Variation {
     limits: "needs setarch in the image; the machine's kernel is the same, and so is what /proc says of it",
     kind: None,
     traces: &["2.6."],
+    is_alone: false,
     vary: |setting| setting.personality.push("--uname-2.6"),
     hold: None,
 };

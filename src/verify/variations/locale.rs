@@ -14,6 +14,7 @@ pub(super) const LOCALE: Variation = Variation {
     limits: "an image without other locales sorts in one way alone; a unit that sets LC_ALL or LANG keeps it",
     kind: None,
     traces: &[],
+    is_alone: false,
     vary: |setting| {
         setting.variables.insert("LANG", "POSIX");
         setting.variables.insert("LC_ALL", "POSIX");

@@ -11,6 +11,7 @@ pub(super) const PROCESSORS: Variation = Variation {
     limits: "nothing where the engine has only one; what the kernel says in /proc and /sys stays",
     kind: None,
     traces: &[],
+    is_alone: false,
     vary: |setting| setting.processors = Some(FIRST),
     hold: Some(|setting| setting.processors = Some(FIRST)),
 };

@@ -8,6 +8,7 @@ pub(super) const SOURCE_TIMES: Variation = Variation {
     limits: "",
     kind: Some(Kind::Date),
     traces: &[],
+    is_alone: false,
     vary: |setting| setting.has_source_times = true,
     hold: None,
 };

@@ -11,6 +11,7 @@ pub(super) const TIME_OF_DAY: Variation = Variation {
     limits: "no effect on static programs, nor on those that ask the kernel themselves: Go's compiler and linker, and what is written in Go",
     kind: Some(Kind::Date),
     traces: &[],
+    is_alone: false,
     vary: |setting| setting.clock = Some(Clock::Later(LATER_SECONDS)),
     hold: Some(|setting| setting.clock = Some(Clock::Stopped)),
 };

@@ -8,6 +8,7 @@ pub(super) const TIME_ZONE: Variation = Variation {
     limits: "a unit that sets TZ keeps it",
     kind: Some(Kind::Date),
     traces: &["ELS", "+14"],
+    is_alone: false,
     vary: |setting| _ = setting.variables.insert("TZ", "ELS-14"),
     hold: None,
 };

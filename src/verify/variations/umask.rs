@@ -8,6 +8,7 @@ pub(super) const UMASK: Variation = Variation {
     limits: "",
     kind: None,
     traces: &[],
+    is_alone: false,
     vary: |setting| setting.first.push("umask 0027"),
     hold: None,
 };

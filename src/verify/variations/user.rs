@@ -12,6 +12,7 @@ pub(super) const USER: Variation = Variation {
     limits: "the user is `nobody`, because images have no other one that all of them know",
     kind: Some(Kind::User),
     traces: &["nobody", "65534", "nogroup"],
+    is_alone: false,
     vary: |setting| {
         setting.owner = Some(Owner {
             uid: NOBODY,

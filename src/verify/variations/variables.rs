@@ -20,6 +20,7 @@ pub(super) const VARIABLES: Variation = Variation {
     limits: "",
     kind: None,
     traces: &["4711", "somebody", "xterm-256color", "another value", "/target/bin"],
+    is_alone: false,
     vary: |setting| {
         setting.variables.extend(OTHERS);
         setting.first.push("export PATH=\"$PATH:/lockstep/target/bin\"");
