@@ -117,3 +117,77 @@ fn render_artifact(text: &mut String, artifact: &ArtifactDifference) {
         let _ = writeln!(text, "         and {more} more");
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::comparison::PartDifference;
+    use crate::digest::Digest;
+    use crate::name::{EnvironmentName, ProjectName, UnitName};
+    use crate::verify::{Kind, VARIATIONS, VerifiedArtifact};
+
+    fn unit(name: &str, causes: Vec<Cause>) -> VerifiedUnit {
+        VerifiedUnit {
+            name: UnitName::new(name).unwrap(),
+            equal: causes.is_empty(),
+            artifacts: vec![VerifiedArtifact {
+                name: format!("{name}.so"),
+                expected: None,
+                rebuilt: Digest::of(b""),
+            }],
+            causes,
+        }
+    }
+
+    #[test]
+    fn what_differs_is_told_with_its_cause_its_place_and_what_ends_it() {
+        let part = PartDifference {
+            part: ".rodata".to_owned(),
+            a: Some("Nov 30 2026".to_owned()),
+            b: Some("Jan 04 2028".to_owned()),
+            symbols: vec!["when".to_owned()],
+            more_symbols: 0,
+        };
+        let cause = Cause {
+            manner: Manner::Varied,
+            variations: vec!["time-of-day"],
+            kind: Some(Kind::Date),
+            artifacts: vec![ArtifactDifference {
+                name: "broken.so".to_owned(),
+                parts: vec![part],
+            }],
+            failure: None,
+            cure: Some("take another date"),
+        };
+        let verification = Verification {
+            schema_version: 1,
+            project: ProjectName::new("tool").unwrap(),
+            against: "lockstep.lock".to_owned(),
+            equal: false,
+            variations: VARIATIONS.iter().map(|variation| (*variation).into()).collect(),
+            environments: vec![VerifiedEnvironment {
+                name: EnvironmentName::new("glibc").unwrap(),
+                equal: false,
+                build_image: String::new(),
+                rebuilds: 9,
+                not_varied: [("kernel".to_owned(), "there is no setarch".to_owned())].into(),
+                units: vec![unit("good", vec![]), unit("broken", vec![cause])],
+            }],
+        };
+        let text = render_verification(&verification);
+        let expected = " tool · against lockstep.lock: compiled again as it was, and with 17 variations
+
+ glibc
+   good    equal  good.so
+   broken  differs  broken.so
+     date: another time-of-day gives other bits
+       broken.so
+         .rodata  Nov 30 2026 -> Jan 04 2028  in when
+       hint: take another date
+   not varied: kernel, because there is no setarch
+
+ not reproducible: 1 of 2 units
+";
+        assert_eq!(console::strip_ansi_codes(&text), expected);
+    }
+}

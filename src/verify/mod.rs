@@ -1,10 +1,11 @@
 //! Whether bits come out again: what a rebuild does otherwise than a build, what is asked next, and what came of it.
 //!
 //! Pure: a variation says what changes in a container, `src/run/verify.rs` starts it. `search` finds the smallest set of
-//! variations that makes a difference, `kind` and `cure` say what it is and what ends it, `verification` is the report.
+//! variations that makes a difference, `recognition` and `cure` say what it is and what ends it, `verification` is the report.
 
 mod cure;
 mod kind;
+mod recognition;
 mod script;
 mod search;
 mod setting;
@@ -13,7 +14,8 @@ pub mod variations;
 mod verification;
 
 pub use cure::{cure, cure_of_failure};
-pub use kind::{Kind, kind};
+pub use kind::Kind;
+pub use recognition::kind;
 pub use script::{NOT_VARIED, moved, rebuilt};
 pub use search::Search;
 pub use setting::{Clock, Setting, SourcePlace};

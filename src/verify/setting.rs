@@ -2,7 +2,6 @@
 
 use std::collections::BTreeMap;
 
-use super::Variation;
 use crate::owner::Owner;
 
 /// In what a rebuild is done otherwise than a build; by default in nothing.
@@ -53,19 +52,4 @@ pub enum Clock {
     Later(u64),
     /// Always the second in which the run began.
     Stopped,
-}
-
-impl Setting {
-    /// With `held` kept from changing and `varied` changed.
-    #[must_use]
-    pub fn of(held: &[&'static Variation], varied: &[&'static Variation]) -> Self {
-        let mut setting = Self::default();
-        for hold in held.iter().filter_map(|variation| variation.hold) {
-            hold(&mut setting);
-        }
-        for variation in varied {
-            (variation.vary)(&mut setting);
-        }
-        setting
-    }
 }

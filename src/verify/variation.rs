@@ -40,3 +40,18 @@ impl PartialEq for Variation {
         self.name == other.name
     }
 }
+
+impl Setting {
+    /// With `held` kept from changing and `varied` changed.
+    #[must_use]
+    pub fn of(held: &[&'static Variation], varied: &[&'static Variation]) -> Self {
+        let mut setting = Self::default();
+        for hold in held.iter().filter_map(|variation| variation.hold) {
+            hold(&mut setting);
+        }
+        for variation in varied {
+            (variation.vary)(&mut setting);
+        }
+        setting
+    }
+}
