@@ -560,7 +560,7 @@ impl Run {
 }
 
 /// What the lock says was fetched for a compile, by the same command for the same files.
-fn locked_dependencies(
+pub(super) fn locked_dependencies(
     plan: &EnvironmentPlan,
     compile: &UnitPlan,
     identity: Digest,

@@ -64,6 +64,14 @@ impl Compiled {
     }
 }
 
+impl CompileInput<'_> {
+    /// What the lock has and what was found, if those differ.
+    fn other_than(&self, found: Option<Digest>) -> Option<(Digest, Digest)> {
+        let both = self.dependencies.zip(found);
+        both.filter(|(expected, found)| expected != found)
+    }
+}
+
 /// What is brought into a container beside a unit's sources.
 struct Brought {
     uploads: Vec<Upload>,
@@ -109,18 +117,6 @@ impl Run {
             record,
             cached,
         };
-        let is_locked = |found: Option<Digest>| match (given.dependencies, found) {
-            (Some(expected), Some(found)) if expected != found => {
-                Err(RunError::OtherDependencies(Box::new(OtherDependencies {
-                    environment: environment.clone(),
-                    unit: unit.name.clone(),
-                    expected,
-                    found,
-                    line: None,
-                })))
-            }
-            _ => Ok(()),
-        };
         // The loader is no unit of the project: its line would only puzzle those who read what was compiled.
         let stage = if unit.name.as_str() == LOADER_NAME {
             Stage::Loader
@@ -130,8 +126,10 @@ impl Run {
         let step = Self::step(environment, stage, unit.name.as_str());
         let store = self.store_of(unit);
         let kept = store.compiled_artifacts(action, &unit.unit.artifacts);
-        if let Some((artifacts, record)) = kept.zip(store.compile_record(action)) {
-            is_locked(record.dependencies)?;
+        let kept = kept.zip(store.compile_record(action));
+        // What was fetched before the lock had something else is fetched again, and compared.
+        let is_locked = |record: &CompileRecord| given.other_than(record.dependencies).is_none();
+        if let Some((artifacts, record)) = kept.filter(|(_, record)| is_locked(record)) {
             self.events.emit(Event::StepStarted { step: step.clone() });
             self.events.emit(Event::StepFinished {
                 step,
@@ -140,12 +138,19 @@ impl Run {
             });
             return Ok(compiled(artifacts, record, true));
         }
-        let fetched = self.fetch(environment, image, unit, tree, stop).await?;
+        let fetched = self
+            .fetch(environment, image, unit, tree, given.dependencies, stop)
+            .await?;
         let dependencies = fetched.as_ref().map(|fetched| fetched.digest);
-        is_locked(dependencies).inspect_err(|_| {
-            // The next run fetches again: what somebody has put right must not stay wrong here.
-            let _ = fetched.as_ref().map(|fetched| temporary::remove(&fetched.path));
-        })?;
+        if let Some((expected, found)) = given.other_than(dependencies) {
+            return Err(RunError::OtherDependencies(Box::new(OtherDependencies {
+                environment: environment.clone(),
+                unit: unit.name.clone(),
+                expected,
+                found,
+                line: None,
+            })));
+        }
         let mut uploads: Vec<Upload> = exports::upload(unit, given.exports, stop).await?.into_iter().collect();
         uploads.extend(fetched.map(|fetched| Upload {
             path: ROOT.to_owned(),

@@ -39,20 +39,25 @@ pub(super) struct Fetched {
 
 impl Run {
     /// Brings a unit's dependencies, unless they are there; gives what there is then, or none when the unit has none.
+    /// What is there and is not `expected`, or cannot be read, is fetched again.
     pub(super) async fn fetch(
         &self,
         environment: &EnvironmentName,
         image: &BuildImage,
         unit: &UnitPlan,
         tree: &SourceTree,
+        expected: Option<Digest>,
         stop: &CancellationToken,
     ) -> Result<Option<Fetched>, RunError> {
         let Some((command, key)) = unit.fetch.as_ref().zip(unit.fetch_key(image.identity)) else {
             return Ok(None);
         };
         let target = self.store.fetched(key);
-        if fs::symlink_metadata(&target).is_ok_and(|metadata| metadata.is_file()) {
-            return Ok(Some(fetched(unit, target).await?));
+        if fs::symlink_metadata(&target).is_ok_and(|metadata| metadata.is_file())
+            && let Ok(known) = fetched(unit, target.clone()).await
+            && expected.is_none_or(|expected| expected == known.digest)
+        {
+            return Ok(Some(known));
         }
         if self.options.offline {
             return Err(RunError::NotFetched {

@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 
 use serde::Serialize;
 
+use super::build::locked_dependencies;
 use super::matched::saved_image;
 use super::{Run, RunError};
 use crate::engine::{ImageFacts, ImageId};
@@ -92,8 +93,9 @@ impl Run {
                 let Some(key) = compile.fetch_key(image.identity) else {
                     continue;
                 };
+                let locked = locked_dependencies(plan, compile, image.identity, &work);
                 let fetched = self
-                    .fetch(&plan.name, &image, compile, tree, &self.cancellation)
+                    .fetch(&plan.name, &image, compile, tree, locked, &self.cancellation)
                     .await?;
                 if let Some(fetched) = fetched {
                     outgoing.add(LayoutItem {

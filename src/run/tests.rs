@@ -1569,11 +1569,29 @@ async fn dependencies_that_are_the_same_again_fit_the_lock_and_a_lock_that_says_
         .collect();
     let lock = sample.read("lockstep.lock").unwrap();
     assert!(fetched.len() == 1 && lock.contains(&fetched[0]), "{fetched:?}");
-    // What was compiled is still there, with what was fetched for it.
+    // What was compiled is still there, with what was fetched for it: it is fetched again, and compared.
     let other = crate::digest::Digest::of(b"other").to_string();
     sample.write("lockstep.lock", &lock.replace(&fetched[0], &other));
+    let before = engine.created().len();
     let error = sample.build(&engine).await.unwrap_err();
     assert!(matches!(error, RunError::OtherDependencies(_)), "{error}");
+    let fetches = |from: usize| {
+        let created = engine.created();
+        created[from..]
+            .iter()
+            .filter(|spec| spec.name.contains("fetch-shout"))
+            .count()
+    };
+    assert_eq!(fetches(before), 1);
+    // What cannot be read is fetched again, too.
+    sample.write("lockstep.lock", &lock);
+    let kept = std::fs::read_dir(sample.path().join(".lockstep/fetched")).unwrap();
+    let kept: Vec<_> = kept.map(|entry| entry.unwrap().path()).collect();
+    std::fs::write(&kept[0], "no tar").unwrap();
+    std::fs::remove_dir_all(sample.path().join(".lockstep/compiled")).unwrap();
+    std::fs::remove_dir_all(sample.path().join("dist")).unwrap();
+    sample.locked_build(&engine).await.unwrap();
+    assert_eq!(fetches(before), 2);
 }
 
 #[tokio::test]

@@ -11,7 +11,7 @@ use std::time::Duration;
 use futures_util::stream::StreamExt as _;
 use tokio_util::sync::CancellationToken;
 
-use super::build::{Workload, check_toolchains, missing_environment};
+use super::build::{Workload, check_toolchains, locked_dependencies, missing_environment};
 use super::exports::{self, Exports, ExportsTeller};
 use super::published::Published;
 use super::rebuild::{Attempt, Bits, Rebuild};
@@ -217,13 +217,15 @@ impl Run {
                 let (image, ground) = (&image, &ground);
                 async move {
                     let expected = expected_of(plan, compile, expected);
+                    let locked = locked_dependencies(plan, compile, image.identity, work);
+                    let dependencies = self.fetch(&plan.name, image, compile, tree, locked, ground.stop).await;
                     let rebuild = Rebuild {
                         environment: &plan.name,
                         image,
                         unit: compile,
                         tree,
                         exports: ground.exports,
-                        dependencies: match self.fetch(&plan.name, image, compile, tree, ground.stop).await {
+                        dependencies: match dependencies {
                             Ok(dependencies) => dependencies.map(|fetched| fetched.path),
                             Err(error) => return (compile, Err(error)),
                         },
