@@ -12,43 +12,6 @@ const FILES_LIMIT: usize = 10_000;
 /// Longer chains of re-exports are a mistake.
 const REEXPORTS_LIMIT: usize = 8;
 
-/// Circles that are still there: each goes when somebody breaks it, and no file is to be added to one.
-const KNOWN: &[&[&str]] = &[
-    &[
-        "config/archives",
-        "config/artifact",
-        "config/builds",
-        "config/contract",
-        "config/contracts",
-        "config/decode",
-        "config/environment",
-        "config/fit",
-        "config/host",
-        "config/image",
-        "config/invocation",
-        "config/request",
-        "config/reserved",
-        "config/scope",
-        "config/smoke",
-        "config/step",
-        "config/unit",
-    ],
-    &[
-        "facts/elf/address",
-        "facts/elf/dynamic",
-        "facts/elf/hash",
-        "facts/elf/header",
-        "facts/elf/image",
-        "facts/elf/note",
-        "facts/elf/read",
-        "facts/elf/relocation",
-        "facts/elf/section",
-        "facts/elf/symbol",
-        "facts/elf/version",
-    ],
-    &["facts/go/export", "facts/go/exported_type", "facts/go/module_data"],
-];
-
 /// A module's path from the crate's root, as `check/pair`; empty for the root itself.
 type Module = Vec<String>;
 
@@ -251,7 +214,7 @@ impl Graph {
             seen
         };
         let all: BTreeMap<&Module, BTreeSet<Module>> = edges.keys().map(|module| (*module, reached(module))).collect();
-        let mut circles = BTreeSet::new();
+        let mut circles: BTreeSet<Vec<String>> = BTreeSet::new();
         for (module, seen) in &all {
             if seen.contains(*module) {
                 let is_back = |other: &&Module| all.get(*other).is_some_and(|seen| seen.contains(*module));
@@ -263,27 +226,7 @@ impl Graph {
 }
 
 #[test]
-fn no_file_imports_in_a_circle_that_is_not_known() {
-    let found = Graph::read().circles();
-    let known: BTreeSet<Vec<String>> = KNOWN
-        .iter()
-        .map(|circle| circle.iter().map(|file| (*file).to_owned()).collect())
-        .collect();
-    let told: Vec<String> = found.difference(&known).map(|circle| circle.join(" ")).collect();
-    let broken: Vec<String> = known.difference(&found).map(|circle| circle.join(" ")).collect();
-    assert_eq!(told, Vec::<String>::new(), "new; broken: {broken:#?}");
-    assert_eq!(
-        broken,
-        Vec::<String>::new(),
-        "not there any more: take them out of the list"
-    );
-}
-
-#[test]
-fn imports_are_read_as_the_compiler_reads_them() {
-    let source =
-        read("pub(super) use a::{b, c::{d as e,\n    f}};\nuse x;\n// use y;\nlet z = crate::p::q(super::r);\n");
-    let told = |paths: &[Vec<String>]| -> Vec<String> { paths.iter().map(|path| path.join("::")).collect() };
-    assert_eq!(told(&source.imports), ["a::b", "a::c::d", "a::c::f", "x"]);
-    assert_eq!(told(&source.mentions), ["crate::p::q", "super::r"]);
+fn no_file_imports_in_a_circle() {
+    let circles: Vec<String> = Graph::read().circles().iter().map(|circle| circle.join(" ")).collect();
+    assert_eq!(circles, Vec::<String>::new());
 }

@@ -58,8 +58,9 @@ fn assert_files_are_named(sample: &Sample, directory: &str) {
         &project.replace("{builtin: debian/build}", "{builtin: musl/runtime}"),
     );
     let text = format!(
-        "FROM {} AS runtime\nUSER 0\nRUN cat /proc/sys/kernel/random/uuid > /etc/chance\nUSER 1000\n",
-        runtime_image()
+        "FROM {} AS runtime\nUSER 0\nRUN cat /proc/sys/kernel/random/uuid > /etc/chance; : {}\nUSER 1000\n",
+        runtime_image(),
+        sample.name
     );
     sample.write(&format!("{directory}/Dockerfile"), &text);
     std::fs::remove_file(sample.path().join("lockstep.lock")).unwrap();

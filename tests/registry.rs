@@ -60,7 +60,11 @@ fn with_own_runtime(sample: &Sample) -> String {
     let directory = format!("images/{}", sample.name);
     sample.write(
         &format!("{directory}/Dockerfile"),
-        &format!("FROM {base}\nUSER 0\nRUN cat /proc/sys/kernel/random/uuid > /etc/chance\nUSER 1000\n"),
+        // The builder remembers commands by their words.
+        &format!(
+            "FROM {base}\nUSER 0\nRUN cat /proc/sys/kernel/random/uuid > /etc/chance; : {}\nUSER 1000\n",
+            sample.name
+        ),
     );
     let text = sample.read("lockstep.yaml").unwrap();
     let recipe = format!("runtime: {{dockerfile: {directory}/Dockerfile}}");
@@ -154,6 +158,7 @@ fn what_was_pushed_is_had_again() {
             .output()
             .unwrap();
         assert!(assert_status(&output, 2).contains("leave out `https://`"));
+        forget(sample, &base);
     });
 }
 
@@ -221,7 +226,7 @@ fn what_was_saved_is_built_without_a_network() {
         let short = &std::fs::read(file).unwrap()[..1 << 20];
         std::fs::write(file, short).unwrap();
         assert!(assert_status(&there(&["image", "load", file]), 2).contains("copied in full?"));
-        let _ = std::fs::remove_dir_all(sample.path().join(".lockstep"));
+        forget(sample, &base);
     });
 }
 

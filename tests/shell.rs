@@ -52,6 +52,12 @@ fn every_command_has_a_page() {
             "{page}"
         );
     }
+    let (status, page, _) = lockstep(&["man", "image", "diff"]);
+    assert!(
+        status == Some(0) && page.contains(".TH lockstep-image-diff 1"),
+        "{page}"
+    );
+    assert_eq!(lockstep(&["man", "image", "nothing"]).0, Some(2));
     let (status, _, said) = lockstep(&["man", "nothing"]);
     assert!(status == Some(2) && said.contains("hint: there are: "), "{said}");
 }

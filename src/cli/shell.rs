@@ -20,8 +20,8 @@ pub(super) struct CompletionsArguments {
 /// What `man` takes.
 #[derive(Debug, clap::Args)]
 pub(super) struct ManArguments {
-    /// The command whose page it is; the program's own when left out
-    command: Option<String>,
+    /// The command whose page it is, as it is called (`image diff`); the program's own when left out
+    command: Vec<String>,
 }
 
 /// Prints a shell's completion script.
@@ -32,18 +32,25 @@ pub(super) fn completions(arguments: &CompletionsArguments, mut program: clap::C
     Exit::Ok
 }
 
+/// A word that is no command.
+fn no_command(name: &str, above: &clap::Command) -> Failure {
+    let known: Vec<&str> = above.get_subcommands().map(clap::Command::get_name).collect();
+    let failure = Failure::new(Exit::Usage, "usage", format!("there is no command `{name}`"));
+    match known.is_empty() {
+        true => failure.with_hint(format!("`{}` has none below it", above.get_name())),
+        false => failure.with_hint(format!("there are: {}", known.join(", "))),
+    }
+}
+
 /// Prints a manual page.
 pub(super) fn man(arguments: &ManArguments, mut program: clap::Command, world: &World) -> Result<Exit, Stop> {
     // Only a built command knows the options that all commands take.
     program.build();
-    let command = match &arguments.command {
-        None => program,
-        Some(name) => program.find_subcommand(name).cloned().ok_or_else(|| {
-            let known: Vec<&str> = program.get_subcommands().map(clap::Command::get_name).collect();
-            Failure::new(Exit::Usage, "usage", format!("there is no command `{name}`"))
-                .with_hint(format!("there are: {}", known.join(", ")))
-        })?,
-    };
+    let mut command = program;
+    for name in &arguments.command {
+        let below = command.find_subcommand(name).cloned();
+        command = below.ok_or_else(|| no_command(name, &command))?;
+    }
     let mut page = Vec::new();
     clap_mangen::Man::new(command)
         .render(&mut page)

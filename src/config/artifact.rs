@@ -7,9 +7,10 @@ use crate::printable::is_plain;
 use crate::yaml::{Decoded, Fields, Value};
 
 use super::language_name::LanguageName;
+use super::placed::Placed;
 use super::project::{Contracts, ShippedFile, Unit};
 use super::scope::{Expected, Scope, claim};
-use super::{host, reserved};
+use super::{image_path, reserved};
 
 /// The keys of an artifact that does not lie at the bundle's top under its own name.
 const ARTIFACT_KEYS: &[&str] = &["file", "to", "install"];
@@ -20,18 +21,6 @@ const OS_PLACEHOLDER: &str = "{os}";
 const ARCHITECTURE_PLACEHOLDER: &str = "{arch}";
 /// The only system that artifacts are for, as Go calls it.
 const OS: &str = "linux";
-
-/// Something that is to lie in the bundle, and where it is named.
-pub(super) struct Placed<'v> {
-    value: Value<'v>,
-    kind: &'static str,
-    /// Below the directory of the contract.
-    place: Place,
-    /// The name of the unit's contract.
-    contract: Option<String>,
-    /// Whether it lies at the bundle's top, wherever the contract puts plugins.
-    is_at_top: bool,
-}
 
 impl<'v> Placed<'v> {
     /// A host that is not compiled, under its name.
@@ -144,7 +133,7 @@ fn artifacts<'v>(
             item.fields("an artifact", ARTIFACT_KEYS, |fields| {
                 let name = fields.required("file", "the file that the build leaves in $LOCKSTEP_OUT", artifact_name);
                 let to = fields.optional("to", |value| place(value, shelf.architecture));
-                let install = fields.optional("install", host::directory);
+                let install = fields.optional("install", image_path::directory);
                 Ok((name?, to?, install?))
             })?
         } else {
@@ -176,7 +165,7 @@ fn file<'v>(item: Value<'v>, shelf: &mut Shelf<'v, '_>, scope: &Scope<'_, '_>) -
                 scope.path(value, Expected::FileOrDirectory)
             });
             let to = fields.optional("to", |value| place(value, shelf.architecture));
-            let install = fields.optional("install", host::directory);
+            let install = fields.optional("install", image_path::directory);
             let fill = fields.or("fill", false, Value::boolean);
             Ok((path?, to?, install?, fill?))
         })?

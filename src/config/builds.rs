@@ -6,14 +6,15 @@ use crate::name::UnitName;
 use crate::nearest::nearest;
 use crate::yaml::{Decoded, Fields, Reported, Value};
 
-use super::decode::name;
+use super::build;
+use super::known_build::{KnownBuild, Making};
 use super::language_name::LanguageName;
+use super::making;
+use super::named::name;
 use super::project::Unit;
 use super::reserved;
 use super::scope::{Scope, Spoken};
-use super::unit::{self, Making};
 use super::unit_role::UnitRole;
-use super::{build, host};
 
 /// The keys of a build: those of a unit that say how it is compiled.
 const KEYS: &[&str] = &["source", "inputs", "language", "build", "command", "fetch", "env"];
@@ -21,24 +22,6 @@ const KEYS: &[&str] = &["source", "inputs", "language", "build", "command", "fet
 const KEYS_OF_BUILDS: &[&str] = &[
     "source", "inputs", "language", "package", "build", "command", "fetch", "env",
 ];
-
-/// A build, as far as it is known.
-pub(super) struct KnownBuild<'v> {
-    name: &'v str,
-    key: Value<'v>,
-    /// Where its language is said, and which it is.
-    spoken: Option<(Value<'v>, LanguageName)>,
-    has_own_way: bool,
-    making: Decoded<(UnitName, Making)>,
-    is_taken: bool,
-}
-
-impl KnownBuild<'_> {
-    /// Whether this is its name.
-    pub(super) fn is_called(&self, name: &str) -> bool {
-        self.name == name
-    }
-}
 
 /// `builds:`, put into the scope, where units find them.
 pub(super) fn builds<'v>(value: Value<'v>, scope: &mut Scope<'v, '_>) -> Decoded<()> {
@@ -70,11 +53,11 @@ fn known<'v>(key: Value<'v>, value: Value<'v>, scope: &Scope<'v, '_>) -> Decoded
     };
     let making = value.fields("a build", KEYS, |fields| {
         let build = fields.optional("build", |value| build::of_build(value, &fields));
-        let language = unit::language(&fields, &build);
-        known.has_own_way = unit::has_own_way(&fields);
+        let language = making::language(&fields, &build);
+        known.has_own_way = making::has_own_way(&fields);
         known.spoken = language.as_ref().ok().copied();
         let shared = makes_several(&fields, known.spoken);
-        let making = unit::making(&fields, language.map(|(_, language)| language), build, Ok(None), scope);
+        let making = making::making(&fields, language.map(|(_, language)| language), build, Ok(None), scope);
         shared?;
         making
     });
@@ -88,7 +71,7 @@ fn known<'v>(key: Value<'v>, value: Value<'v>, scope: &Scope<'v, '_>) -> Decoded
 /// Reports a build that makes but one file: lockstep's own command for all languages but Rust.
 fn makes_several(fields: &Fields<'_, '_>, spoken: Option<(Value<'_>, LanguageName)>) -> Decoded<()> {
     match spoken {
-        Some((place, language)) if language != LanguageName::Rust && !unit::has_own_way(fields) => Err(place.report(
+        Some((place, language)) if language != LanguageName::Rust && !making::has_own_way(fields) => Err(place.report(
             "the language's own command makes one file, and a build is for several units",
             "add `build:` or `command:`",
         )),
@@ -137,7 +120,7 @@ fn unknown(from: Value<'_>, text: &str, role: UnitRole, scope: &Scope<'_, '_>) -
     let names: Vec<&str> = scope.builds.iter().map(|known| known.name).collect();
     let label = match nearest(text, names.iter().copied()) {
         Some(meant) => format!("did you mean `{meant}`?"),
-        None if text == host::RUNTIME => match role {
+        None if text == reserved::RUNTIME => match role {
             UnitRole::Host => {
                 "a host of the runtime image is `{from: runtime, path: …}`, with no other keys of a unit".to_owned()
             }

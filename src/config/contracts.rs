@@ -5,7 +5,7 @@ use crate::nearest::nearest;
 use crate::yaml::{Decoded, Fields, Value};
 
 use super::contract::contract;
-use super::decode::name;
+use super::named::name;
 use super::project::{Contracts, NamedContract};
 use super::scope::{Contracted, Scope};
 

@@ -7,7 +7,7 @@ use crate::name::EnvironmentName;
 use crate::nearest::nearest;
 use crate::yaml::{Decoded, Value};
 
-use super::decode::name;
+use super::named::name;
 use super::project::{Environment, RecipeReference};
 use super::reserved;
 use super::scope::{Expected, Scope};

@@ -2,8 +2,8 @@
 
 use crate::yaml::{Decoded, Value};
 
+use super::making::variables;
 use super::project::ImageStart;
-use super::unit::variables;
 
 /// The keys of `image:`.
 const KEYS: &[&str] = &["entrypoint", "cmd", "env", "user"];

@@ -6,9 +6,9 @@ use std::time::Duration;
 use crate::nearest::nearest;
 use crate::yaml::{Decoded, Fields, Value};
 
-use super::host::path;
+use super::image_path::path;
+use super::making::variables;
 use super::project::{Invocation, PLUGINS_PLACEHOLDER};
-use super::unit::variables;
 
 const TIMEOUT_LIMIT: Duration = Duration::from_secs(60 * 60);
 /// What a program is given to read. It is a word of a command line, and Linux has none longer than 128 KiB.

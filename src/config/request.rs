@@ -5,9 +5,9 @@ use std::net::Ipv4Addr;
 
 use crate::yaml::{Decoded, Fields, Value};
 
+use super::expectation::{self, TIMEOUT_DEFAULT, texts};
 use super::invocation::invocation;
 use super::project::{Client, Invocation, Question, Ready, Request, ResponseExpectation};
-use super::step::{self, texts};
 
 /// The keys of a request.
 const KEYS: &[&str] = &["method", "path", "url", "headers", "body", "expect"];
@@ -34,9 +34,9 @@ pub(super) fn question(
 /// What a client does not say itself is as its server's.
 fn client(value: Value<'_>, server: Option<&Invocation>, host_files: Option<&[String]>) -> Decoded<Client> {
     value.fields("a client", CLIENT_KEYS, |fields| {
-        let timeout = server.map_or(step::TIMEOUT_DEFAULT, |server| server.timeout);
+        let timeout = server.map_or(TIMEOUT_DEFAULT, |server| server.timeout);
         let own = invocation(&fields, CLIENT_KEYS[0], host_files, timeout);
-        let expect = fields.or("expect", Default::default(), step::expectation);
+        let expect = fields.or("expect", Default::default(), expectation::expectation);
         let (own, expect) = (own?, expect?);
         let Some(server) = server else {
             // What is wrong with that has been reported.

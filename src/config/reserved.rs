@@ -1,6 +1,7 @@
 //! Names that are taken: by lockstep itself, or by what it calls things on an engine and on the disk after others.
 
-use super::host::RUNTIME;
+/// Where a host comes from that is there already; no build is called so.
+pub(super) const RUNTIME: &str = "runtime";
 
 /// A name that cannot be had.
 pub(super) struct Taken {

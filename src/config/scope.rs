@@ -5,10 +5,10 @@ use std::path::Path;
 
 use crate::yaml::{Decoded, Value};
 
-use super::artifact::Placed;
-use super::builds::KnownBuild;
+use super::known_build::KnownBuild;
 use super::language_name::LanguageName;
 use super::paths::Found;
+use super::placed::Placed;
 use super::unit_role::UnitRole;
 
 /// What lies around a `lockstep.yaml`.

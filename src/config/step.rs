@@ -1,13 +1,12 @@
 //! A step of `smoke:`.
 
-use std::time::Duration;
-
 use crate::nearest::nearest;
 use crate::yaml::{Decoded, Fields, Value};
 
-use super::host::{covered, path};
+use super::expectation::{TIMEOUT_DEFAULT, expectation};
+use super::image_path::{covered, path};
 use super::invocation::invocation;
-use super::project::{Expectation, Invocation, Question, Ready, Server, Step, StepKind, Stop};
+use super::project::{Invocation, Question, Ready, Server, Step, StepKind, Stop};
 use super::request::{question, url};
 
 /// The keys of a step.
@@ -17,8 +16,6 @@ const KEYS: &[&str] = &[
 ];
 /// The keys that say what is started, and what kind of a step it is; they exclude each other.
 pub(super) const COMMAND_KEYS: &[&str] = &["command", "run", "serve", "setup"];
-/// The keys of a command's expectation.
-const EXPECT_KEYS: &[&str] = &["status", "stdout", "stderr"];
 /// The keys of `ready:`, which exclude each other.
 const READY_KEYS: &[&str] = &["http", "tcp", "stdout"];
 /// The keys of `stop:`.
@@ -27,8 +24,6 @@ const STOP_KEYS: &[&str] = &["signal", "status"];
 const SERVER_KEYS: [&str; 2] = ["requests", "stop"];
 /// The signals that programs are stopped with.
 const SIGNALS: &[&str] = &["TERM", "INT", "QUIT", "HUP", "USR1", "USR2", "KILL"];
-/// For all of a step, when nothing else is said.
-pub(super) const TIMEOUT_DEFAULT: Duration = Duration::from_secs(30);
 /// The directories that can be written to in any case.
 const WRITABLE_ANYWAY: [&str; 2] = ["/tmp", "/dev/shm"];
 
@@ -190,30 +185,6 @@ fn default_stop() -> Stop {
         signal: SIGNALS[0].to_owned(),
         status: 0,
     }
-}
-
-pub(super) fn expectation(value: Value<'_>) -> Decoded<Expectation> {
-    value.fields("an expectation", EXPECT_KEYS, |fields| {
-        let status = fields.or("status", 0, |value| value.integer(0..=255));
-        let stdout = fields.or("stdout", Vec::new(), texts);
-        let stderr = fields.or("stderr", Vec::new(), texts);
-        Ok(Expectation {
-            status: status?,
-            stdout: stdout?,
-            stderr: stderr?,
-        })
-    })
-}
-
-/// Texts that must appear; an empty one would appear anywhere.
-pub(super) fn texts(value: Value<'_>) -> Decoded<Vec<String>> {
-    value.list(|item| match item.word()? {
-        "" => Err(item.report(
-            "an empty text is in every output",
-            "write what must appear, or remove it",
-        )),
-        text => Ok(text.to_owned()),
-    })
 }
 
 fn ready(value: Value<'_>) -> Decoded<Ready> {

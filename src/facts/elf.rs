@@ -8,21 +8,25 @@ mod dynamic;
 mod hash;
 mod header;
 mod image;
+mod layout;
 mod note;
 mod read;
 mod relocation;
 mod section;
 mod symbol;
 mod text;
+mod unreadable;
 mod version;
 
 pub use dynamic::Dynamic;
-pub use header::{Class, Data, Header, Layout, Machine, ObjectKind, Segment, SegmentKind, Tls};
+pub use header::{Header, Machine, ObjectKind, Segment, SegmentKind, Tls};
+pub use layout::{Class, Data, Layout};
 pub use note::{AbiTag, Notes, Properties};
-pub use read::{Elf, Unreadable};
+pub use read::Elf;
 pub use relocation::{Relocation, RelocationClass, Table};
 pub use section::Section;
 pub use symbol::{Binding, Name, Symbol, SymbolKind, Visibility};
+pub use unreadable::Unreadable;
 pub use version::{Definition, Need, NeededVersion, SymbolVersion, VersionIndex};
 
 #[cfg(test)]

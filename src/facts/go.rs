@@ -7,6 +7,7 @@
 mod build_info;
 mod export;
 mod exported_type;
+mod identifier;
 mod module_data;
 mod package;
 

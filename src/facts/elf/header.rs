@@ -3,38 +3,11 @@
 use object::read::elf::{FileHeader, ProgramHeader};
 use object::{Endianness, elf};
 
-use super::Unreadable;
 use super::image::{Image, Narrow, Wide};
+use super::{Layout, Unreadable};
 
 /// No file that a loader takes has more program headers; those behind are not read.
 const SEGMENT_LIMIT_COUNT: u16 = 4096;
-
-/// 32 or 64 bits (`EI_CLASS`).
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum Class {
-    /// `ELFCLASS32`.
-    Elf32,
-    /// `ELFCLASS64`.
-    Elf64,
-}
-
-/// The order of bytes (`EI_DATA`).
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum Data {
-    /// `ELFDATA2LSB`.
-    Little,
-    /// `ELFDATA2MSB`.
-    Big,
-}
-
-/// How the structures of a file are laid out.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub struct Layout {
-    /// The size of addresses.
-    pub class: Class,
-    /// The order of bytes.
-    pub data: Data,
-}
 
 /// An instruction set (`e_machine`).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]

@@ -8,7 +8,7 @@ use object::Endianness;
 use object::elf::{FileHeader32, FileHeader64};
 use object::pod::{Pod, from_bytes};
 
-use super::{Class, Data, Layout};
+use super::{Data, Layout};
 
 /// No name of a symbol, a version or a file is longer; what is, is cut here.
 pub(super) const NAME_LIMIT_BYTES: usize = 64 * 1024;
@@ -17,44 +17,6 @@ pub(super) const NAME_LIMIT_BYTES: usize = 64 * 1024;
 pub(super) type Narrow = FileHeader32<Endianness>;
 /// The structures of 64 bits; the others are its associated types.
 pub(super) type Wide = FileHeader64<Endianness>;
-
-impl Layout {
-    /// The order of bytes, as the structures take it.
-    pub(super) fn endian(self) -> Endianness {
-        match self.data {
-            Data::Little => Endianness::Little,
-            Data::Big => Endianness::Big,
-        }
-    }
-
-    /// Whether addresses have 64 bits.
-    pub(super) fn is_wide(self) -> bool {
-        self.class == Class::Elf64
-    }
-
-    /// The size of an address, in bytes.
-    pub(super) fn word_bytes(self) -> usize {
-        if self.is_wide() { 8 } else { 4 }
-    }
-
-    #[inline]
-    pub(super) fn u32_in(self, bytes: &[u8], offset: usize) -> Option<u32> {
-        let bytes = *bytes.get(offset..)?.first_chunk()?;
-        Some(match self.data {
-            Data::Little => u32::from_le_bytes(bytes),
-            Data::Big => u32::from_be_bytes(bytes),
-        })
-    }
-
-    #[inline]
-    pub(super) fn u64_in(self, bytes: &[u8], offset: usize) -> Option<u64> {
-        let bytes = *bytes.get(offset..)?.first_chunk()?;
-        Some(match self.data {
-            Data::Little => u64::from_le_bytes(bytes),
-            Data::Big => u64::from_be_bytes(bytes),
-        })
-    }
-}
 
 /// The bytes of a file, maybe mapped, and how to read them.
 #[derive(Clone)]

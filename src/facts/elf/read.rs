@@ -16,36 +16,11 @@ use super::text::Text;
 use super::version::{VersionNames, Versions};
 use super::{
     Class, Data, Definition, Dynamic, Header, Layout, Name, Need, Relocation, Segment, SegmentKind, Symbol,
-    SymbolVersion, Tls, VersionIndex, section,
+    SymbolVersion, Tls, Unreadable, VersionIndex, section,
 };
 
 /// No path of an interpreter is longer (`PATH_MAX`).
 const INTERPRETER_LIMIT_BYTES: u64 = 4096;
-
-/// Why bytes are no ELF file.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Unreadable {
-    /// Fewer bytes than a file header has.
-    TooShort {
-        /// How many there are.
-        len: u64,
-    },
-    /// It does not begin with the magic number.
-    Magic {
-        /// What it begins with.
-        head: [u8; 4],
-    },
-    /// A class that is none.
-    Class {
-        /// `EI_CLASS`.
-        value: u8,
-    },
-    /// An order of bytes that is none.
-    Data {
-        /// `EI_DATA`.
-        value: u8,
-    },
-}
 
 /// One ELF file.
 #[derive(Debug, Clone)]

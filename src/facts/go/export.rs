@@ -2,6 +2,7 @@
 
 use super::build_info::BuildInfo;
 use super::exported_type::ExportedType;
+use super::identifier::is_exported;
 use super::module_data::ModuleData;
 use crate::facts::Elf;
 use crate::facts::elf::SymbolKind;
@@ -69,11 +70,6 @@ pub(super) fn read(elf: &Elf, module: &ModuleData, build: Option<&BuildInfo>) ->
         }
     }
     (None, vec![])
-}
-
-/// Whether a name is one identifier that begins with a capital letter: not a method, not a closure.
-pub(super) fn is_exported(name: &str) -> bool {
-    name.starts_with(char::is_uppercase) && name.chars().all(|letter| letter.is_alphanumeric() || letter == '_')
 }
 
 #[cfg(test)]

@@ -126,7 +126,7 @@ impl<'a, 'w> Types<'a, 'w> {
         for entry in entries {
             let (name, described) = entry.split_at(entry.len() / 2);
             let name = self.name(self.offset(self.words.number(name))?)?;
-            if !super::export::is_exported(name) {
+            if !super::identifier::is_exported(name) {
                 return None;
             }
             self.spend(name.len() + ENTRY_COST_BYTES)?;
