@@ -6,7 +6,7 @@ use std::time::{Duration, UNIX_EPOCH};
 use super::Item;
 use crate::config::Project;
 use crate::engine::{Engine, EngineError, ImageFacts, Labels};
-use crate::image::{IMAGE_REPOSITORY, ImageCache};
+use crate::image::{IMAGE_REPOSITORY, ImageCache, RAW_REPOSITORY};
 use crate::lock;
 use crate::run::labels;
 
@@ -31,7 +31,8 @@ pub struct UnusedImages {
 /// not in `locked` (IDs), and that nothing on the engine uses: no container, no other name, such as a built project gives
 /// to its build image, and no other image that stands on them, as a built project's does on its runtime.
 ///
-/// What is not in the cache may be somebody else's, and stays.
+/// What is not in the cache may be somebody else's, and stays. With the image of a Dockerfile goes what the builder made of
+/// it first.
 ///
 /// # Errors
 /// What the engine fails with.
@@ -71,6 +72,8 @@ fn judge(images: Vec<ImageFacts>, old: &BTreeSet<String>, running: &BTreeSet<Str
         .filter(is_unused)
         .map(|image| (image.id.0.clone(), image))
         .collect();
+    let raw = raw_images(&others, &unused, running);
+    let unused: BTreeMap<String, ImageFacts> = unused.into_iter().chain(raw).collect();
     let mut items: Vec<Item> = unused
         .values()
         .flat_map(|image| &image.tags)
@@ -86,6 +89,32 @@ fn judge(images: Vec<ImageFacts>, old: &BTreeSet<String>, running: &BTreeSet<Str
         count: unused.len(),
         size_bytes: unused.values().map(|image| image.size_bytes).sum(),
     }
+}
+
+/// What a builder made first of the images that go, and of none that stays.
+fn raw_images(
+    others: &[ImageFacts],
+    unused: &BTreeMap<String, ImageFacts>,
+    running: &BTreeSet<String>,
+) -> Vec<(String, ImageFacts)> {
+    let prefix = format!("{RAW_REPOSITORY}:");
+    let is_raw = |image: &ImageFacts| {
+        !image.tags.is_empty()
+            && image.tags.iter().all(|tag| tag.starts_with(&prefix))
+            && !running.contains(&image.id.0)
+    };
+    let recipe = |image: &ImageFacts| image.labels.get(labels::RECIPE).cloned();
+    let gone: BTreeSet<String> = unused.values().filter_map(recipe).collect();
+    let kept: BTreeSet<String> = others
+        .iter()
+        .filter(|image| !is_raw(image))
+        .filter_map(recipe)
+        .collect();
+    let goes = |image: &&ImageFacts| {
+        is_raw(image) && recipe(image).is_some_and(|recipe| gone.contains(&recipe) && !kept.contains(&recipe))
+    };
+    let raw = others.iter().filter(goes);
+    raw.map(|image| (image.id.0.clone(), image.clone())).collect()
 }
 
 /// The IDs of the images that a project's lock names; none without a lock that can be read.
@@ -153,5 +182,29 @@ mod tests {
             ]
         );
         assert_eq!((unused.count, unused.size_bytes), (3, 30));
+    }
+
+    #[test]
+    fn what_a_builder_made_goes_with_the_image_that_came_of_it() {
+        let of = |mut image: ImageFacts, recipe: &str| {
+            image.labels.insert(labels::RECIPE.to_owned(), recipe.to_owned());
+            image
+        };
+        let raw = |id: &str, layer: &str, tag: &str| {
+            let mut image = image(id, &[layer], &[tag]);
+            image.labels.remove(labels::ROLE);
+            image
+        };
+        let images = vec![
+            of(image("gone", &["a"], &["lockstep/environment:a-1"]), "one"),
+            of(raw("raw of gone", "a raw", "lockstep/recipe:1"), "one"),
+            of(image("kept", &["b"], &["lockstep/environment:b-2", "mine:1"]), "two"),
+            of(raw("raw of kept", "b raw", "lockstep/recipe:2"), "two"),
+            of(raw("raw of nothing", "c raw", "lockstep/recipe:3"), "three"),
+        ];
+        let old = BTreeSet::from(["gone".to_owned(), "kept".to_owned()]);
+        let unused = judge(images, &old, &BTreeSet::new());
+        let names: Vec<String> = unused.items.iter().map(Item::name).collect();
+        assert_eq!(names, ["lockstep/environment:a-1", "lockstep/recipe:1"]);
     }
 }

@@ -34,7 +34,7 @@ pub(super) struct CleanArguments {
     /// Also remove what other checkouts of this project made and published, even if they are using it
     #[arg(long)]
     all_checkouts: bool,
-    /// Also remove images of environments (lockstep/environment:*) that nothing uses any more: made from this user's cache
+    /// Also remove images of environments (lockstep/environment:*, lockstep/recipe:*) that nothing uses any more: made from this user's cache
     /// more than a day ago, in no lock of this project, used by no container, and neither named by a built project nor
     /// below an image of one. A project that was locked but not built has them loaded again from the cache
     #[arg(long)]

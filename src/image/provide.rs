@@ -11,6 +11,9 @@ use crate::engine::{Engine, ImageFacts, Labels};
 /// The repository that environments' images are tagged in: one name for all projects, because they share images.
 pub const IMAGE_REPOSITORY: &str = "lockstep/environment";
 
+/// The repository that images are tagged in as a builder made them from a Dockerfile, before they have their one form.
+pub const RAW_REPOSITORY: &str = "lockstep/recipe";
+
 /// The tag of an image: what its topmost recipe is called, for people, and the beginning of its ID.
 #[must_use]
 pub fn image_tag(image: &LocalImage) -> String {

@@ -13,7 +13,8 @@ use crate::digest::Digest;
 use crate::engine::{ByteStream, ImageBuild, ImageFacts};
 use crate::event::Event;
 use crate::image::{
-    BuiltinDockerfile, ImageCache, LocalImage, NormalRequest, base_of, image_name, normal_key, normalise,
+    BuiltinDockerfile, ImageCache, LocalImage, NormalRequest, RAW_REPOSITORY, base_of, image_name, normal_key,
+    normalise,
 };
 use crate::lock;
 use crate::owner::Owner;
@@ -229,7 +230,7 @@ impl<'a> Dockerfile<'a> {
 
 /// What an engine calls the image that it built from a Dockerfile.
 fn recipe_tag(digest: Digest) -> String {
-    format!("lockstep/recipe:{}", digest.short())
+    format!("{RAW_REPOSITORY}:{}", digest.short())
 }
 
 /// A build context of one file.
