@@ -41,8 +41,7 @@ fn what_is_not_reproducible_on_glibc_is_found_with_its_cause() {
 }
 
 #[test]
+#[ignore = "as long again: make nondeterminism"]
 fn what_is_not_reproducible_on_musl_is_found_with_its_cause() {
-    if std::env::var("LOCKSTEP_NONDETERMINISM").is_ok() {
-        trial::run("musl", "musl", &asked(), true);
-    }
+    trial::run("musl", "musl", &asked(), true);
 }
