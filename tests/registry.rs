@@ -131,6 +131,17 @@ fn what_was_pushed_is_had_again() {
             "answer 42\n"
         );
 
+        // Another image than a matched one has the digest that somebody wrote into the lock.
+        let digest_of = |role: &str| {
+            let pushed = lock.split("pushed:").nth(1).unwrap();
+            pushed.lines().find_map(|line| line.trim().strip_prefix(role)).unwrap()
+        };
+        let edited = lock.replace(digest_of("matched: "), digest_of("runtime: "));
+        sample.write("lockstep.lock", &edited);
+        let told = assert_status(&elsewhere(sample, &["image", "pull"]), 6);
+        assert!(told.contains("does not stand on the lock's runtime image"), "{told}");
+        sample.write("lockstep.lock", &lock);
+
         // Another address is the machine's to say; nobody is there, and nobody can make it again.
         forget(sample, &base);
         let cache = tempfile::tempdir().unwrap();

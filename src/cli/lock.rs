@@ -1,6 +1,5 @@
 //! `lockstep lock`: writes, refreshes or verifies the lock.
 
-use std::collections::BTreeSet;
 use std::path::PathBuf;
 
 use clap::Args;
@@ -38,14 +37,7 @@ pub(super) fn lock(arguments: &LockArguments, world: &World) -> Result<Exit, Sto
     }
     let asked: Vec<String> = arguments.update.clone().flatten().into_iter().collect();
     let environments = crate::plan::select(&project, &asked)?;
-    let options = Options {
-        jobs: 1,
-        locked: false,
-        check: false,
-        allowed: BTreeSet::new(),
-        only_looks: false,
-        offline: false,
-    };
+    let options = Options::without_compiles();
     let update = arguments.update.is_some();
     let report = with_run(project, options, world, async |run: &Run| {
         let mut report = run.lock(&environments, update).await?;
@@ -63,12 +55,9 @@ fn check(project: Project, format: Format, world: &World) -> Result<Exit, Stop> 
     let mut report = check_lock(&project)?;
     if !report.has_changes() {
         let options = Options {
-            jobs: 1,
             locked: true,
-            check: false,
-            allowed: BTreeSet::new(),
             only_looks: true,
-            offline: false,
+            ..Options::without_compiles()
         };
         report = with_run(project, options, world, Run::check_lock)?;
     }

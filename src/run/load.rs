@@ -9,6 +9,7 @@ use serde::Serialize;
 
 use super::error::LoadError;
 use super::fetch::repack;
+use super::pull::stands_on;
 use super::recipe::Kind;
 use super::resolved::Wanted;
 use super::save::{FETCHED_PREFIX, FETCHED_TYPE, HOST_PREFIX, HOST_TYPE};
@@ -167,7 +168,7 @@ impl Run {
         incoming: &mut Incoming,
         entry: &lock::Environment,
     ) -> Result<bool, RunError> {
-        if !layers.starts_with(&entry.runtime.layers) {
+        if !stands_on(layers, &entry.runtime) {
             return Ok(false);
         }
         let kept = incoming.keep_layers(layers, "matched")?;

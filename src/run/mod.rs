@@ -144,6 +144,21 @@ pub struct Options {
     pub offline: bool,
 }
 
+impl Options {
+    /// Those of a run that compiles nothing.
+    #[must_use]
+    pub fn without_compiles() -> Self {
+        Self {
+            jobs: 1,
+            locked: false,
+            check: false,
+            allowed: BTreeSet::new(),
+            only_looks: false,
+            offline: false,
+        }
+    }
+}
+
 /// How far an environment is published.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Published {

@@ -15,6 +15,7 @@ use super::{Run, RunError};
 use crate::digest::Digest;
 use crate::engine::ImageId;
 use crate::event::{Event, Stage, StepId};
+use crate::image::Tried;
 use crate::lock::{self, Role};
 use crate::name::EnvironmentName;
 use crate::plan::EnvironmentPlan;
@@ -70,7 +71,8 @@ impl Run {
                 images.insert(role, self.pull_locked(&plan.name, wanted, expected).await?);
             }
             if let Some(digest) = entry.pushed.get(&Role::Matched) {
-                images.insert(Role::Matched, self.pull_matched(plan, &registry, *digest).await?);
+                let matched = self.pull_matched(plan, &registry, *digest, &entry.runtime).await?;
+                images.insert(Role::Matched, matched);
             }
             report.environments.insert(plan.name.clone(), images);
         }
@@ -109,6 +111,7 @@ impl Run {
         plan: &EnvironmentPlan,
         registry: &Repository,
         digest: Digest,
+        runtime: &lock::Image,
     ) -> Result<PulledImage, RunError> {
         let reference = registry.by_digest(digest);
         let before = self.engine.image(&reference).await?;
@@ -121,6 +124,19 @@ impl Run {
                 reference: reference.clone(),
             };
             let facts = self.engine.image(&reference).await?.ok_or_else(vanished)?;
+            if !stands_on(&facts.diff_ids, runtime) {
+                self.engine.remove_image(&reference).await?;
+                let why = "the image with this digest does not stand on the lock's runtime image";
+                let tried = Tried {
+                    place: reference.clone(),
+                    why: Some(why.to_owned()),
+                };
+                return Err(MakeError::NotKept {
+                    role: Role::Matched,
+                    tried,
+                }
+                .into());
+            }
             self.engine.tag_image(&facts.id, repository, tag).await?;
             Ok(facts.id)
         });
@@ -142,6 +158,11 @@ impl Run {
         self.emit_end(step, &done, |id| id.short());
         done
     }
+}
+
+/// Whether an image is the runtime image that a lock names with one layer more, as matched images are.
+pub(super) fn stands_on(layers: &[Digest], runtime: &lock::Image) -> bool {
+    layers.starts_with(&runtime.layers) && layers.len() == runtime.layers.len() + 1
 }
 
 fn pull_step(environment: &EnvironmentName, role: Role) -> StepId {

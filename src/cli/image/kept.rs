@@ -1,7 +1,5 @@
 //! What the commands have in common that keep environments, or have them again.
 
-use std::collections::BTreeSet;
-
 use clap::Args;
 
 use crate::cli::World;
@@ -38,13 +36,5 @@ pub(super) fn project_run<T, W>(project: Project, world: &World, work: W) -> Res
 where
     W: AsyncFnOnce(&Run) -> Result<T, RunError>,
 {
-    let options = Options {
-        jobs: 1,
-        locked: false,
-        check: false,
-        allowed: BTreeSet::new(),
-        only_looks: false,
-        offline: false,
-    };
-    with_run(project, options, world, work)
+    with_run(project, Options::without_compiles(), world, work)
 }
