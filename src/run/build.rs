@@ -99,12 +99,20 @@ impl Run {
             environments: environments.to_vec(),
             units: self.project.units().map(|unit| unit.name.clone()).collect(),
         });
-        let mut reports = Vec::new();
-        for plan in work.environments.clone() {
-            self.is_cancelled()?;
-            let report = self.build_environment(&plan, &mut work).await;
-            reports.push(report.map_err(|error| error.located(&work.lock))?);
-        }
+        let plans = work.environments.clone();
+        // What the lock has may be another image than its recipe would give now: it is made again in its turn.
+        let is_new = |plan: &&EnvironmentPlan| !work.lock.lock.environments.contains_key(&plan.name);
+        let later: Vec<&EnvironmentPlan> = plans.iter().skip(1).filter(is_new).collect();
+        let building = async {
+            let mut reports = Vec::new();
+            for plan in &plans {
+                self.is_cancelled()?;
+                let report = self.build_environment(plan, &mut work).await;
+                reports.push(report.map_err(|error| error.located(&work.lock))?);
+            }
+            Ok(reports)
+        };
+        let reports = self.with_images_ahead(&later, building).await?;
         let known = self.project.environments.keys().cloned().collect();
         let entries = work.lock.lock.environments.values();
         let hosts = entries.filter_map(|entry| entry.host.as_ref()).map(|host| host.digest);

@@ -3,6 +3,7 @@
 
 mod accounts;
 mod after;
+mod ahead;
 mod attest;
 mod background;
 mod brought;
