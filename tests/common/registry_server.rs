@@ -5,6 +5,7 @@
 use std::net::{Ipv4Addr, TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command};
+use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 /// How long it may take to start.
@@ -107,8 +108,12 @@ impl Drop for RegistryServer {
     }
 }
 
+/// Held by whoever fetches the registry.
+static FETCHING: Mutex<()> = Mutex::new(());
+
 /// The registry's program, out of its package; fetched once.
 fn program() -> PathBuf {
+    let _fetching = FETCHING.lock().unwrap_or_else(PoisonError::into_inner);
     let tools = Path::new(env!("CARGO_TARGET_TMPDIR")).join("tools");
     let program = tools.join(PACKAGE).join("usr/bin/docker-registry");
     if program.exists() {
