@@ -19,6 +19,8 @@ use tokio_util::sync::CancellationToken;
 use crate::common::batch::{Failure, builtin_image};
 use crate::common::{Ground, archive, bytes_stream, on_engine, read, unpack};
 
+/// How many units one container compiles: its command has 128 KiB at most (execve(2), MAX_ARG_STRLEN).
+const STEPS_AT_ONCE_COUNT: usize = 24;
 const TIMEOUT: Duration = Duration::from_secs(20 * 60);
 const LINE_LIMIT_BYTES: usize = 16 * 1024;
 const MEMORY_LIMIT_BYTES: u64 = 4 << 30;
@@ -102,13 +104,30 @@ fn joined(steps: &[Step], setting: &Setting) -> String {
     rebuilt(&whole, &BTreeMap::new(), &of_container, EPOCH_SECONDS).script
 }
 
+/// What comes of all steps under one question.
 async fn one(
     ground: &Ground,
     image: &ImageId,
     tree: &SourceTree,
     steps: &[Step],
-    (held, varied, _): &Question,
+    question: &Question,
     number: usize,
+) -> Result<Outcome, Failure> {
+    let mut outcome = Outcome::new();
+    for (part, steps) in steps.chunks(STEPS_AT_ONCE_COUNT).enumerate() {
+        let name = format!("vary-{number}-{part}");
+        outcome.extend(some(ground, image, tree, steps, question, name).await?);
+    }
+    Ok(outcome)
+}
+
+async fn some(
+    ground: &Ground,
+    image: &ImageId,
+    tree: &SourceTree,
+    steps: &[Step],
+    (held, varied, _): &Question,
+    name: String,
 ) -> Result<Outcome, Failure> {
     let setting = Setting::of(&named(held), &named(varied));
     let root = setting.root.unwrap_or("/lockstep");
@@ -152,7 +171,7 @@ async fn one(
             processors: setting.processors.map(str::to_owned),
             may_fix_addresses: !setting.personality.is_empty(),
         },
-        ..ground.spec(&format!("vary-{number}"), &[])
+        ..ground.spec(&name, &[])
     };
     let times = match setting.has_source_times {
         true => EntryTimes {
