@@ -20,7 +20,7 @@ use crate::common::batch::{Failure, builtin_image};
 use crate::common::{Ground, archive, bytes_stream, on_engine, read, unpack};
 
 /// How many units one container compiles: its command has 128 KiB at most (execve(2), MAX_ARG_STRLEN).
-const STEPS_AT_ONCE_COUNT: usize = 24;
+const STEPS_AT_ONCE_COUNT: usize = 8;
 const TIMEOUT: Duration = Duration::from_secs(20 * 60);
 const LINE_LIMIT_BYTES: usize = 16 * 1024;
 const MEMORY_LIMIT_BYTES: u64 = 4 << 30;
