@@ -27,7 +27,7 @@ use crate::temporary;
 /// Where the machine's CA bundle is in the container.
 const CA_BUNDLE_PATH: &str = "/lockstep/ca/bundle.crt";
 /// How many files a unit's dependencies may have.
-const FETCHED_ENTRIES_LIMIT: usize = 1_000_000;
+pub(super) const FETCHED_ENTRIES_LIMIT: usize = 1_000_000;
 
 /// What was fetched for a unit.
 pub(super) struct Fetched {

@@ -166,9 +166,5 @@ pub(super) fn stands_on(layers: &[Digest], runtime: &lock::Image) -> bool {
 }
 
 fn pull_step(environment: &EnvironmentName, role: Role) -> StepId {
-    StepId {
-        environment: Some(environment.clone()),
-        stage: Stage::Images,
-        subject: Some(format!("pull {role}")),
-    }
+    Run::step(environment, Stage::Images, format!("pull {role}"))
 }

@@ -8,7 +8,7 @@ use super::registry::RegistryError;
 use super::{Run, RunError};
 use crate::digest::Digest;
 use crate::engine::{ImageFacts, TransferProgress};
-use crate::event::{Event, Stage, StepId};
+use crate::event::{Event, Stage};
 use crate::lock::{self, Pushed, Role};
 use crate::name::EnvironmentName;
 use crate::plan::EnvironmentPlan;
@@ -136,11 +136,7 @@ impl Run {
     ) -> Result<PushedImage, RunError> {
         self.is_cancelled()?;
         let name = registry.tagged(&outgoing.tag);
-        let step = StepId {
-            environment: Some(environment.clone()),
-            stage: Stage::Images,
-            subject: Some(format!("push {}", outgoing.role)),
-        };
+        let step = Self::step(environment, Stage::Images, format!("push {}", outgoing.role));
         self.events.emit(Event::StepStarted { step: step.clone() });
         let had_name = outgoing.facts.tags.contains(&name);
         self.engine

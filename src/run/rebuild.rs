@@ -11,6 +11,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::container::{ContainerPlan, DIRECTORIES, OWNER};
 use super::exports::{self, Exports};
+use super::fetch::FETCHED_ENTRIES_LIMIT;
 use super::resolved::BuildImage;
 use super::{Run, RunError};
 use crate::bundle::{Declared, collect};
@@ -39,8 +40,6 @@ const KEPT_PATH: &str = "/lockstep/kept";
 const FILL_FROM_KEPT: &str = r#"for kept in /lockstep/kept/*; do
   if [ -d "$kept" ]; then mkdir "/lockstep/cache/${kept##*/}"; cp -Rs "$kept/." "/lockstep/cache/${kept##*/}"; fi
 done"#;
-/// How many files a unit's dependencies may have.
-const DEPENDENCIES_LIMIT_COUNT: usize = 1_000_000;
 /// How much later each source file is than the one before it, where each has a time of its own.
 const SOURCE_TIME_STEP_SECONDS: u64 = 61;
 /// How long before `source_date_epoch` the first of them is: the last one is not to be in the future.
@@ -324,8 +323,8 @@ fn owned(path: PathBuf, owner: Owner) -> ByteStream {
         let mut archive = tar::Archive::new(regular_file::open_itself(&path)?);
         let mut owned = tar::Builder::new(writer);
         for (count, entry) in archive.entries()?.enumerate() {
-            if count == DEPENDENCIES_LIMIT_COUNT {
-                return Err(io::Error::other(format!("more than {DEPENDENCIES_LIMIT_COUNT} files")));
+            if count == FETCHED_ENTRIES_LIMIT {
+                return Err(io::Error::other(format!("more than {FETCHED_ENTRIES_LIMIT} files")));
             }
             let entry = entry?;
             let path = entry.path()?.into_owned();

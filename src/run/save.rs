@@ -10,7 +10,7 @@ use super::build::locked_dependencies;
 use super::matched::saved_image;
 use super::{Run, RunError};
 use crate::engine::{ImageFacts, ImageId};
-use crate::event::{Event, Stage, StepId};
+use crate::event::{Event, Stage};
 use crate::image::{ImageCache, LayoutContent, LayoutItem, SavedImage, write_layout};
 use crate::lock::Role;
 use crate::name::EnvironmentName;
@@ -119,11 +119,7 @@ impl Run {
         facts: &ImageFacts,
         outgoing: &mut Outgoing,
     ) -> Result<(), RunError> {
-        let step = StepId {
-            environment: Some(plan.name.clone()),
-            stage: Stage::Images,
-            subject: Some(format!("save {role}")),
-        };
+        let step = Self::step(&plan.name, Stage::Images, format!("save {role}"));
         self.is_cancelled()?;
         self.events.emit(Event::StepStarted { step: step.clone() });
         let saved = self.image_files(facts).await;

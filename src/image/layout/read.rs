@@ -3,14 +3,13 @@
 use std::collections::BTreeMap;
 use std::io::{self, Cursor, Read};
 
-use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use tempfile::NamedTempFile;
 
 use super::super::LayerError;
 use super::super::entry::EntryKind;
 use super::super::read::read_tar;
-use super::super::saved::{DOCUMENT_LIMIT_BYTES, NewFile, spool};
+use super::super::saved::{DOCUMENT_LIMIT_BYTES, NewFile, diff_ids_of, spool};
 use super::{INDEX_FILE, Index, LAYOUT_FILE, LAYOUT_VERSION, LayoutMark, Manifest, NAME_ANNOTATION, blob_path};
 use crate::digest::Digest;
 
@@ -177,10 +176,7 @@ impl Blobs {
     }
 
     fn parsed<T: DeserializeOwned>(&self, path: &str) -> Result<T, LayoutError> {
-        serde_json::from_slice(self.document(path)?).map_err(|error| LayoutError::Malformed {
-            name: path.to_owned(),
-            cause: error.to_string(),
-        })
+        serde_json::from_slice(self.document(path)?).map_err(|error| malformed(path, &error))
     }
 
     fn items(&self) -> Result<Vec<FoundItem>, LayoutError> {
@@ -201,14 +197,6 @@ impl Blobs {
     }
 
     fn item(&self, name: String, digest: Digest) -> Result<FoundItem, LayoutError> {
-        #[derive(Deserialize)]
-        struct Config {
-            rootfs: RootFilesystem,
-        }
-        #[derive(Deserialize)]
-        struct RootFilesystem {
-            diff_ids: Vec<Digest>,
-        }
         let manifest: Manifest = self.parsed(&blob_path(digest))?;
         let layers: Vec<Digest> = manifest.layers.iter().map(|layer| layer.digest).collect();
         if let Some(missing) = layers.iter().find(|digest| !self.files.contains_key(digest)) {
@@ -227,8 +215,9 @@ impl Blobs {
             };
         }
         let path = blob_path(manifest.config.digest);
-        let config: Config = self.parsed(&path)?;
-        if config.rootfs.diff_ids != layers {
+        let config = self.document(&path)?;
+        let diff_ids = diff_ids_of(config).map_err(|error| malformed(&path, &error))?;
+        if diff_ids != layers {
             return Err(LayoutError::Malformed {
                 name: path,
                 cause: "its layers are not those of the manifest, which are to be plain tars".to_owned(),
@@ -236,9 +225,16 @@ impl Blobs {
         }
         Ok(FoundItem::Image {
             name,
-            config: self.document(&path)?.to_vec(),
+            config: config.to_vec(),
             layers,
         })
+    }
+}
+
+fn malformed(path: &str, error: &serde_json::Error) -> LayoutError {
+    LayoutError::Malformed {
+        name: path.to_owned(),
+        cause: error.to_string(),
     }
 }
 

@@ -158,19 +158,10 @@ impl SavedImage {
     /// # Errors
     /// When the config is none.
     pub fn diff_ids(&self) -> Result<Vec<Digest>, SavedError> {
-        #[derive(Deserialize)]
-        struct Config {
-            rootfs: RootFilesystem,
-        }
-        #[derive(Deserialize)]
-        struct RootFilesystem {
-            diff_ids: Vec<Digest>,
-        }
-        let config: Config = serde_json::from_slice(&self.config).map_err(|cause| SavedError::Malformed {
+        diff_ids_of(&self.config).map_err(|cause| SavedError::Malformed {
             part: "the config".to_owned(),
             cause: cause.to_string(),
-        })?;
-        Ok(config.rootfs.diff_ids)
+        })
     }
 
     /// Where the layers' tars are, by their digests, for as long as this is not dropped.
@@ -300,6 +291,20 @@ impl Part {
             _ => Ok(Self::Other),
         }
     }
+}
+
+/// The digests of the tars of an image's layers, lowest first, as its config has them (image-spec, config.md, `rootfs`).
+pub(super) fn diff_ids_of(config: &[u8]) -> serde_json::Result<Vec<Digest>> {
+    #[derive(Deserialize)]
+    struct Config {
+        rootfs: RootFilesystem,
+    }
+    #[derive(Deserialize)]
+    struct RootFilesystem {
+        diff_ids: Vec<Digest>,
+    }
+    let config: Config = serde_json::from_slice(config)?;
+    Ok(config.rootfs.diff_ids)
 }
 
 /// Something unpacked in a file, and its digest.
