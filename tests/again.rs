@@ -280,6 +280,7 @@ impl User {
                 &LockedImage {
                     layers: &locked.diff_ids(),
                     packages: &locked.packages,
+                    kept: &ImageCache::below(self.cache.path()),
                     archives,
                     offline: false,
                 },

@@ -1,6 +1,8 @@
 //! `lockstep verify`: do the same bits come out again, whatever is changed that must not count?
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::PathBuf;
+use std::sync::Arc;
 
 use clap::Args;
 use clap::builder::NonEmptyStringValueParser;
@@ -9,9 +11,10 @@ use super::World;
 use super::format::Format;
 use super::project_run::with_run;
 use super::stop::Stop;
+use crate::engine::docker::Docker;
 use crate::exit::Exit;
 use crate::report::{Progress, render_verification};
-use crate::run::{Options, Run};
+use crate::run::{Options, OtherEngine, Run, RunError, VerifyRequest};
 
 #[derive(Debug, Args)]
 pub(super) struct VerifyArguments {
@@ -22,6 +25,15 @@ pub(super) struct VerifyArguments {
     /// lock
     #[arg(long, value_name = "DIRECTORY|VOLUME|IMAGE", value_parser = NonEmptyStringValueParser::new())]
     against: Option<String>,
+    /// Another engine, as DOCKER_HOST names one: it compiles everything too, and must give the same bits
+    #[arg(long, value_name = "HOST", value_parser = NonEmptyStringValueParser::new())]
+    engine: Option<String>,
+    /// Make the images again too, though they are there: from their Dockerfile, or from exactly their locked packages
+    #[arg(long)]
+    images: bool,
+    /// Where diffoscope leaves a page for each artifact that differs
+    #[arg(long, value_name = "DIRECTORY", value_parser = clap::value_parser!(PathBuf))]
+    diffoscope: Option<PathBuf>,
     /// How many containers compile side by side [default: the number of processors]
     #[arg(long, short, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=256))]
     jobs: Option<u16>,
@@ -46,7 +58,20 @@ pub(super) fn verify(arguments: &VerifyArguments, world: &World) -> Result<Exit,
         offline: false,
     };
     let verification = with_run(project, options, world, async |run: &Run| {
-        run.verify(&environments, arguments.against.as_deref()).await
+        let request = VerifyRequest {
+            environments,
+            against: arguments.against.clone(),
+            engine: match &arguments.engine {
+                Some(address) => Some(other_engine(address, &world.context.variables).await?),
+                None => None,
+            },
+            makes_images: arguments.images,
+            diffoscope: arguments
+                .diffoscope
+                .as_ref()
+                .map(|path| world.context.working_directory.join(path)),
+        };
+        run.verify(&request).await
     })?;
     match arguments.format {
         Format::Json => world.print_json(&verification)?,
@@ -54,4 +79,14 @@ pub(super) fn verify(arguments: &VerifyArguments, world: &World) -> Result<Exit,
         Format::Text => world.printer.data(&render_verification(&verification)),
     }
     Ok(if verification.equal { Exit::Ok } else { Exit::Drift })
+}
+
+/// Connects to another engine than the one that DOCKER_HOST names.
+async fn other_engine(address: &str, variables: &BTreeMap<String, String>) -> Result<OtherEngine, RunError> {
+    let mut variables = variables.clone();
+    variables.insert("DOCKER_HOST".to_owned(), address.to_owned());
+    Ok(OtherEngine {
+        address: address.to_owned(),
+        engine: Arc::new(Docker::connect(&variables).await?),
+    })
 }

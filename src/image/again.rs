@@ -1,6 +1,6 @@
 //! Makes an image that a lock names once more, from exactly the packages that the lock has.
 
-use super::cache::LocalImage;
+use super::cache::{ImageCache, LocalImage};
 use super::error::ImageError;
 use super::gather::Gathering;
 use super::kept_repository::KeptRepository;
@@ -15,7 +15,9 @@ pub struct LockedImage<'a> {
     pub layers: &'a [Digest],
     /// All packages that it was made of.
     pub packages: &'a [Package],
-    /// Where these may be had again.
+    /// Where these are looked for first.
+    pub kept: &'a ImageCache,
+    /// Where they may be had again.
     pub archives: &'a [PackageArchive],
     /// Whether only this machine is asked.
     pub offline: bool,
@@ -64,7 +66,7 @@ pub fn make_again(request: &MakeRequest<'_>, locked: &LockedImage<'_>) -> Result
 fn gathered(request: &MakeRequest<'_>, locked: &LockedImage<'_>) -> Result<KeptRepository, ImageError> {
     let gathering = Gathering {
         machine: request.machine,
-        cache: request.cache,
+        cache: locked.kept,
         archives: locked.archives,
         offline: locked.offline,
         suite: request.recipe.suite(),

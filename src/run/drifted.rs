@@ -3,7 +3,7 @@
 
 use std::path::PathBuf;
 
-use super::resolved::{ResolvedEnvironment, ResolvedImage};
+use super::resolved::ResolvedEnvironment;
 use super::rootfs::image_contents;
 use super::{Run, RunError};
 use crate::comparison::{Side, compare};
@@ -37,17 +37,20 @@ impl Run {
             };
             let has = |key: &str| changes.iter().any(|change| is_of(&change, key));
             if has("id") && !has("packages") && !has("recipe") {
-                lines.extend(self.differing_files_of(role, locked, image).await?);
+                let layers = &image.locked.layers;
+                lines.extend(self.differing_files_of(role, locked, &image.id, layers).await?);
             }
         }
         Ok(lines)
     }
 
-    async fn differing_files_of(
+    /// The lines for one image, which the engine has.
+    pub(super) async fn differing_files_of(
         &self,
         role: &str,
         locked: &lock::Image,
-        image: &ResolvedImage,
+        image: &ImageId,
+        layers: &[Digest],
     ) -> Result<Vec<String>, RunError> {
         let before = self.contents_of(&ImageId(locked.id.clone()), &locked.layers).await?;
         let Some(before) = before else {
@@ -59,7 +62,7 @@ impl Run {
                 "where it is, `lockstep image diff` says in what the two differ".to_owned(),
             ]);
         };
-        let Some(after) = self.contents_of(&image.id, &image.locked.layers).await? else {
+        let Some(after) = self.contents_of(image, layers).await? else {
             return Ok(vec![]);
         };
         let compared = tokio::task::spawn_blocking(move || {

@@ -34,10 +34,8 @@ mod opener;
 mod placed;
 mod present;
 mod program;
-mod published;
 mod pull;
 mod push;
-mod rebuild;
 mod recipe;
 mod registry;
 mod resolved;
@@ -107,6 +105,7 @@ pub use smoke::SmokeReport;
 pub use sources::plan_only;
 pub use sources::{LoaderSources, Sources, scan};
 pub use store::{CompileRecord, Record, Store};
+pub use verify::{OtherEngine, VerifyRequest};
 
 /// What dead processes have left in the user's cache, which all projects share: artifacts of loaders, images and answers in the
 /// making.
@@ -197,7 +196,7 @@ pub struct Run {
     published: Mutex<BTreeMap<EnvironmentName, Published>>,
     /// After a run that was killed: ends when the engine is done with what that one had asked for.
     settled: Mutex<Option<JoinHandle<()>>>,
-    hold: Hold,
+    hold: Arc<Hold>,
 }
 
 impl Run {
@@ -237,7 +236,7 @@ impl Run {
             events,
             cancellation,
             options,
-            hold,
+            hold: Arc::new(hold),
         };
         let mut is_settled = !run.hold.follows_a_death();
         if run.hold.is_of_this_run_alone() {
@@ -263,12 +262,9 @@ impl Run {
     /// # Errors
     /// What the run failed with; [`RunError::Stopped`] when it was cancelled before all was done.
     pub async fn finish<T>(&self, result: Result<T, RunError>) -> Result<T, RunError> {
-        let mut leftovers = labels::passing(Labels::new(), &self.context.run_id);
-        leftovers.insert(labels::OWNER.to_owned(), self.owner.short());
-        let swept = sweep(self.engine.as_ref(), &leftovers).await;
-        let swept = match swept {
-            Ok(_) => self.sweep_what_came_late().await,
-            Err(error) => Err(error.into()),
+        let swept = match self.sweep_own().await {
+            Ok(()) => self.sweep_what_came_late().await,
+            swept => swept,
         };
         if result.is_err() {
             let volumes = std::mem::take(&mut *self.new_volumes.lock().unwrap_or_else(PoisonError::into_inner));
@@ -304,6 +300,14 @@ impl Run {
             });
         }
         result
+    }
+
+    /// Removes what this run made and nobody needs any more.
+    async fn sweep_own(&self) -> Result<(), RunError> {
+        let mut leftovers = labels::passing(Labels::new(), &self.context.run_id);
+        leftovers.insert(labels::OWNER.to_owned(), self.owner.short());
+        sweep(self.engine.as_ref(), &leftovers).await?;
+        Ok(())
     }
 
     /// What a cancelled run leaves, in the engine and published.

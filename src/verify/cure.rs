@@ -162,6 +162,12 @@ const TABLE: &[Line] = &[
         "the tool's cache holds what depends on more than its key: remove it with `lockstep clean`, and see whether a flag (-toolexec, a wrapper of CC) is left out of the key",
     ),
     line(
+        Some("image"),
+        None,
+        None,
+        "have the recipe make the same image each time (dated snapshots, fixed versions, `remove:`), or take nothing from where it differs",
+    ),
+    line(
         None,
         Some(Kind::Random),
         RUST,

@@ -31,6 +31,8 @@ pub struct Setting {
     pub clock: Option<Clock>,
     /// Whether what earlier builds left is there.
     pub has_kept: bool,
+    /// Whether it is done in the image as it was made again.
+    pub is_in_remade_image: bool,
 }
 
 /// Where the sources lie, and in which order they got there.

@@ -7,6 +7,7 @@ use serde::Serialize;
 use super::{Kind, Variation};
 use crate::comparison::PartDifference;
 use crate::digest::Digest;
+use crate::lock::Role;
 use crate::name::{EnvironmentName, ProjectName, UnitName};
 
 /// The version of the form for scripts.
@@ -21,6 +22,9 @@ pub struct Verification {
     pub project: ProjectName,
     /// What was compared with: `lockstep.lock`, or what somebody published.
     pub against: String,
+    /// The engine that compiled everything too, if there was one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub engine: Option<String>,
     /// Whether every bit came out again.
     pub equal: bool,
     /// What was varied.
@@ -50,6 +54,9 @@ pub struct VerifiedEnvironment {
     pub equal: bool,
     /// The image in which it was compiled.
     pub build_image: String,
+    /// The images that were made again.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub images: Vec<VerifiedImage>,
     /// How many containers compiled for it.
     pub rebuilds: usize,
     /// What could not be varied here, by variation, and why.
@@ -57,6 +64,22 @@ pub struct VerifiedEnvironment {
     pub not_varied: BTreeMap<String, String>,
     /// The units.
     pub units: Vec<VerifiedUnit>,
+}
+
+/// An image that was made again, though it is there.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct VerifiedImage {
+    /// What it is of the environment.
+    pub role: Role,
+    /// The ID that the lock has.
+    pub expected: String,
+    /// The ID that came out; none where nothing was made.
+    pub remade: Option<String>,
+    /// Whether nothing speaks against it.
+    pub equal: bool,
+    /// In what the two differ, or why nothing was made, for people.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub details: Vec<String>,
 }
 
 /// One unit.
@@ -94,6 +117,8 @@ pub enum Manner {
     BuildToBuild,
     /// Always the same here, and another one than what it is to be.
     Elsewhere,
+    /// Another engine gives other bits.
+    OtherEngine,
 }
 
 /// Something that makes a difference.
@@ -121,6 +146,9 @@ pub struct ArtifactDifference {
     pub name: String,
     /// Where, and what is there; none where only one of the two is at hand.
     pub parts: Vec<PartDifference>,
+    /// Where more of it is shown, if a page was asked for.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub page: Option<String>,
 }
 
 /// A compile that failed because something was changed.

@@ -5,8 +5,9 @@
 use std::net::{Ipv4Addr, TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command};
-use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
+
+use super::unpacked::unpacked;
 
 /// How long it may take to start.
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -108,49 +109,7 @@ impl Drop for RegistryServer {
     }
 }
 
-/// Held by whoever fetches the registry.
-static FETCHING: Mutex<()> = Mutex::new(());
-
-/// The registry's program, out of its package; fetched once.
+/// The registry's program, out of its package.
 fn program() -> PathBuf {
-    let _fetching = FETCHING.lock().unwrap_or_else(PoisonError::into_inner);
-    let tools = Path::new(env!("CARGO_TARGET_TMPDIR")).join("tools");
-    let program = tools.join(PACKAGE).join("usr/bin/docker-registry");
-    if program.exists() {
-        return program;
-    }
-    std::fs::create_dir_all(&tools).unwrap();
-    let work = tempfile::tempdir_in(&tools).unwrap();
-    let run = |program: &str, arguments: &[&str]| {
-        let done = Command::new(program)
-            .args(arguments)
-            .current_dir(work.path())
-            .output()
-            .unwrap();
-        assert!(
-            done.status.success(),
-            "{program} {arguments:?}: {}",
-            String::from_utf8_lossy(&done.stderr)
-        );
-    };
-    // Its lists may never have been fetched.
-    if !Command::new("apt-get")
-        .args(["-qq", "download", PACKAGE])
-        .current_dir(work.path())
-        .status()
-        .unwrap()
-        .success()
-    {
-        run("apt-get", &["-qq", "update"]);
-        run("apt-get", &["-qq", "download", PACKAGE]);
-    }
-    let package = std::fs::read_dir(work.path())
-        .unwrap()
-        .next()
-        .unwrap()
-        .unwrap()
-        .file_name();
-    run("dpkg-deb", &["--extract", &package.to_string_lossy(), "unpacked"]);
-    std::fs::rename(work.path().join("unpacked"), tools.join(PACKAGE)).unwrap();
-    program
+    unpacked(&[PACKAGE]).join("usr/bin/docker-registry")
 }

@@ -5,7 +5,7 @@ use std::fmt::Write as _;
 use std::path::Path;
 
 use lockstep::plan::Command;
-use lockstep::verify::VARIATIONS;
+use lockstep::verify::{IMAGE, VARIATIONS};
 use serde_json::Value;
 
 use crate::case::Case;
@@ -54,8 +54,10 @@ fn plain(repeat: usize) -> Question {
     (vec![], vec![], repeat)
 }
 
+/// All but the image: there is one.
 fn all() -> Vec<&'static str> {
-    VARIATIONS.iter().map(|variation| variation.name).collect()
+    let names = VARIATIONS.iter().map(|variation| variation.name);
+    names.filter(|name| *name != IMAGE.name).collect()
 }
 
 /// Each variation by itself.

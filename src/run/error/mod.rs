@@ -10,6 +10,7 @@ mod present;
 mod published;
 mod rootfs;
 mod shipped;
+mod verify;
 
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -44,6 +45,7 @@ pub(super) use present::{PresentHostError, Whence};
 pub(super) use published::PublishedError;
 pub use rootfs::OpenRootError;
 pub(super) use shipped::ShipError;
+pub(super) use verify::VerifyError;
 
 /// How a step in a container failed.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -354,6 +356,17 @@ pub enum RunError {
     /// What somebody published, to be compared with.
     #[error(transparent)]
     Published(PublishedError),
+    /// What `verify` was asked for cannot be done.
+    #[error(transparent)]
+    Verify(#[from] VerifyError),
+    /// It failed on another engine than that of the run.
+    #[error("{cause}")]
+    OnOtherEngine {
+        /// Where that one is, as it was given.
+        address: String,
+        /// What it failed with.
+        cause: Box<RunError>,
+    },
     /// The shared volume.
     #[error(transparent)]
     Volume(VolumeError),
@@ -560,6 +573,10 @@ impl RunError {
                 .with_report(lines.iter().cloned())
                 .with_hint("`lockstep explain CODE` says more; `--allow CODE` builds all the same"),
             Self::Root(error) => error.failure(),
+            Self::Verify(error) => error.failure(),
+            Self::OnOtherEngine { address, cause } => {
+                cause.failure().with_notes([format!("on the engine at {address}")])
+            }
             Self::Published(error) => hinted(Failure::new(error.exit(), "against", message), error.hint()),
             Self::State(error) => from_state("state", error),
             Self::Publish(PublishError::State(error)) => from_state("publish", error),

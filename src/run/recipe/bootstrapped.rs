@@ -10,8 +10,8 @@ use super::super::making::{Made, Making};
 use crate::config::Project;
 use crate::digest::Digest;
 use crate::image::{
-    Builtin, ImageCache, ImageError, Machine, MakeRequest, Recipe, RecipeFiles, image_config, image_key, image_name,
-    make,
+    self, Builtin, ImageCache, ImageError, LocalImage, LockedImage, Machine, MakeRequest, Recipe, RecipeFiles,
+    image_config, image_key, image_name, make,
 };
 use crate::lock;
 use crate::platform::architecture;
@@ -86,7 +86,7 @@ pub(super) fn names(recipe: &Recipe, locked: &lock::Image, epoch_seconds: u64) -
 pub(super) async fn make_image(making: &Making<'_>, recipe: Recipe) -> Result<Made, RunError> {
     if making.offline {
         let key = image_key(&recipe, architecture(), making.project.source_date_epoch);
-        let cached = ImageCache::below(&making.context.cache_directory).find(key, None);
+        let cached = user_cache(making).find(key, None);
         let Some(image) = cached else {
             return Err(MakeError::Offline {
                 action: "fetch the packages of an image",
@@ -99,14 +99,51 @@ pub(super) async fn make_image(making: &Making<'_>, recipe: Recipe) -> Result<Ma
     making.loaded(&image, was_made).await
 }
 
+/// Makes the image of a lock again, from exactly the packages that it has; what is made goes to `cache`, and layers that are
+/// there are not made again.
+pub(in crate::run) async fn make_again(
+    making: &Making<'_>,
+    recipe: Recipe,
+    locked: &lock::Image,
+    cache: &ImageCache,
+) -> Result<LocalImage, RunError> {
+    let (locked, archives, offline) = (locked.clone(), making.project.archives.clone(), making.offline);
+    let kept = user_cache(making);
+    assembled_in(cache.clone(), making, recipe, move |request| {
+        image::make_again(
+            request,
+            &LockedImage {
+                layers: &locked.layers,
+                packages: &locked.packages,
+                kept: &kept,
+                archives: &archives,
+                offline,
+            },
+        )
+    })
+    .await
+}
+
+fn user_cache(making: &Making<'_>) -> ImageCache {
+    ImageCache::below(&making.context.cache_directory)
+}
+
 /// Has `make` assemble an image on this machine.
 pub(in crate::run) async fn assembled<T: Send + 'static>(
     making: &Making<'_>,
     recipe: Recipe,
     make: impl FnOnce(&MakeRequest<'_>) -> Result<T, ImageError> + Send + 'static,
 ) -> Result<T, RunError> {
+    assembled_in(user_cache(making), making, recipe, make).await
+}
+
+async fn assembled_in<T: Send + 'static>(
+    cache: ImageCache,
+    making: &Making<'_>,
+    recipe: Recipe,
+    make: impl FnOnce(&MakeRequest<'_>) -> Result<T, ImageError> + Send + 'static,
+) -> Result<T, RunError> {
     let machine = Machine::from_context(making.context);
-    let cache = ImageCache::below(&making.context.cache_directory);
     let epoch_seconds = making.project.source_date_epoch;
     let refresh_before_seconds = making.update.then_some(making.context.started_at_seconds);
     in_background(making.step, making.events, making.cancellation, move |background| {

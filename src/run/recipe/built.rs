@@ -115,10 +115,22 @@ impl<'a> Dockerfile<'a> {
             None => {
                 let text = self.text()?;
                 let built = self.built(making, digest).await?;
-                (self.normal(making, &built, digest, &text).await?, false)
+                (self.normal(making, &cache, &built, digest, &text).await?, false)
             }
         };
         making.loaded(&image, was_there).await
+    }
+
+    /// Has the engine build it with nothing that its builder remembers; what comes of it goes to `cache`, and nothing stays in
+    /// the engine.
+    pub(super) async fn remake(&self, making: &Making<'_>, cache: &ImageCache) -> Result<LocalImage, RunError> {
+        let digest = self.digest()?;
+        let text = self.text()?;
+        let tag = format!("{}-again", recipe_tag(digest));
+        let built = self.build(making, digest, tag.clone(), true).await?;
+        let image = self.normal(making, cache, &built, digest, &text).await;
+        making.engine.remove_image(&tag).await?;
+        image
     }
 
     fn text(&self) -> Result<String, MakeError> {
@@ -159,6 +171,16 @@ impl<'a> Dockerfile<'a> {
         {
             return Ok(facts);
         }
+        self.build(making, digest, tag, making.update).await
+    }
+
+    async fn build(
+        &self,
+        making: &Making<'_>,
+        digest: Digest,
+        tag: String,
+        is_fresh: bool,
+    ) -> Result<ImageFacts, RunError> {
         making.may_ask_a_network("run the commands of a Dockerfile")?;
         let (context, dockerfile) = self.context()?;
         let request = ImageBuild {
@@ -168,7 +190,7 @@ impl<'a> Dockerfile<'a> {
             arguments: making.network.proxies.clone(),
             labels: BTreeMap::from([(labels::RECIPE.to_owned(), digest.to_string())]),
             tag: tag.clone(),
-            is_fresh: making.update,
+            is_fresh,
         };
         let tail = Mutex::new(VecDeque::new());
         let log = |line: &str| {
@@ -193,6 +215,7 @@ impl<'a> Dockerfile<'a> {
     async fn normal(
         &self,
         making: &Making<'_>,
+        cache: &ImageCache,
         built: &ImageFacts,
         recipe: Digest,
         text: &str,
@@ -203,13 +226,12 @@ impl<'a> Dockerfile<'a> {
         };
         making.progress("leaving out what records the day".to_owned(), None);
         let archive = making.engine.save_image(&built.id.0).await?;
-        let cache = ImageCache::below(&making.context.cache_directory);
         let epoch_seconds = making.project.source_date_epoch;
         let labels = BTreeMap::from([
             (labels::ROLE.to_owned(), "environment".to_owned()),
             (labels::RECIPE.to_owned(), recipe.to_string()),
         ]);
-        let (name, remove) = (self.name.clone(), self.remove.to_vec());
+        let (name, remove, cache) = (self.name.clone(), self.remove.to_vec(), cache.clone());
         let read = stream::read_by(archive, move |reader| {
             let request = NormalRequest {
                 name: &name,

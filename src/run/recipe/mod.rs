@@ -8,16 +8,17 @@ mod name;
 mod pulled;
 
 use std::collections::BTreeSet;
+use std::path::Path;
 
 use super::RunError;
 use super::error::MakeError;
 use super::making::{Made, Making};
 use crate::config::{Project, RecipeReference};
 use crate::digest::Digest;
-use crate::image::{Builtin, Recipe};
+use crate::image::{Builtin, ImageCache, LocalImage, Recipe};
 use crate::lock;
 
-pub(super) use bootstrapped::{assembled, assembled_id};
+pub(super) use bootstrapped::{assembled, assembled_id, make_again};
 pub(super) use built::Dockerfile;
 pub(super) use extension::check_extension;
 pub(super) use name::name_of;
@@ -34,6 +35,17 @@ pub(super) enum Kind<'a> {
     Built(Dockerfile<'a>),
     /// lockstep makes it from packages.
     Bootstrapped(Recipe),
+}
+
+/// What came of making an image once more.
+pub(super) enum Remaking {
+    /// It.
+    Made(LocalImage),
+    /// It is of a kind that is not made here.
+    NotMade {
+        /// Why.
+        why: String,
+    },
 }
 
 impl<'a> Kind<'a> {
@@ -105,6 +117,29 @@ impl<'a> Kind<'a> {
         let mut seen = BTreeSet::new();
         names.retain(|(name, _)| seen.insert(name.clone()));
         names
+    }
+
+    /// Makes the image that the lock has once more, whatever there is of it. What is made lies in `scratch`.
+    ///
+    /// # Errors
+    /// Why there is none, or that its layers are others.
+    pub(super) async fn remake(
+        self,
+        making: &Making<'_>,
+        locked: &lock::Image,
+        scratch: &Path,
+    ) -> Result<Remaking, RunError> {
+        let scratch = ImageCache::below(scratch);
+        match self {
+            Self::Pulled { .. } => Ok(Remaking::NotMade {
+                why: "a registry made it: it is had by its digest".to_owned(),
+            }),
+            Self::Built(dockerfile) => dockerfile.remake(making, &scratch).await.map(Remaking::Made),
+            Self::Bootstrapped(recipe) => {
+                let image = bootstrapped::make_again(making, recipe, locked, &scratch).await;
+                image.map(Remaking::Made)
+            }
+        }
     }
 
     /// Makes the image, or finds it.

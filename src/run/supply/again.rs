@@ -2,8 +2,8 @@
 
 use super::super::RunError;
 use super::super::making::{Made, Making};
-use super::super::recipe::{Kind, assembled};
-use crate::image::{LockedImage, make_again};
+use super::super::recipe::{Kind, make_again};
+use crate::image::ImageCache;
 use crate::lock;
 
 /// Makes the locked image again.
@@ -11,18 +11,7 @@ pub(super) async fn make(making: &Making<'_>, kind: Kind<'_>, locked: &lock::Ima
     let Kind::Bootstrapped(recipe) = kind else {
         return kind.make(making).await;
     };
-    let (locked, archives, offline) = (locked.clone(), making.project.archives.clone(), making.offline);
-    let image = assembled(making, recipe, move |request| {
-        make_again(
-            request,
-            &LockedImage {
-                layers: &locked.layers,
-                packages: &locked.packages,
-                archives: &archives,
-                offline,
-            },
-        )
-    });
-    let image = image.await?;
+    let cache = ImageCache::below(&making.context.cache_directory);
+    let image = make_again(making, recipe, locked, &cache).await?;
     making.loaded(&image, false).await
 }

@@ -7,6 +7,7 @@ mod entry_order;
 mod file_system;
 mod home;
 mod host_name;
+mod image;
 mod jobs;
 mod kernel;
 mod locale;
@@ -19,6 +20,8 @@ mod user;
 mod variables;
 
 use super::Variation;
+
+pub use image::IMAGE;
 
 /// Everything that is varied, in the order in which it is told.
 pub const VARIATIONS: &[&Variation] = &[
@@ -39,6 +42,7 @@ pub const VARIATIONS: &[&Variation] = &[
     &address_layout::ADDRESS_LAYOUT,
     &kernel::KERNEL,
     &caches::CACHES,
+    &IMAGE,
 ];
 
 #[cfg(test)]

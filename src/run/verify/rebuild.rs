@@ -9,11 +9,11 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use tokio_util::sync::CancellationToken;
 
-use super::container::{ContainerPlan, DIRECTORIES, OWNER};
-use super::exports::{self, Exports};
-use super::fetch::FETCHED_ENTRIES_LIMIT;
-use super::resolved::BuildImage;
-use super::{Run, RunError};
+use super::super::container::{ContainerPlan, DIRECTORIES, OWNER};
+use super::super::exports::{self, Exports};
+use super::super::fetch::FETCHED_ENTRIES_LIMIT;
+use super::super::resolved::BuildImage;
+use super::super::{Run, RunError};
 use crate::bundle::{Declared, collect};
 use crate::digest::Digest;
 use crate::engine::job::{Job, Outcome, Upload, run_and_collect};
@@ -46,6 +46,7 @@ const SOURCE_TIME_STEP_SECONDS: u64 = 61;
 const SOURCE_TIMES_BEFORE_SECONDS: u64 = 200 * 24 * 60 * 60;
 
 /// What is compiled again and again.
+#[derive(Clone)]
 pub(super) struct Rebuild<'a> {
     pub(super) environment: &'a EnvironmentName,
     pub(super) image: &'a BuildImage,
@@ -54,6 +55,15 @@ pub(super) struct Rebuild<'a> {
     pub(super) exports: &'a Exports,
     /// What was fetched.
     pub(super) dependencies: Option<PathBuf>,
+    /// The image as it was made again, where that is another one.
+    pub(super) remade: Option<&'a BuildImage>,
+    /// What is counted and noted meanwhile.
+    pub(super) tally: &'a Tally,
+}
+
+/// What is counted and noted while something is compiled again and again.
+#[derive(Default)]
+pub(super) struct Tally {
     /// How often it was compiled.
     pub(super) count: AtomicUsize,
     /// What could not be varied, and why.
@@ -114,7 +124,7 @@ impl Attempt {
 
 impl Rebuild<'_> {
     fn note(&self, variations: &str, why: &str) {
-        let mut notes = self.not_varied.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut notes = self.tally.not_varied.lock().unwrap_or_else(PoisonError::into_inner);
         for variation in variations.split(", ") {
             notes.entry(variation.to_owned()).or_insert_with(|| why.to_owned());
         }
@@ -139,7 +149,7 @@ impl Run {
         stop: &CancellationToken,
     ) -> Result<Attempt, RunError> {
         let Rebuild { environment, unit, .. } = *rebuild;
-        let number = rebuild.count.fetch_add(1, Ordering::Relaxed) + 1;
+        let number = rebuild.tally.count.fetch_add(1, Ordering::Relaxed) + 1;
         let uploads = self.rebuild_uploads(rebuild, setting, stop).await?;
         let spec = self.rebuild_container(rebuild, setting, number).await?;
         let job = Job {
@@ -179,6 +189,7 @@ impl Run {
     ) -> Result<ContainerSpec, RunError> {
         let Rebuild { environment, unit, .. } = *rebuild;
         let root = setting.root.unwrap_or(ROOT);
+        let remade = rebuild.remade.filter(|_| setting.is_in_remade_image);
         let mut setting = setting.clone();
         let mut volumes = Vec::new();
         if setting.has_kept
@@ -209,7 +220,7 @@ impl Run {
             environment,
             role: "verify",
             subject: &format!("{}-{number}", unit.name),
-            image: &rebuild.image.id,
+            image: &remade.unwrap_or(rebuild.image).id,
             command: self.measured_below(root, &command.script),
             variables: command.variables,
             // What is not there yet would be made by the engine, and belong to root.

@@ -4,9 +4,9 @@ use std::collections::BTreeMap;
 use std::io::{self, Read as _, Write as _};
 use std::path::PathBuf;
 
-use super::error::PublishedError;
-use super::rootfs::image_contents;
-use super::{Run, RunError};
+use super::super::error::PublishedError;
+use super::super::rootfs::image_contents;
+use super::super::{Run, RunError};
 use crate::bundle::{MANIFEST_FILE, MANIFEST_LIMIT_BYTES, Manifest};
 use crate::digest::Digest;
 use crate::engine::{ContainerSpec, ImageId, Mount};
@@ -67,7 +67,7 @@ impl Run {
         let contents = if std::fs::symlink_metadata(&path).is_ok() {
             let cache = ImageCache::below(&self.context.cache_directory);
             let new_file = move || cache.temporary_file().map_err(LayerError::Write);
-            open_contents(&path, name, &new_file).map_err(super::OpenRootError::from)?
+            open_contents(&path, name, &new_file).map_err(super::super::OpenRootError::from)?
         } else if self.engine.volume(name).await?.is_some() {
             self.volume_contents(name, environments, image).await?
         } else {
@@ -194,7 +194,7 @@ impl Run {
             let file = file.map_err(failed())?.map_err(failed())?;
             let cache = ImageCache::below(&self.context.cache_directory);
             let new_file = move || cache.temporary_file().map_err(LayerError::Write);
-            Ok::<_, RunError>(open_contents(file.path(), name, &new_file).map_err(super::OpenRootError::from)?)
+            Ok::<_, RunError>(open_contents(file.path(), name, &new_file).map_err(super::super::OpenRootError::from)?)
         };
         let contents = downloaded.await;
         self.engine.remove_container(&container).await?;

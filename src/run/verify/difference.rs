@@ -1,0 +1,164 @@
+//! In what two compiles of the same differ, and what that says.
+
+use std::path::{Path, PathBuf};
+
+use super::super::{Run, RunError};
+use super::ground::Ground;
+use super::rebuild::{Attempt, Bits, Rebuild};
+use crate::comparison::{PartDifference, differing_parts};
+use crate::config::LanguageName;
+use crate::event::Event;
+use crate::regular_file;
+use crate::verify::{ArtifactDifference, Cause, Kind, Manner, Variation, cure, cure_of_failure, kind};
+
+/// The largest artifact of which is told where it differs: it is held in memory.
+const SHOWN_LIMIT_BYTES: u64 = 64 * 1024 * 1024;
+
+/// Two files that are not the same, and were to be.
+pub(super) struct Compared {
+    /// The artifact.
+    pub(super) name: String,
+    /// What it is to be; none where only its digest is known.
+    pub(super) one: Option<PathBuf>,
+    /// What it is.
+    pub(super) other: PathBuf,
+}
+
+impl Run {
+    /// What a difference says of its cause.
+    pub(super) async fn cause(
+        &self,
+        rebuild: &Rebuild<'_>,
+        ground: &Ground<'_>,
+        (manner, variations): (Manner, &[&'static Variation]),
+        one: &Bits,
+        other: &Attempt,
+    ) -> Result<Cause, RunError> {
+        let failure = other.failure();
+        let artifacts = self.artifacts(rebuild, ground, compared(one, other)).await?;
+        let kind = match failure {
+            Some(_) => None,
+            None => kind_of(manner, variations, &artifacts),
+        };
+        Ok(Cause {
+            manner,
+            variations: names(variations),
+            kind,
+            cure: match failure {
+                Some(_) => cure_of_failure(variations),
+                None => cure(variations, kind, language_of(rebuild)),
+            },
+            artifacts,
+            failure,
+        })
+    }
+
+    /// In what artifacts differ; a page is drawn of each, when that was asked for.
+    pub(super) async fn artifacts(
+        &self,
+        rebuild: &Rebuild<'_>,
+        ground: &Ground<'_>,
+        compared: Vec<Compared>,
+    ) -> Result<Vec<ArtifactDifference>, RunError> {
+        let mut artifacts = Vec::new();
+        for Compared { name, one, other } in compared {
+            let mut artifact = ArtifactDifference {
+                name,
+                parts: vec![],
+                page: None,
+            };
+            if let Some(one) = one {
+                artifact.parts = parts(&one, &other)?;
+                if let Some(diffoscope) = &ground.whole.diffoscope {
+                    let subject = format!("{} {} {}", rebuild.environment, rebuild.unit.name, artifact.name);
+                    match diffoscope.page(&subject, &one, &other, ground.stop).await {
+                        Ok(page) => artifact.page = Some(page.display().to_string()),
+                        Err(message) => self.events.emit(Event::Warning { message, hint: None }),
+                    }
+                }
+            }
+            artifacts.push(artifact);
+        }
+        Ok(artifacts)
+    }
+}
+
+/// What a difference is, where that can be told. What is the same each time in one place is not random.
+pub(super) fn kind_of(
+    manner: Manner,
+    variations: &[&'static Variation],
+    artifacts: &[ArtifactDifference],
+) -> Option<Kind> {
+    let is_of_place = matches!(manner, Manner::Elsewhere | Manner::OtherEngine);
+    kind(variations, &texts(artifacts)).filter(|kind| !is_of_place || *kind != Kind::Random)
+}
+
+/// The artifacts that differ.
+fn compared(one: &Bits, other: &Attempt) -> Vec<Compared> {
+    let Attempt::Built(other) = other else {
+        return vec![];
+    };
+    let differing = one
+        .digests
+        .iter()
+        .filter(|(name, digest)| other.digests.get(*name) != Some(digest));
+    let differing = differing.map(|(name, _)| Compared {
+        name: name.clone(),
+        one: Some(one.path(name)),
+        other: other.path(name),
+    });
+    differing.collect()
+}
+
+/// What of the differences can be read.
+pub(super) fn texts_of(one: &Bits, other: &Attempt) -> Result<Vec<(String, String)>, RunError> {
+    let mut all = Vec::new();
+    for Compared { name, one, other } in compared(one, other) {
+        let Some(one) = one else { continue };
+        let parts = parts(&one, &other)?;
+        all.push(ArtifactDifference {
+            name,
+            parts,
+            page: None,
+        });
+    }
+    Ok(texts(&all))
+}
+
+pub(super) fn names(variations: &[&'static Variation]) -> Vec<&'static str> {
+    variations.iter().map(|variation| variation.name).collect()
+}
+
+pub(super) fn language_of(rebuild: &Rebuild<'_>) -> LanguageName {
+    rebuild.unit.unit.language
+}
+
+/// Where two files differ; nothing of those that are too large to be held.
+fn parts(one: &Path, other: &Path) -> Result<Vec<PartDifference>, RunError> {
+    let read = |path: &Path| -> std::io::Result<Option<Vec<u8>>> {
+        let file = regular_file::open_itself(path)?;
+        let is_too_large = file.metadata()?.len() > SHOWN_LIMIT_BYTES;
+        match is_too_large {
+            true => Ok(None),
+            false => regular_file::read_all(file, SHOWN_LIMIT_BYTES).map(Some),
+        }
+    };
+    let read = |path: &Path| read(path).map_err(RunError::file_at("read", path));
+    Ok(match (read(one)?, read(other)?) {
+        (Some(one), Some(other)) => differing_parts(&one, &other),
+        _ => vec![],
+    })
+}
+
+/// The texts of all parts that have one on both sides.
+fn texts(artifacts: &[ArtifactDifference]) -> Vec<(String, String)> {
+    let parts = artifacts.iter().flat_map(|artifact| &artifact.parts);
+    // An ID is a digest of the rest, and a size is no text.
+    let is_text = |part: &&PartDifference| !part.part.ends_with("build ID");
+    let texts = parts
+        .filter(is_text)
+        .filter_map(|part| part.a.clone().zip(part.b.clone()));
+    texts
+        .filter(|(one, other)| !(one.ends_with(" bytes") && other.ends_with(" bytes")))
+        .collect()
+}
