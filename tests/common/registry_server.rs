@@ -4,9 +4,10 @@
 
 use std::net::{Ipv4Addr, TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command};
+use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
+use super::second_engine::SecondEngine;
 use super::unpacked::unpacked;
 
 /// How long it may take to start.
@@ -22,7 +23,7 @@ pub(crate) const PASSWORD: &str = "a secret";
 pub(crate) struct RegistryServer {
     directory: tempfile::TempDir,
     port: u16,
-    daemon: Child,
+    daemon: Daemon,
 }
 
 impl RegistryServer {
@@ -84,16 +85,30 @@ impl RegistryServer {
         let mut server = Self {
             directory,
             port,
-            daemon,
+            daemon: Daemon(daemon),
         };
         let until = Instant::now() + PATIENCE;
         while TcpStream::connect((Ipv4Addr::LOCALHOST, port)).is_err() {
             let log = std::fs::read_to_string(server.directory.path().join("log")).unwrap();
-            let ended = server.daemon.try_wait().unwrap();
+            let ended = server.daemon.0.try_wait().unwrap();
             assert!(Instant::now() < until && ended.is_none(), "{log}");
             std::thread::sleep(Duration::from_millis(50));
         }
         server
+    }
+
+    /// The same registry once more, under the same address in the network of another engine.
+    pub(crate) fn also_beside(&self, engine: &SecondEngine) -> impl Drop + use<> {
+        let inside = |program: &str| {
+            let mut command = Command::new("nsenter");
+            command.args(["-n", "-t", &engine.process().to_string(), program]);
+            command
+        };
+        let raised = inside("ip").args(["link", "set", "lo", "up"]).status().unwrap();
+        assert!(raised.success(), "no loopback");
+        let mut command = inside(&program().display().to_string());
+        let command = command.arg("serve").arg(self.directory.path().join("config.yml"));
+        Daemon(command.stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap())
     }
 
     /// `127.0.0.1:PORT`.
@@ -102,10 +117,13 @@ impl RegistryServer {
     }
 }
 
-impl Drop for RegistryServer {
+/// A process that ends with this.
+struct Daemon(Child);
+
+impl Drop for Daemon {
     fn drop(&mut self) {
-        let _ = self.daemon.kill();
-        let _ = self.daemon.wait();
+        let _ = self.0.kill();
+        let _ = self.0.wait();
     }
 }
 

@@ -53,6 +53,11 @@ impl SecondEngine {
         Ok(engine)
     }
 
+    /// The process that is in its network.
+    pub(crate) fn process(&self) -> u32 {
+        self.daemon.id()
+    }
+
     /// Where it is reached, as `DOCKER_HOST` has it.
     pub(crate) fn address(&self) -> String {
         format!("unix://{}", self.run.path().join("engine").display())
