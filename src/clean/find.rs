@@ -1,6 +1,6 @@
 //! What of a project is in the engine.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::{Item, Scope, Shared};
 use crate::counted::counted;
@@ -79,9 +79,12 @@ pub async fn find(engine: &dyn Engine, scope: &Scope) -> Result<Found, EngineErr
         .collect();
     // Build images are shared by all projects with the same recipe, so they carry no project's label; only their names do,
     // and those are of all checkouts.
-    let environments = if others > 0 { &[][..] } else { &scope.environments };
+    let environments = match others {
+        0 => environments(engine, scope).await?,
+        _ => BTreeSet::new(),
+    };
     for environment in environments {
-        let name = Publication::new(&scope.project, environment).build_image;
+        let name = Publication::new(&scope.project, &environment).build_image;
         let is_new = !images
             .iter()
             .any(|item| matches!(item, Item::Image { reference, .. } if *reference == name));
@@ -89,13 +92,22 @@ pub async fn find(engine: &dyn Engine, scope: &Scope) -> Result<Found, EngineErr
             images.push(Item::Image {
                 only_name: image.tags.len() > 1,
                 reference: name,
-                published_with: published_with(Some(environment.clone())),
+                published_with: published_with(Some(environment)),
             });
         }
     }
     images.sort();
     let items = containers.into_iter().chain(volumes).chain(images).collect();
     Ok(Found { items, others })
+}
+
+/// The project's environments, and those that it had once, as long as one of their build images has its name.
+async fn environments(engine: &dyn Engine, scope: &Scope) -> Result<BTreeSet<EnvironmentName>, EngineError> {
+    let role = Labels::from([(labels::ROLE.to_owned(), labels::ENVIRONMENT_ROLE.to_owned())]);
+    let images = engine.images(&role).await?;
+    let tags = images.iter().flat_map(|image| &image.tags);
+    let had = tags.filter_map(|tag| Publication::of_build_image(&scope.project, tag));
+    Ok(scope.environments.iter().cloned().chain(had).collect())
 }
 
 /// An image goes when its last name does.
@@ -252,6 +264,25 @@ mod tests {
         );
         let all: Vec<&Item> = items.iter().collect();
         assert_eq!(count(&all), "1 container, 3 images, 1 volume");
+    }
+
+    #[tokio::test]
+    async fn the_build_image_of_an_environment_that_is_no_more_is_found() {
+        let engine = FakeEngine::new();
+        for tag in ["lockstep/greeter:old-build", "lockstep/gateway:old-build"] {
+            let build = ImageBuild {
+                context: stream::iter([Ok(context().into())]).boxed(),
+                dockerfile: "Dockerfile".to_owned(),
+                target: None,
+                arguments: BTreeMap::new(),
+                labels: Labels::from([(labels::ROLE.to_owned(), labels::ENVIRONMENT_ROLE.to_owned())]),
+                tag: tag.to_owned(),
+                is_fresh: false,
+            };
+            engine.build_image(build, &|_| {}).await.unwrap();
+        }
+        let items = find(&engine, &scope()).await.unwrap().items;
+        assert_eq!(names(&items), ["image lockstep/greeter:old-build"]);
     }
 
     #[tokio::test]

@@ -10,8 +10,6 @@ use crate::image::{IMAGE_REPOSITORY, ImageCache, RAW_REPOSITORY};
 use crate::lock;
 use crate::run::labels;
 
-/// The role of images that recipes were made into.
-const ENVIRONMENT_ROLE: &str = "environment";
 /// How long ago an image must have been made: between being made and being used by something that can be seen, no build
 /// takes as long.
 const MINIMUM_AGE: Duration = Duration::from_secs(24 * 60 * 60);
@@ -59,7 +57,7 @@ fn judge(images: Vec<ImageFacts>, old: &BTreeSet<String>, running: &BTreeSet<Str
         image
             .labels
             .get(labels::ROLE)
-            .is_some_and(|role| role == ENVIRONMENT_ROLE)
+            .is_some_and(|role| role == labels::ENVIRONMENT_ROLE)
             && !image.tags.is_empty()
             && image.tags.iter().all(|tag| tag.starts_with(&prefix))
             && old.contains(&image.id.0)
@@ -138,7 +136,7 @@ mod tests {
             repository_digests: vec![],
             tags: tags.iter().map(|tag| (*tag).to_owned()).collect(),
             architecture: "amd64".to_owned(),
-            labels: Labels::from([(labels::ROLE.to_owned(), ENVIRONMENT_ROLE.to_owned())]),
+            labels: Labels::from([(labels::ROLE.to_owned(), labels::ENVIRONMENT_ROLE.to_owned())]),
             environment: vec![],
             user: String::new(),
             size_bytes: 10,

@@ -8,6 +8,9 @@ use crate::config::{Environment, Project, RecipeReference};
 use crate::lock;
 use crate::name::{EnvironmentName, ProjectName};
 
+/// What the tags of build images end in.
+const BUILD_SUFFIX: &str = "-build";
+
 /// What is done for one environment.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct EnvironmentPlan {
@@ -57,8 +60,17 @@ impl Publication {
             metadata: format!("dist/{environment}{METADATA_SUFFIX}"),
             volume: format!("lockstep-{project}-{environment}"),
             image: format!("lockstep/{project}:{environment}"),
-            build_image: format!("lockstep/{project}:{environment}-build"),
+            build_image: format!("lockstep/{project}:{environment}{BUILD_SUFFIX}"),
         }
+    }
+
+    /// The environment of `project` whose build image has this name, if it is such a name.
+    #[must_use]
+    pub fn of_build_image(project: &ProjectName, name: &str) -> Option<EnvironmentName> {
+        let (repository, tag) = name.rsplit_once(':')?;
+        let is_ours = repository.strip_prefix("lockstep/") == Some(project.as_str());
+        let environment = tag.strip_suffix(BUILD_SUFFIX).filter(|_| is_ours)?;
+        EnvironmentName::new(environment).ok()
     }
 }
 

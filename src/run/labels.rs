@@ -16,6 +16,8 @@ pub const RUN: &str = "dev.lockstep.run";
 pub const RECIPE: &str = "dev.lockstep.recipe";
 /// What it is for.
 pub const ROLE: &str = "dev.lockstep.role";
+/// The role of images that recipes were made into.
+pub const ENVIRONMENT_ROLE: &str = "environment";
 
 /// The labels of something that outlives the run.
 #[must_use]

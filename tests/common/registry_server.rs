@@ -101,7 +101,7 @@ impl RegistryServer {
     pub(crate) fn also_beside(&self, engine: &SecondEngine) -> impl Drop + use<> {
         let inside = |program: &str| {
             let mut command = Command::new("nsenter");
-            command.args(["-n", "-t", &engine.process().to_string(), program]);
+            command.args(["-n", "-t", &engine.daemon.id().to_string(), program]);
             command
         };
         let raised = inside("ip").args(["link", "set", "lo", "up"]).status().unwrap();

@@ -13,7 +13,8 @@ const PATIENCE: Duration = Duration::from_secs(60);
 pub(crate) struct SecondEngine {
     /// Its sockets, whose paths have 107 bytes at most.
     run: tempfile::TempDir,
-    daemon: Child,
+    /// The process that is in its network.
+    pub(crate) daemon: Child,
 }
 
 impl SecondEngine {
@@ -51,11 +52,6 @@ impl SecondEngine {
             std::thread::sleep(Duration::from_millis(100));
         }
         Ok(engine)
-    }
-
-    /// The process that is in its network.
-    pub(crate) fn process(&self) -> u32 {
-        self.daemon.id()
     }
 
     /// Where it is reached, as `DOCKER_HOST` has it.

@@ -228,7 +228,7 @@ impl<'a> Dockerfile<'a> {
         let archive = making.engine.save_image(&built.id.0).await?;
         let epoch_seconds = making.project.source_date_epoch;
         let labels = BTreeMap::from([
-            (labels::ROLE.to_owned(), "environment".to_owned()),
+            (labels::ROLE.to_owned(), labels::ENVIRONMENT_ROLE.to_owned()),
             (labels::RECIPE.to_owned(), recipe.to_string()),
         ]);
         let (name, remove, cache) = (self.name.clone(), self.remove.to_vec(), cache.clone());
