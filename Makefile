@@ -81,6 +81,7 @@ bench: setup build ## how fast: lockstep against the same by hand, and with many
 	scripts/bench-check.sh
 	scripts/bench-plugins.sh
 	scripts/bench-normal.sh
+	scripts/bench-again.sh
 
 clean: ## remove what was built here, and this project's containers, volumes and images
 	@if [ -x target/release/lockstep ]; then for project in . gateway; do \

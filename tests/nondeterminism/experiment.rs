@@ -14,13 +14,19 @@ use lockstep::owner::Owner;
 use lockstep::plan::Command;
 use lockstep::source::{EntryTimes, SourceTree};
 use lockstep::verify::{Setting, SourcePlace, VARIATIONS, Variation, moved, rebuilt};
+use tokio::sync::Semaphore;
+use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
 use crate::common::batch::{Failure, builtin_image};
 use crate::common::{Ground, archive, bytes_stream, on_engine, read, unpack};
 
-/// How many units one container compiles: its command has 128 KiB at most (execve(2), MAX_ARG_STRLEN).
+/// How many units one container compiles at most: its command has 128 KiB at most (execve(2), MAX_ARG_STRLEN).
 const STEPS_AT_ONCE_COUNT: usize = 8;
+/// How many containers there are at once.
+const AT_ONCE_COUNT: usize = 3;
+/// How long to wait before the same is tried again.
+const AGAIN_AFTER: Duration = Duration::from_millis(1100);
 const TIMEOUT: Duration = Duration::from_secs(20 * 60);
 const LINE_LIMIT_BYTES: usize = 16 * 1024;
 const MEMORY_LIMIT_BYTES: u64 = 4 << 30;
@@ -43,21 +49,47 @@ pub(crate) struct Step {
     pub(crate) command: Command,
 }
 
-/// Asks all of these; each is a container.
-pub(crate) fn ask(image: &'static str, project: &Path, steps: &[Step], questions: &[Question]) -> Vec<Outcome> {
+/// Asks all of these, each of some units. Repeats of the same come one after the other, and never in the same second.
+pub(crate) fn ask(
+    image: &'static str,
+    project: &Path,
+    asked: BTreeMap<Question, Vec<Step>>,
+) -> Vec<(Question, Outcome)> {
     let outcomes = Arc::new(Mutex::new(Vec::new()));
     let (told, project) = (Arc::clone(&outcomes), project.to_owned());
-    let (steps, questions) = (steps.to_vec(), questions.to_vec());
+    let mut groups: BTreeMap<_, Vec<(Question, Vec<Step>)>> = BTreeMap::new();
+    for (question, steps) in asked {
+        let alike = groups.entry((question.0.clone(), question.1.clone())).or_default();
+        alike.push((question, steps));
+    }
     on_engine(move |ground| async move {
         let image = builtin_image(&ground, image).await?;
         let tree = SourceTree::scan(&project, ".", &[]).map_err(|error| error.to_string())?;
-        for (number, question) in questions.iter().enumerate() {
-            let outcome = one(&ground, &image, &tree, &steps, question, number).await?;
-            told.lock().unwrap().push(outcome);
+        let lab = Arc::new(Lab {
+            ground,
+            image,
+            tree,
+            places: Semaphore::new(AT_ONCE_COUNT),
+        });
+        let mut asking = JoinSet::new();
+        for (number, group) in groups.into_values().enumerate() {
+            asking.spawn(Arc::clone(&lab).answers(number, group));
+        }
+        while let Some(answers) = asking.join_next().await {
+            told.lock().unwrap().extend(answers??);
         }
         Ok(())
     });
     std::mem::take(&mut *outcomes.lock().unwrap())
+}
+
+/// Where it is tried.
+struct Lab {
+    ground: Ground,
+    image: ImageId,
+    tree: SourceTree,
+    /// A container takes one.
+    places: Semaphore,
 }
 
 fn named(names: &[&'static str]) -> Vec<&'static Variation> {
@@ -104,21 +136,35 @@ fn joined(steps: &[Step], setting: &Setting) -> String {
     rebuilt(&whole, &BTreeMap::new(), &of_container, EPOCH_SECONDS).script
 }
 
-/// What comes of all steps under one question.
-async fn one(
-    ground: &Ground,
-    image: &ImageId,
-    tree: &SourceTree,
-    steps: &[Step],
-    question: &Question,
-    number: usize,
-) -> Result<Outcome, Failure> {
-    let mut outcome = Outcome::new();
-    for (part, steps) in steps.chunks(STEPS_AT_ONCE_COUNT).enumerate() {
-        let name = format!("vary-{number}-{part}");
-        outcome.extend(some(ground, image, tree, steps, question, name).await?);
+impl Lab {
+    /// The answers to questions that are the same but for the repeat.
+    async fn answers(
+        self: Arc<Self>,
+        number: usize,
+        group: Vec<(Question, Vec<Step>)>,
+    ) -> Result<Vec<(Question, Outcome)>, Failure> {
+        let mut answers = Vec::new();
+        for (repeat, (question, steps)) in group.into_iter().enumerate() {
+            if repeat > 0 {
+                tokio::time::sleep(AGAIN_AFTER).await;
+            }
+            let outcome = self.one(&steps, &question, &format!("{number}-{repeat}")).await?;
+            answers.push((question, outcome));
+        }
+        Ok(answers)
     }
-    Ok(outcome)
+
+    /// What comes of all these steps under one question.
+    async fn one(&self, steps: &[Step], question: &Question, name: &str) -> Result<Outcome, Failure> {
+        let parts = steps.chunks(STEPS_AT_ONCE_COUNT).enumerate();
+        let parts = parts.map(|(part, steps)| async move {
+            let _place = self.places.acquire().await?;
+            let name = format!("vary-{name}-{part}");
+            some(&self.ground, &self.image, &self.tree, steps, question, name).await
+        });
+        let outcomes: Vec<Outcome> = futures_util::future::try_join_all(parts).await?;
+        Ok(outcomes.into_iter().flatten().collect())
+    }
 }
 
 async fn some(

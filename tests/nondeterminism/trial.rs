@@ -26,20 +26,26 @@ struct Truth<'a> {
 }
 
 impl Truth<'_> {
-    /// Asks what is not known yet.
-    fn learn(&mut self, questions: Vec<Question>) {
-        let mut new: Vec<Question> = questions
-            .into_iter()
-            .filter(|one| !self.known.contains_key(one))
-            .collect();
-        new.sort();
-        new.dedup();
-        let outcomes = ask(self.image, self.sample.path(), &self.steps, &new);
-        self.known.extend(new.into_iter().zip(outcomes));
+    /// Asks the questions that are asked of all units, and those of single ones.
+    fn learn(&mut self, of_all: Vec<Question>, of_units: Vec<(Question, &str)>) {
+        let mut asked: BTreeMap<Question, Vec<Step>> = BTreeMap::new();
+        for question in of_all {
+            asked.insert(question, self.steps.clone());
+        }
+        for (question, unit) in of_units {
+            let steps = asked.entry(question).or_default();
+            let is_new = !steps.iter().any(|step| step.name == unit);
+            steps.extend(self.steps.iter().find(|step| is_new && step.name == unit).cloned());
+        }
+        self.known.extend(ask(self.image, self.sample.path(), asked));
     }
 
     fn differs(&self, unit: &str, one: &Question, other: &Question) -> bool {
-        self.known[one].get(unit) != self.known[other].get(unit)
+        let of = |question: &Question| {
+            let outcome = self.known.get(question).and_then(|outcome| outcome.get(unit));
+            outcome.unwrap_or_else(|| panic!("nobody asked {question:?} of {unit}"))
+        };
+        of(one) != of(other)
     }
 
     fn is_reproducible(&self, unit: &str) -> bool {
@@ -139,12 +145,15 @@ pub(crate) fn run(environment: &'static str, images: &'static str, cases: &[Case
         if is_thorough {
             questions.extend(singles());
         }
-        for (_, cause, held) in causes(&units) {
+        let mut of_units = Vec::new();
+        for (unit, cause, held) in causes(&units) {
             let ((one, other), equal) = cause.questions(&held);
-            questions.extend([one, other]);
-            questions.extend(equal.into_iter().flat_map(|(one, other)| [one, other]));
+            let all = [one, other]
+                .into_iter()
+                .chain(equal.into_iter().flat_map(|(one, other)| [one, other]));
+            of_units.extend(all.map(|question| (question, unit)));
         }
-        truth.learn(questions);
+        truth.learn(questions, of_units);
         let table = Table::of(environment, cases, &units, &truth);
         table.keep();
         assert!(table.wrong.is_empty(), "{}{}", table.text, table.wrong);

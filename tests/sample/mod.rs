@@ -33,8 +33,6 @@ int main(int argc, char **argv) {
 "#;
 pub(crate) const GOOD: &str = "long plugin_answer(void) { return 42; }\n";
 
-/// The loader that the first build compiled: the same for every project, and seconds of compiling each.
-static LOADER: Mutex<Option<TempDir>> = Mutex::new(None);
 static RUNNING: Mutex<usize> = Mutex::new(0);
 static ENDED: Condvar = Condvar::new();
 
@@ -71,7 +69,6 @@ pub(crate) fn with_sample(name: &str, test: impl FnOnce(&Sample)) {
         sample.write("host/main.c", HOST);
         sample.write("good/good.c", GOOD);
         sample.configure(&["good"], "");
-        sample.take_loader();
         test(sample);
     });
 }
@@ -175,29 +172,7 @@ smoke:
         let output = self.run(arguments);
         let said = said(&output);
         assert_eq!(output.status.code(), Some(expected), "{said}");
-        self.give_loader();
         said
-    }
-
-    fn take_loader(&self) {
-        if let Some(kept) = &*LOADER.lock().unwrap_or_else(PoisonError::into_inner) {
-            copy(kept.path(), &self.path().join(".lockstep/compiled"));
-        }
-    }
-
-    fn give_loader(&self) {
-        let mut kept = LOADER.lock().unwrap_or_else(PoisonError::into_inner);
-        let compiled = std::fs::read_dir(self.path().join(".lockstep/compiled"))
-            .into_iter()
-            .flatten();
-        let mut compiled = compiled.map(|entry| entry.unwrap().path());
-        if kept.is_none()
-            && let Some(loader) = compiled.find(|path| path.join("lockstep-loader").exists())
-        {
-            let directory = tempfile::tempdir().unwrap();
-            copy(&loader, &directory.path().join(loader.file_name().unwrap()));
-            *kept = Some(directory);
-        }
     }
 
     /// The containers, running or not, and volumes of this project.
