@@ -235,6 +235,13 @@ impl Builder<'_> {
 
     fn stop_at_error(&self, error: &ScanError, places: &Places) -> Stop {
         let start = places.byte(*error.marker());
+        // The parser stops where it was before it saw the tab, which may be a line above.
+        let is_of_tab = error.info().contains("tab");
+        if let Some(tab) = self.report.source.indenting_tab(start).filter(|_| is_of_tab) {
+            let message = "failed to parse the file as YAML: this line is indented with a tab";
+            self.report.add(tab, message, "indent with spaces");
+            return Stop;
+        }
         let message = format!("failed to parse the file as YAML: {}", error.info().replace('\'', "`"));
         self.report
             .add(Span { start, end: start }, message, syntax_label(error.info()));

@@ -76,6 +76,20 @@ impl<'a> Source<'a> {
         }
     }
 
+    /// The first tab with which the line of an offset, or the one after it, is indented.
+    pub(super) fn indenting_tab(&self, offset: usize) -> Option<Span> {
+        let line = self.line(offset);
+        (line..=line + 1).find_map(|line| {
+            let (start, text) = self.line_text(line);
+            let indentation = text.len() - text.trim_start_matches([' ', '\t']).len();
+            let tab = start + text.get(..indentation)?.find('\t')?;
+            Some(Span {
+                start: tab,
+                end: tab + 1,
+            })
+        })
+    }
+
     /// Where a span begins, as problems tell it: `lockstep.yaml:7:12`.
     pub(super) fn place(&self, span: Span) -> String {
         let line = self.line(span.start);

@@ -49,7 +49,7 @@ impl Run {
         let again = self.again(rebuild, &[], "as it was, again", stop).await?;
         let mut varied = Some(varied);
         if !again.is_as(first) {
-            varied = None;
+            let with_all = varied.take();
             let held_still = self.stilling(rebuild, stop).await?;
             let is_random = held_still.is_none();
             let (still, bits) = held_still.unzip();
@@ -59,7 +59,9 @@ impl Run {
                     .await?,
             );
             if is_random {
-                // Whatever else makes a difference cannot be told from this one.
+                if let Some(with_all) = with_all {
+                    causes.extend(self.despite_chance(rebuild, ground, first, with_all).await?);
+                }
                 return Ok(causes);
             }
             held = still;
@@ -112,6 +114,43 @@ impl Run {
                     self.cause(rebuild, ground, (Manner::Varied, &[variation]), baseline, &attempt)
                         .await?,
                 );
+            }
+        }
+        Ok(causes)
+    }
+
+    /// What can be told of variations where nothing comes out twice: that it does not compile, and what leaves a trace.
+    async fn despite_chance(
+        &self,
+        rebuild: &Rebuild<'_>,
+        ground: &Ground<'_>,
+        first: &Bits,
+        varied: Attempt,
+    ) -> Result<Vec<Cause>, RunError> {
+        let stop = ground.stop;
+        let all: Set = VARIATIONS.iter().copied().filter(|one| !one.is_alone).collect();
+        let mut causes = Vec::new();
+        if varied.failure().is_some() {
+            let (mut search, mut failed) = (Search::new(all), varied);
+            while let Some(set) = search.next() {
+                let label = format!("varying {}", names(&set).join(", "));
+                let attempt = self.rebuild(rebuild, &Setting::of(&[], &set), &label, stop).await?;
+                search.tell(attempt.failure().is_some());
+                if attempt.failure().is_some() {
+                    failed = attempt;
+                }
+            }
+            let manner = (Manner::Varied, search.smallest());
+            causes.push(self.cause(rebuild, ground, manner, first, &failed).await?);
+            return Ok(causes);
+        }
+        let texts = texts_of(first, &varied)?;
+        for guess in all.into_iter().filter(|one| one.is_betrayed_by(&texts)) {
+            let label = format!("varying {}", guess.name);
+            let attempt = self.rebuild(rebuild, &Setting::of(&[], &[guess]), &label, stop).await?;
+            if guess.is_betrayed_by(&texts_of(first, &attempt)?) {
+                let manner = (Manner::Varied, &[guess][..]);
+                causes.push(self.cause(rebuild, ground, manner, first, &attempt).await?);
             }
         }
         Ok(causes)
