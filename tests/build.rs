@@ -39,6 +39,14 @@ fn a_build_is_loaded_published_and_not_repeated() {
         assert_eq!(sample.on_engine(), [sample.volume()]);
         let tag = format!("lockstep/{}:glibc", sample.name);
         assert_eq!(docker(&["run", "--rm", "--network", "none", &tag]), "answer 42\n");
+        for name in [tag.as_str(), "dist/glibc"] {
+            let output = sample.run(&["inspect", name]);
+            let told = String::from_utf8_lossy(&output.stdout).into_owned() + &said(&output);
+            let bundle = format!("project {} · environment glibc", sample.name);
+            for line in [&bundle, "host         tiny\n", "plugins      good\n"] {
+                assert!(told.contains(line), "{line}: {told}");
+            }
+        }
         let first = sample.published();
         let told = sample.build(0);
         assert!(told.contains("nothing changed"), "{told}");

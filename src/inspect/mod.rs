@@ -2,6 +2,7 @@
 //!
 //! Pure: bytes and a root in, a record out, which is printed as it is (`report`) or as JSON.
 
+mod bundle;
 mod file;
 mod object;
 mod root;
@@ -9,6 +10,7 @@ mod version;
 
 use serde::Serialize;
 
+pub use bundle::BundleFacts;
 pub use file::{FileFacts, HEAD_BYTES, inspect_file};
 pub use object::{
     BindingFacts, Export, GoFacts, GoModule, LibcFacts, Linkage, NeededLibrary, ObjectFacts, ProcessorFacts, Role,

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use serde::Serialize;
 
+use super::bundle::{BundleFacts, bundle};
 use super::version::newest;
 use crate::check::{SystemPaths, machine_name};
 use crate::facts::elf::{Elf, Machine};
@@ -63,6 +64,9 @@ pub struct RootFacts {
     pub user: Option<String>,
     /// Where it starts.
     pub directory: Option<String>,
+    /// The bundle of lockstep's that is in it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub bundle: Option<BundleFacts>,
 }
 
 /// A loader.
@@ -150,6 +154,7 @@ pub fn inspect_root(root: &dyn RootFs) -> RootFacts {
         variables: variables(root),
         user: root.defaults().user.clone(),
         directory: root.defaults().directory.clone(),
+        bundle: bundle(root),
         loaders: loaders.into_iter().map(LoaderFacts::from).collect(),
     }
 }

@@ -9,7 +9,8 @@ use crate::facts::comment::{Tool, ToolKind};
 use crate::facts::cxx::Cxx;
 use crate::facts::rust::{Allocator, Panic, Rust};
 use crate::inspect::{
-    Facts, FileFacts, GoFacts, GoModule, Inspection, LibcFacts, Linkage, ObjectFacts, Role, RootFacts, SymbolFacts,
+    BundleFacts, Facts, FileFacts, GoFacts, GoModule, Inspection, LibcFacts, Linkage, ObjectFacts, Role, RootFacts,
+    SymbolFacts,
 };
 use crate::printable::printable;
 use crate::problem::one_line;
@@ -398,6 +399,35 @@ fn root(page: &mut Page, name: &str, facts: &RootFacts) {
         }),
     );
     page.row("starts in", facts.directory.clone());
+    if let Some(bundle) = &facts.bundle {
+        self::bundle(page, bundle);
+    }
+}
+
+fn bundle(page: &mut Page, bundle: &BundleFacts) {
+    page.row(
+        "bundle",
+        [
+            format!("project {}", bundle.project),
+            format!("environment {}", bundle.environment),
+            format!("lockstep {}", bundle.lockstep),
+            bundle.manifest.clone(),
+        ],
+    );
+    page.row("host", bundle.host.clone());
+    page.row("plugins", bundle.plugins.iter().map(ToString::to_string));
+    page.row(
+        "as locked",
+        [
+            format!("build image {}", bundle.build_image.short()),
+            format!("runtime image {}", bundle.runtime_image.short()),
+        ],
+    );
+    let toolchains = bundle.toolchains.iter();
+    page.row(
+        "compiled by",
+        toolchains.map(|(name, version)| format!("{name} {version}")),
+    );
 }
 
 /// `GLIBCXX_3.4.30`; not `CXXABI_FLOAT128` and `CXXABI_TM_1`, which are in every release.

@@ -153,13 +153,15 @@ impl Keeper {
     }
 }
 
-/// Whether a file that is no ELF file can matter: configuration, what stands in a library's place, and the lists of packages' files.
+/// Whether a file that is no ELF file can matter: configuration, what stands in a library's place, the lists of packages' files,
+/// and what a bundle says of itself.
 fn is_read_by_loaders(path: &[u8]) -> bool {
     let name = path.rsplit(|byte| *byte == b'/').next().unwrap_or_default();
     path.starts_with(b"etc/")
         || path.starts_with(b"var/lib/dpkg/info/") && name.ends_with(b".list")
         || path.ends_with(b"lib/apk/db/installed")
         || name == b"os-release"
+        || name == b"manifest.json"
         || name.windows(3).any(|part| part == b".so")
 }
 
