@@ -26,6 +26,7 @@ pub mod known_hosts;
 pub mod language;
 pub mod lock;
 pub mod matrix;
+pub mod media_type;
 pub mod name;
 pub mod nearest;
 pub mod network;

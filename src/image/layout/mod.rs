@@ -17,14 +17,8 @@ pub use write::write_layout;
 const LAYOUT_FILE: &str = "oci-layout";
 const INDEX_FILE: &str = "index.json";
 const LAYOUT_VERSION: &str = "1.0.0";
-const SCHEMA_VERSION: u32 = 2;
-const INDEX_TYPE: &str = "application/vnd.oci.image.index.v1+json";
-const MANIFEST_TYPE: &str = "application/vnd.oci.image.manifest.v1+json";
 const CONFIG_TYPE: &str = "application/vnd.oci.image.config.v1+json";
 const LAYER_TYPE: &str = "application/vnd.oci.image.layer.v1.tar";
-const EMPTY_TYPE: &str = "application/vnd.oci.empty.v1+json";
-/// The content of the empty descriptor (image-spec, manifest.md, "Guidelines for Artifact Usage").
-const EMPTY: &[u8] = b"{}";
 /// The annotation by which something in a layout is called (image-spec, annotations.md).
 const NAME_ANNOTATION: &str = "org.opencontainers.image.ref.name";
 

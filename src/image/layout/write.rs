@@ -10,10 +10,11 @@ use super::super::LayerError;
 use super::super::entry::Entry;
 use super::super::write::LayerWriter;
 use super::{
-    CONFIG_TYPE, Descriptor, EMPTY, EMPTY_TYPE, INDEX_FILE, INDEX_TYPE, Index, LAYER_TYPE, LAYOUT_FILE, LAYOUT_VERSION,
-    LayoutContent, LayoutItem, LayoutMark, MANIFEST_TYPE, Manifest, NAME_ANNOTATION, SCHEMA_VERSION, blob_path,
+    CONFIG_TYPE, Descriptor, INDEX_FILE, Index, LAYER_TYPE, LAYOUT_FILE, LAYOUT_VERSION, LayoutContent, LayoutItem,
+    LayoutMark, Manifest, NAME_ANNOTATION, blob_path,
 };
 use crate::digest::Digest;
+use crate::media_type::{EMPTY, EMPTY_TYPE, INDEX_TYPE, MANIFEST_TYPE, SCHEMA_VERSION};
 use crate::regular_file;
 
 /// What a blob is.
