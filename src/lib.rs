@@ -13,6 +13,7 @@ pub mod comparison;
 pub mod config;
 pub mod context;
 pub mod counted;
+pub mod credentials;
 pub mod digest;
 pub mod doctor;
 pub mod engine;

@@ -21,6 +21,7 @@ use super::{
     ByteStream, ContainerExit, ContainerFacts, ContainerId, ContainerSpec, Engine, EngineError, EngineFacts, Executed,
     ImageBuild, ImageFacts, ImageId, Labels, LogStream, Tie, TransferProgress, VolumeFacts,
 };
+use crate::credentials::ClientConfig;
 use crate::digest::Digest;
 
 /// How long the engine may take to answer at all.
@@ -64,7 +65,7 @@ pub struct Docker {
     address: String,
     api_version: String,
     /// Where the docker client keeps what it knows of registries.
-    client_config: credentials::ClientConfig,
+    client_config: ClientConfig,
     /// What decides how containers are created, once that was asked for.
     ability: Arc<OnceCell<Ability>>,
 }

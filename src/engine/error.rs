@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use crate::credentials::CredentialsError;
+
 /// What stood between lockstep and the engine.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Obstacle {
@@ -100,13 +102,8 @@ pub enum EngineError {
         action: String,
     },
     /// What a registry is to be told of who asks could not be had.
-    #[error("failed to find the credentials for {registry}: {cause}")]
-    Credentials {
-        /// The registry's host.
-        registry: String,
-        /// Why.
-        cause: String,
-    },
+    #[error(transparent)]
+    Credentials(#[from] CredentialsError),
     /// What was to be sent to the engine could not be read.
     #[error("failed to read what was to go into a container: {cause}")]
     Source {
@@ -174,7 +171,7 @@ impl EngineError {
             Self::TimedOut { .. } => Some("is the engine overloaded? try again, or restart it".to_owned()),
             Self::NameTaken { name } => Some(format!("if nothing runs that needs it: docker rm {name}")),
             Self::Source { hint, .. } => hint.clone(),
-            Self::Credentials { registry, .. } => Some(format!("log in again: docker login {registry}")),
+            Self::Credentials(error) => Some(error.hint()),
             Self::NotFound { .. } | Self::Abandoned { .. } => None,
         }
     }

@@ -6,8 +6,8 @@ use std::sync::Arc;
 
 use bollard::{API_DEFAULT_VERSION, BollardRequest, ClientVersion};
 
-use super::credentials::ClientConfig;
 use super::{CLIENT_TIMEOUT_SECONDS, CONNECT_TIMEOUT_SECONDS, Docker, errors};
+use crate::credentials::ClientConfig;
 use crate::engine::{EngineError, Obstacle};
 use crate::regular_file;
 

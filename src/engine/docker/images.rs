@@ -11,6 +11,7 @@ use bollard::query_parameters::{
 };
 use futures_util::stream::{Stream, StreamExt};
 
+use super::credentials::credentials;
 use super::errors::Call;
 use super::{
     BUILD_TIMEOUT_SECONDS, CHANGE_TIMEOUT_SECONDS, DOWNLOAD_IDLE_TIMEOUT_SECONDS, Docker, LOAD_TIMEOUT_SECONDS,
@@ -88,7 +89,7 @@ impl Docker {
             format!("image {reference} in its registry"),
             TRANSFER_TIMEOUT_SECONDS,
         );
-        let credentials = self.client_config.credentials(reference).await?;
+        let credentials = credentials(&self.client_config, reference).await?;
         let reference = with_tag(reference);
         let options = CreateImageOptionsBuilder::new().from_image(&reference).build();
         let reports = self.client.create_image(Some(options), None, credentials);
@@ -110,7 +111,7 @@ impl Docker {
             format!("image {reference}"),
             TRANSFER_TIMEOUT_SECONDS,
         );
-        let credentials = self.client_config.credentials(reference).await?;
+        let credentials = credentials(&self.client_config, reference).await?;
         let (repository, tag) = parts(reference);
         let options = PushImageOptionsBuilder::new().tag(tag).build();
         let reports = self.client.push_image(repository, Some(options), credentials);
