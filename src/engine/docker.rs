@@ -124,6 +124,12 @@ impl Docker {
             Some(podman) => format!("Podman {}", podman.version),
             None => format!("Docker Engine {}", version.version.unwrap_or_default()),
         };
+        let registries = info.registry_config.unwrap_or_default();
+        let named = registries.index_configs.unwrap_or_default();
+        let named = named.into_iter().filter(|(_, registry)| registry.secure == Some(false));
+        let networks = registries.insecure_registry_cidrs.unwrap_or_default();
+        let mut insecure_registries: Vec<String> = named.map(|(host, _)| host).chain(networks).collect();
+        insecure_registries.sort();
         Ok(EngineFacts {
             address: self.address.clone(),
             version,
@@ -136,6 +142,7 @@ impl Docker {
             memory_bytes: unsigned(info.mem_total),
             limits_processes: info.pids_limit.unwrap_or(false),
             filters_calls,
+            insecure_registries,
         })
     }
 }

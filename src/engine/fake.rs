@@ -239,6 +239,7 @@ impl Engine for FakeEngine {
             memory_bytes: 4 << 30,
             limits_processes: true,
             filters_calls: true,
+            insecure_registries: vec![],
         })
     }
 

@@ -84,6 +84,8 @@ pub struct EngineFacts {
     pub limits_processes: bool,
     /// Whether it refuses containers the system calls and sockets that they are not to use.
     pub filters_calls: bool,
+    /// The registries with which it speaks without knowing who they are: hosts with their ports, and networks (CIDR).
+    pub insecure_registries: Vec<String>,
 }
 
 /// What is known of an image in the engine.

@@ -45,6 +45,7 @@ fn well() -> Facts {
             memory_bytes: 8 * GIBIBYTE,
             limits_processes: true,
             filters_calls: true,
+            insecure_registries: vec![],
         }),
         engine_space: space(50),
         project_space: space(50),
