@@ -31,6 +31,7 @@ pub mod media_type;
 pub mod name;
 pub mod nearest;
 pub mod network;
+pub mod oci_registry;
 pub mod owner;
 pub mod place;
 pub mod plan;

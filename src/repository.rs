@@ -42,6 +42,18 @@ pub enum InvalidRepository {
 }
 
 impl Repository {
+    /// The registry's host, with its port where it has one.
+    #[must_use]
+    pub fn host(&self) -> &str {
+        &self.host
+    }
+
+    /// What follows the host.
+    #[must_use]
+    pub fn path(&self) -> &str {
+        &self.path
+    }
+
     /// An image in it.
     #[must_use]
     pub fn tagged(&self, tag: &str) -> String {
