@@ -11,7 +11,9 @@ use std::process::{Command, Output};
 
 use common::registry_server::{PASSWORD, RegistryServer, USER};
 use common::second_engine::SecondEngine;
+use common::unpacked::unpacked_program;
 use sample::{Sample, docker, docker_says, said, with_sample};
+use serde_json::Value;
 
 /// Runs the program as on a machine that has made no image yet; compiling the loader once more would show nothing.
 fn elsewhere(sample: &Sample, arguments: &[&str]) -> Output {
@@ -277,6 +279,131 @@ fn the_docker_client_s_credentials_are_used() {
         assert!(told.contains(":glibc-build-"), "{told}");
         let told = assert_status(&push("{\"credsStore\": \"that-is-not-there\"}"), 3);
         assert!(told.contains("failed to find the credentials"), "{told}");
+    });
+}
+
+/// Asks a registry as anybody would who is let in.
+fn asked(server: &RegistryServer, path: &str, kind: &str) -> Vec<u8> {
+    let address = format!("{}/v2/{path}", server.address());
+    let accept = format!("Accept: {kind}");
+    let user = format!("{USER}:{PASSWORD}");
+    let asked = Command::new("curl")
+        .args(["-sS", "--fail", "--insecure", "--user", &user, "-H", &accept, &address])
+        .output()
+        .unwrap();
+    assert!(asked.status.success(), "{address}: {}", said(&asked));
+    asked.stdout
+}
+
+/// The manifest of an artifact, as a tool of the field reads it.
+fn inspected(server: &RegistryServer, name: &str) -> Value {
+    let inspected = unpacked_program("skopeo", "usr/bin/skopeo")
+        .args([
+            "inspect",
+            "--raw",
+            "--tls-verify=false",
+            "--creds",
+            &format!("{USER}:{PASSWORD}"),
+        ])
+        .arg(format!("docker://{}/{name}", server.host()))
+        .output()
+        .unwrap();
+    assert!(inspected.status.success(), "{name}: {}", said(&inspected));
+    serde_json::from_slice(&inspected.stdout).unwrap()
+}
+
+/// What is said of a matched image is beside it in the registry, byte for byte, and the same in every one.
+#[test]
+fn what_is_said_of_an_image_goes_with_it() {
+    const INDEX: &str = "application/vnd.oci.image.index.v1+json";
+    const MANIFEST: &str = "application/vnd.oci.image.manifest.v1+json";
+    with_sample("referrers", |sample| {
+        sample.build(0);
+        let client = tempfile::tempdir().unwrap();
+        let push = |server: &RegistryServer, expected: i32| {
+            let auth = format!(
+                "{{\"auths\": {{\"{}\": {{\"auth\": \"YnVpbGRlcjphIHNlY3JldA==\"}}}}}}",
+                server.host()
+            );
+            std::fs::write(client.path().join("config.json"), auth).unwrap();
+            let mut command = sample.command(&["image", "push", "--format", "json"]);
+            let output = command
+                .env("DOCKER_CONFIG", client.path())
+                .env("LOCKSTEP_REGISTRY", format!("{}/team/app", server.host()))
+                .output()
+                .unwrap();
+            let told = assert_status(&output, expected);
+            (serde_json::from_slice::<Value>(&output.stdout).unwrap(), told)
+        };
+        let mut of_first = None;
+        for server in [RegistryServer::open(), RegistryServer::guarded()] {
+            let (report, _) = push(&server, 0);
+            let matched = &report["environments"]["glibc"]["matched"];
+            let image = matched["digest"].as_str().unwrap();
+            let list = format!("team/app/manifests/{}", image.replace(':', "-"));
+            let text = asked(&server, &list, INDEX);
+            let index: Value = serde_json::from_slice(&text).unwrap();
+            let entries = index["manifests"].as_array().unwrap();
+            assert_eq!(entries.len(), 2, "{index}");
+            let files = [
+                ("provenance.json", "application/vnd.in-toto+json"),
+                ("sbom.spdx.json", "application/spdx+json"),
+            ];
+            for (number, (file, kind)) in files.into_iter().enumerate() {
+                let told = &matched["referrers"][number];
+                assert_eq!(
+                    (told["title"].as_str(), told["artifact_type"].as_str()),
+                    (Some(file), Some(kind))
+                );
+                let entry = &entries[number];
+                assert_eq!(
+                    (&entry["digest"], entry["artifactType"].as_str()),
+                    (&told["digest"], Some(kind))
+                );
+                let path = format!("team/app/manifests/{}", told["digest"].as_str().unwrap());
+                let manifest: Value = serde_json::from_slice(&asked(&server, &path, MANIFEST)).unwrap();
+                assert_eq!(manifest["artifactType"], kind);
+                assert_eq!(manifest["subject"]["digest"], image);
+                let layer = manifest["layers"][0]["digest"].as_str().unwrap();
+                let content = asked(&server, &format!("team/app/blobs/{layer}"), "*/*");
+                let here = std::fs::read(sample.path().join("dist/glibc.meta").join(file)).unwrap();
+                assert!(content == here, "{file} is another one there");
+                let digest = told["digest"].as_str().unwrap();
+                assert_eq!(inspected(&server, &format!("team/app@{digest}")), manifest);
+            }
+            assert_eq!(push(&server, 0).0, report, "pushed again, it is the same");
+            assert_eq!(asked(&server, &list, INDEX), text, "and the list does not grow");
+            let referrers = matched["referrers"].clone();
+            assert_eq!(
+                *of_first.get_or_insert(referrers.clone()),
+                referrers,
+                "they are the same everywhere"
+            );
+        }
+
+        // What somebody changed is not said of the image.
+        sample.write("dist/glibc.meta/provenance.json", "{}");
+        let server = RegistryServer::open();
+        let (report, told) = push(&server, 0);
+        assert!(
+            told.contains("provenance.json has another content") && told.contains("lockstep build glibc"),
+            "{told}"
+        );
+        assert_eq!(
+            report["environments"]["glibc"]["matched"]["referrers"],
+            serde_json::json!([])
+        );
+        sample.build(0);
+        let mut command = sample.command(&["image", "push"]);
+        let registry = format!("{}/team/app", server.host());
+        let told = assert_status(&command.env("LOCKSTEP_REGISTRY", registry).output().unwrap(), 0);
+        for line in [
+            "    provenance.json  ",
+            "    sbom.spdx.json   ",
+            "application/spdx+json",
+        ] {
+            assert!(told.contains(line), "{line}: {told}");
+        }
     });
 }
 

@@ -168,26 +168,18 @@ fn images_are_made_again_and_one_that_is_another_is_told_with_what_it_changes() 
 
 /// A directory with diffoscope in it, out of its packages.
 fn diffoscope() -> PathBuf {
-    const PACKAGES: &[&str] = &[
-        "diffoscope-minimal",
-        "python3-libarchive-c",
-        "libarchive13",
-        "python3-magic",
-        "libmagic1",
-        "libmagic-mgc",
-        "python3-distro",
-        "python3-pkg-resources",
-    ];
-    let root = unpacked(PACKAGES);
+    let root = unpacked("diffoscope-minimal");
     let (programs, machine) = (root.join("wrapped"), std::env::consts::ARCH);
     std::fs::create_dir_all(&programs).unwrap();
     let program = programs.join("diffoscope");
     let root = root.display();
     let text = format!(
         "#!/bin/sh
-export PYTHONPATH={root}/usr/lib/python3/dist-packages
-export LD_LIBRARY_PATH={root}/usr/lib/{machine}-linux-gnu MAGIC={root}/usr/lib/file/magic.mgc
-export LIBARCHIVE={root}/usr/lib/{machine}-linux-gnu/libarchive.so.13
+libraries={root}/usr/lib/{machine}-linux-gnu
+export PYTHONPATH={root}/usr/lib/python3/dist-packages LD_LIBRARY_PATH=$libraries
+# What the machine has is not unpacked.
+if [ -e $libraries/libarchive.so.13 ]; then export LIBARCHIVE=$libraries/libarchive.so.13; fi
+if [ -e {root}/usr/lib/file/magic.mgc ]; then export MAGIC={root}/usr/lib/file/magic.mgc; fi
 exec python3 {root}/usr/bin/diffoscope \"$@\"
 "
     );

@@ -23,7 +23,7 @@ use crate::repository::Repository;
 const ANSWER_TIMEOUT_SECONDS: u64 = 60;
 /// How long an upload may take, from its first byte to the answer.
 const UPLOAD_TIMEOUT_SECONDS: u64 = 15 * 60;
-/// The largest manifest that is read; registries take none that is larger (distribution specification, "Pushing Manifests").
+/// The largest manifest that is read; a registry need not take a larger one (distribution specification, "Pushing Manifests").
 const MANIFEST_LIMIT_BYTES: usize = 4 << 20;
 /// The largest other answer that is read: a token, or what is wrong.
 const ANSWER_LIMIT_BYTES: usize = 1 << 20;

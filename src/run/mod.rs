@@ -37,6 +37,7 @@ mod program;
 mod pull;
 mod push;
 mod recipe;
+mod referrers;
 mod registry;
 mod resolved;
 mod rootfs;

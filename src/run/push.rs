@@ -1,4 +1,5 @@
-//! `image push`: the images of environments, put into the project's registry; their digests there go into the lock.
+//! `image push`: the images of environments, put into the project's registry, and what is said of the matched ones; the images'
+//! digests there go into the lock.
 
 use std::collections::BTreeMap;
 
@@ -11,6 +12,7 @@ use crate::engine::{ImageFacts, TransferProgress};
 use crate::event::{Event, Stage};
 use crate::lock::{self, Pushed, Role};
 use crate::name::EnvironmentName;
+use crate::oci_registry::Attached;
 use crate::plan::EnvironmentPlan;
 use crate::repository::Repository;
 
@@ -35,6 +37,8 @@ pub struct PushedImage {
     pub name: String,
     /// The digest of its manifest there.
     pub digest: Digest,
+    /// The documents that refer to it there.
+    pub referrers: Vec<Attached>,
 }
 
 /// An image to be pushed, and what it is called there.
@@ -61,11 +65,14 @@ impl Run {
             let name = &plan.name;
             let entry = work.locked(name)?.clone();
             let mut images = BTreeMap::new();
-            for outgoing in self
-                .outgoing(&plan, &entry)
-                .await
-                .map_err(|error| error.located(&work.lock))?
-            {
+            let outgoing = self.outgoing(&plan, &entry).await;
+            let outgoing = outgoing.map_err(|error| error.located(&work.lock))?;
+            // They are those of the image's own build: what is not the project's last one is not pushed at all.
+            let documents = match outgoing.iter().any(|image| image.role == Role::Matched) {
+                true => self.documents(name)?,
+                false => vec![],
+            };
+            for outgoing in outgoing {
                 let pushed = self.push_image(name, &registry, &outgoing).await?;
                 images.insert(outgoing.role, pushed);
             }
@@ -73,7 +80,12 @@ impl Run {
             if let Some(entry) = work.lock.lock.environments.get_mut(name) {
                 entry.pushed = digests;
             }
+            // Of what is said of them nothing is in the lock; whatever comes of that, they are there.
             self.write_lock(&work.lock)?;
+            if let Some(matched) = images.get_mut(&Role::Matched) {
+                let digest = matched.digest;
+                matched.referrers = self.push_documents(name, &registry, digest, &documents).await?;
+            }
             report.environments.insert(name.clone(), images);
         }
         Ok(report)
@@ -155,7 +167,11 @@ impl Run {
         }
         let pushed = pushed.map_err(RunError::from);
         self.emit_end(step, &pushed, |digest| digest.short());
-        pushed.map(|digest| PushedImage { name, digest })
+        pushed.map(|digest| PushedImage {
+            name,
+            digest,
+            referrers: vec![],
+        })
     }
 }
 

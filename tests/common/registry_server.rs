@@ -3,17 +3,18 @@
 #![allow(clippy::unwrap_used, reason = "a registry that does not start fails the test")]
 
 use std::net::{Ipv4Addr, TcpListener, TcpStream};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
 use super::second_engine::SecondEngine;
-use super::unpacked::unpacked;
+use super::unpacked::unpacked_program;
 
 /// How long it may take to start.
 const PATIENCE: Duration = Duration::from_secs(30);
 /// The Debian package that has it.
 const PACKAGE: &str = "docker-registry";
+const PROGRAM: &str = "usr/bin/docker-registry";
 /// A line of `htpasswd -B` for [`USER`] and [`PASSWORD`].
 const PASSWORDS: &str = "builder:$2y$04$RYBg2ZwpQqjGQkelxPU7/O1GY3i4ilg6glDkIm57lFX9DdgXpcsIm\n";
 pub(crate) const USER: &str = "builder";
@@ -23,6 +24,7 @@ pub(crate) const PASSWORD: &str = "a secret";
 pub(crate) struct RegistryServer {
     directory: tempfile::TempDir,
     port: u16,
+    is_guarded: bool,
     daemon: Daemon,
 }
 
@@ -75,7 +77,7 @@ impl RegistryServer {
         );
         std::fs::write(directory.path().join("config.yml"), config).unwrap();
         let log = std::fs::File::create(directory.path().join("log")).unwrap();
-        let daemon = Command::new(program())
+        let daemon = unpacked_program(PACKAGE, PROGRAM)
             .arg("serve")
             .arg(directory.path().join("config.yml"))
             .stdout(log.try_clone().unwrap())
@@ -83,6 +85,7 @@ impl RegistryServer {
             .spawn()
             .unwrap();
         let mut server = Self {
+            is_guarded: directory.path().join("passwords").exists(),
             directory,
             port,
             daemon: Daemon(daemon),
@@ -106,9 +109,16 @@ impl RegistryServer {
         };
         let raised = inside("ip").args(["link", "set", "lo", "up"]).status().unwrap();
         assert!(raised.success(), "no loopback");
-        let mut command = inside(&program().display().to_string());
+        let program = unpacked_program(PACKAGE, PROGRAM);
+        let mut command = inside(&program.get_program().to_string_lossy());
         let command = command.arg("serve").arg(self.directory.path().join("config.yml"));
         Daemon(command.stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap())
+    }
+
+    /// Where it answers, with how.
+    pub(crate) fn address(&self) -> String {
+        let scheme = if self.is_guarded { "https" } else { "http" };
+        format!("{scheme}://{}", self.host())
     }
 
     /// `127.0.0.1:PORT`.
@@ -125,9 +135,4 @@ impl Drop for Daemon {
         let _ = self.0.kill();
         let _ = self.0.wait();
     }
-}
-
-/// The registry's program, out of its package.
-fn program() -> PathBuf {
-    unpacked(&[PACKAGE]).join("usr/bin/docker-registry")
 }

@@ -17,7 +17,7 @@ use crate::exit::Exit;
 pub(super) enum ImageCommand {
     /// Say in what two images, roots or tars differ, file by file
     Diff(diff::DiffArguments),
-    /// Put build, runtime and matched images into the project's registry, and their digests into the lock
+    /// Put build, runtime and matched images into the project's registry, what is said of these, and their digests into the lock
     Push(push::PushArguments),
     /// Bring the images of the lock out of the project's registry
     Pull(pull::PullArguments),

@@ -33,6 +33,15 @@ fn show(report: &PushReport, world: &World) {
         for (role, image) in images {
             let line = format!("  {role:<8} {}  {}\n", image.digest.short(), printable(&image.name));
             world.printer.data(&line);
+            for document in &image.referrers {
+                let line = format!(
+                    "    {:<16} {}  {}\n",
+                    document.title,
+                    document.digest.short(),
+                    document.artifact_type
+                );
+                world.printer.data(&line);
+            }
         }
     }
 }

@@ -28,6 +28,7 @@ use crate::exit::Exit;
 use crate::language::{ROOT, RequiredToolchain};
 use crate::lock::{self, Change, LockError, LockFile, Misformed};
 use crate::name::{EnvironmentName, UnitName};
+use crate::oci_registry::ExchangeError;
 use crate::plan::PlanError;
 use crate::problem::{Problem, one_line};
 use crate::report::{Failure, of_machine};
@@ -254,6 +255,9 @@ pub enum RunError {
     /// The registry.
     #[error(transparent)]
     Registry(#[from] RegistryError),
+    /// What this machine asked of the registry, and not the engine.
+    #[error(transparent)]
+    Exchange(#[from] ExchangeError),
     /// What another machine saved.
     #[error(transparent)]
     Load(#[from] LoadError),
@@ -522,6 +526,7 @@ impl RunError {
         match self {
             Self::Engine(error) => from_engine(error),
             Self::Registry(error) => error.failure(),
+            Self::Exchange(error) => Failure::new(Exit::Engine, "registry", message).with_hint(error.hint()),
             Self::Load(error) => Failure::new(Exit::Usage, "image-load", message)
                 .with_hint("it takes what `lockstep image save` writes; was it copied in full?")
                 .at(error.file.display().to_string()),
