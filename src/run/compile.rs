@@ -378,26 +378,4 @@ impl Run {
             log: path,
         })))
     }
-
-    /// Tells how a step ended.
-    pub(super) fn emit_end<T>(&self, step: StepId, result: &Result<T, RunError>, summary: impl FnOnce(&T) -> String) {
-        self.events.emit(match result {
-            Ok(value) => Event::StepFinished {
-                step,
-                summary: summary(value),
-                cached: false,
-            },
-            Err(RunError::Step(failure)) => Event::StepFailed {
-                step,
-                summary: failure.end.to_string(),
-            },
-            Err(error) => Event::StepFailed {
-                step,
-                summary: match error {
-                    RunError::Interrupted => "stopped".to_owned(),
-                    _ => "failed".to_owned(),
-                },
-            },
-        });
-    }
 }

@@ -9,13 +9,14 @@ use serde::Serialize;
 
 use super::error::LoadError;
 use super::fetch::repack;
+use super::making::Made;
 use super::pull::stands_on;
 use super::recipe::Kind;
 use super::resolved::Wanted;
 use super::save::{FETCHED_PREFIX, FETCHED_TYPE, HOST_PREFIX, HOST_TYPE};
 use super::{Run, RunError};
 use crate::digest::Digest;
-use crate::event::{Event, Stage, StepId};
+use crate::event::{Stage, StepId};
 use crate::image::{FoundItem, FoundLayout, ImageArchive, ImageCache, LayerError, LocalImage, LocalLayer, read_layout};
 use crate::lock::{self, Lock, Role};
 use crate::name::EnvironmentName;
@@ -86,23 +87,24 @@ impl Run {
             stage: Stage::Images,
             subject: Some("load".to_owned()),
         };
-        self.events.emit(Event::StepStarted { step: step.clone() });
         let cache = ImageCache::below(&self.context.cache_directory);
         let (at, to) = (path.clone(), cache.clone());
-        let read = tokio::task::spawn_blocking(move || {
-            let content = regular_file::open(&at)?;
-            let mut content = io::BufReader::new(content);
-            let new_file = || to.temporary_file().map_err(LayerError::Write);
-            Ok::<_, io::Error>(read_layout(&mut content, &new_file))
-        });
-        let read = read.await.map_err(io::Error::other).and_then(|read| read);
-        let found = match read {
-            Ok(Ok(found)) => Ok(found),
-            Ok(Err(cause)) => Err(RunError::Load(LoadError { file: path, cause })),
-            Err(error) => Err(RunError::file_at("read", &path)(error)),
+        let reading = async {
+            let read = tokio::task::spawn_blocking(move || {
+                let content = regular_file::open(&at)?;
+                let mut content = io::BufReader::new(content);
+                let new_file = || to.temporary_file().map_err(LayerError::Write);
+                Ok::<_, io::Error>(read_layout(&mut content, &new_file))
+            });
+            match read.await.map_err(io::Error::other).and_then(|read| read) {
+                Ok(Ok(found)) => Ok(found),
+                Ok(Err(cause)) => Err(RunError::Load(LoadError { file: path, cause })),
+                Err(error) => Err(RunError::file_at("read", &path)(error)),
+            }
         };
-        self.emit_end(step, &found, |found| format!("{} parts", found.items.len()));
-        Ok(Incoming { found: found?, cache })
+        let parts = |found: &FoundLayout| format!("{} parts", found.items.len());
+        let found = self.in_step(step, parts, reading).await?;
+        Ok(Incoming { found, cache })
     }
 
     /// Takes an image if it is the one that the lock has of its environment; a matched one if its environment is in the lock,
@@ -154,10 +156,10 @@ impl Run {
         };
         incoming.cache.insert_again(&image).map_err(super::MakeError::from)?;
         let step = Self::step(&environment, Stage::Images, format!("load {role}"));
-        self.events.emit(Event::StepStarted { step: step.clone() });
-        let loaded = self.making(&step, &wanted, false).loaded(&image, true).await;
-        self.emit_end(step, &loaded, |made| made.facts.id.short());
-        loaded.map(|_| true)
+        let making = self.making(&step, &wanted, false);
+        let id = |made: &Made| made.facts.id.short();
+        self.in_step(step.clone(), id, making.loaded(&image, true)).await?;
+        Ok(true)
     }
 
     async fn load_matched(
@@ -181,14 +183,9 @@ impl Run {
             tags: vec![Publication::new(&self.project.name, environment).image],
         };
         let step = Self::step(environment, Stage::Images, format!("load {}", Role::Matched));
-        self.events.emit(Event::StepStarted { step: step.clone() });
-        let loaded = self
-            .engine
-            .load_images(archive.into_stream())
-            .await
-            .map_err(RunError::from);
-        self.emit_end(step, &loaded, |()| "loaded".to_owned());
-        loaded.map(|()| true)
+        let loading = async { Ok(self.engine.load_images(archive.into_stream()).await?) };
+        self.in_step(step, |()| "loaded".to_owned(), loading).await?;
+        Ok(true)
     }
 
     /// Takes what a unit fetched, if it is nothing but plain files and directories where they belong.

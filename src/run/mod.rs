@@ -49,6 +49,7 @@ mod smoke;
 mod sources;
 mod stage;
 mod start;
+mod steps;
 mod store;
 mod supply;
 #[cfg(test)]
@@ -72,7 +73,7 @@ use crate::digest::Digest;
 use crate::engine::leash::Leash;
 use crate::engine::sweep::{label_values, sweep};
 use crate::engine::{Engine, EngineError, EngineFacts, ImageId, Labels};
-use crate::event::{Event, Events, Stage, StepId};
+use crate::event::{Event, Events};
 use crate::image::ImageCache;
 use crate::name::EnvironmentName;
 use crate::network::NetworkSettings;
@@ -375,14 +376,6 @@ impl Run {
 
     fn passing_labels(&self, environment: &EnvironmentName, role: &str) -> Labels {
         labels::passing(self.lasting_labels(environment, role), &self.context.run_id)
-    }
-
-    fn step(environment: &EnvironmentName, stage: Stage, subject: impl Into<String>) -> StepId {
-        StepId {
-            environment: Some(environment.clone()),
-            stage,
-            subject: Some(subject.into()),
-        }
     }
 
     fn is_cancelled(&self) -> Result<(), RunError> {

@@ -14,7 +14,7 @@ use super::truth::KnownImage;
 use super::{Run, RunError};
 use crate::digest::Digest;
 use crate::engine::ImageId;
-use crate::event::{Event, Stage, StepId};
+use crate::event::{Stage, StepId};
 use crate::image::Tried;
 use crate::lock::{self, Role};
 use crate::name::EnvironmentName;
@@ -94,7 +94,7 @@ impl Run {
         }
         let kind = Kind::of(&self.project, wanted.recipe)?;
         let step = pull_step(environment, role);
-        let pulled = self.in_step(step.clone(), async {
+        let pulled = self.in_step(step.clone(), ImageId::short, async {
             match ask_registry(&self.making(&step, &wanted, false), &kind, locked).await? {
                 Ok(Made { facts, .. }) => Ok(facts.id),
                 Err(tried) => Err(MakeError::NotKept { role, tried }.into()),
@@ -116,9 +116,11 @@ impl Run {
         let reference = registry.by_digest(digest);
         let before = self.engine.image(&reference).await?;
         let (repository, tag) = plan.publication.image.rsplit_once(':').unwrap_or_default();
-        let pulled = self.in_step(pull_step(&plan.name, Role::Matched), async {
+        let step = pull_step(&plan.name, Role::Matched);
+        let pulled = self.in_step(step.clone(), ImageId::short, async {
             if before.is_none() {
-                self.engine.pull_image(&reference, &|_| {}).await?;
+                let progress = |progress| self.emit_transfer(&step, progress);
+                self.engine.pull_image(&reference, &progress).await?;
             }
             let vanished = || MakeError::Vanished {
                 reference: reference.clone(),
@@ -144,19 +146,6 @@ impl Run {
             id: pulled.await?,
             was_there: before.is_some(),
         })
-    }
-
-    /// Tells that a step begins, and how it ends.
-    async fn in_step(
-        &self,
-        step: StepId,
-        work: impl Future<Output = Result<ImageId, RunError>>,
-    ) -> Result<ImageId, RunError> {
-        self.is_cancelled()?;
-        self.events.emit(Event::StepStarted { step: step.clone() });
-        let done = work.await;
-        self.emit_end(step, &done, |id| id.short());
-        done
     }
 }
 

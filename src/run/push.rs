@@ -8,7 +8,7 @@ use serde::Serialize;
 use super::registry::RegistryError;
 use super::{Run, RunError};
 use crate::digest::Digest;
-use crate::engine::{ImageFacts, TransferProgress};
+use crate::engine::ImageFacts;
 use crate::event::{Event, Stage};
 use crate::lock::{self, Pushed, Role};
 use crate::name::EnvironmentName;
@@ -146,28 +146,22 @@ impl Run {
         registry: &Repository,
         outgoing: &Outgoing,
     ) -> Result<PushedImage, RunError> {
-        self.is_cancelled()?;
         let name = registry.tagged(&outgoing.tag);
         let step = Self::step(environment, Stage::Images, format!("push {}", outgoing.role));
-        self.events.emit(Event::StepStarted { step: step.clone() });
-        let had_name = outgoing.facts.tags.contains(&name);
-        self.engine
-            .tag_image(&outgoing.facts.id, &registry.to_string(), &outgoing.tag)
-            .await?;
-        let progress = |progress: TransferProgress| {
-            self.events.emit(Event::StepProgress {
-                step: step.clone(),
-                message: progress.status,
-                fraction: progress.bytes,
-            });
+        let pushing = async {
+            let had_name = outgoing.facts.tags.contains(&name);
+            self.engine
+                .tag_image(&outgoing.facts.id, &registry.to_string(), &outgoing.tag)
+                .await?;
+            let progress = |progress| self.emit_transfer(&step, progress);
+            let pushed = self.engine.push_image(&name, &progress).await;
+            if !had_name {
+                self.engine.remove_image(&name).await?;
+            }
+            Ok(pushed?)
         };
-        let pushed = self.engine.push_image(&name, &progress).await;
-        if !had_name {
-            self.engine.remove_image(&name).await?;
-        }
-        let pushed = pushed.map_err(RunError::from);
-        self.emit_end(step, &pushed, |digest| digest.short());
-        pushed.map(|digest| PushedImage {
+        let digest = self.in_step(step.clone(), Digest::short, pushing).await?;
+        Ok(PushedImage {
             name,
             digest,
             referrers: vec![],

@@ -60,7 +60,6 @@ impl Run {
             return Ok(vec![]);
         }
         let step = Self::step(environment, Stage::Images, "push referrers");
-        self.events.emit(Event::StepStarted { step: step.clone() });
         let surroundings = Surroundings {
             root: Path::new("/"),
             variables: &self.context.variables,
@@ -71,22 +70,24 @@ impl Run {
             let mut registry = Registry::open(registry, &surroundings).await?;
             attach(&mut registry, image, documents).await
         };
-        let attached: Result<Vec<Attached>, RunError> = tokio::select! {
-            attached = attaching => attached.map_err(RunError::from),
-            () = self.cancellation.cancelled() => Err(RunError::Interrupted),
-        };
-        let attached = match attached {
-            Err(RunError::Exchange(error)) if error.is_inability() => {
-                self.tell_left_out(environment, &error.to_string(), error.hint());
-                Ok(vec![])
+        let work = async {
+            let attached = tokio::select! {
+                attached = attaching => attached,
+                () = self.cancellation.cancelled() => return Err(RunError::Interrupted),
+            };
+            match attached {
+                Err(error) if error.is_inability() => {
+                    self.tell_left_out(environment, &error.to_string(), error.hint());
+                    Ok(vec![])
+                }
+                attached => Ok(attached?),
             }
-            other => other,
         };
-        self.emit_end(step, &attached, |attached| match attached.len() {
+        let told = |attached: &Vec<Attached>| match attached.len() {
             0 => "left out".to_owned(),
             count => counted(count, "document"),
-        });
-        attached
+        };
+        self.in_step(step, told, work).await
     }
 
     fn tell_left_out(&self, environment: &EnvironmentName, why: &str, hint: String) {

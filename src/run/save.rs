@@ -120,11 +120,8 @@ impl Run {
         outgoing: &mut Outgoing,
     ) -> Result<(), RunError> {
         let step = Self::step(&plan.name, Stage::Images, format!("save {role}"));
-        self.is_cancelled()?;
-        self.events.emit(Event::StepStarted { step: step.clone() });
-        let saved = self.image_files(facts).await;
-        self.emit_end(step, &saved, |_| facts.id.short());
-        let saved = saved?;
+        let saved = self.image_files(facts);
+        let saved = self.in_step(step, |_| facts.id.short(), saved).await?;
         let paths = saved.layer_paths();
         let layers = facts.diff_ids.iter();
         outgoing.add(LayoutItem {

@@ -6,7 +6,7 @@ use super::super::resolved::{BuildImage, Wanted, identity};
 use super::super::{Run, RunError};
 use crate::config::RecipeReference;
 use crate::engine::ImageId;
-use crate::event::{Event, Stage};
+use crate::event::Stage;
 use crate::image::{LocalImage, provide};
 use crate::lock::{self, Role};
 use crate::plan::EnvironmentPlan;
@@ -56,7 +56,6 @@ impl Run {
         remade: &mut Remade,
     ) -> Result<(), RunError> {
         let step = Self::step(&plan.name, Stage::Images, format!("{role} image, again"));
-        self.events.emit(Event::StepStarted { step: step.clone() });
         let wanted = Wanted {
             role,
             recipe,
@@ -67,14 +66,13 @@ impl Run {
         let scratch = TemporaryDirectory::new_in(root, COLLECT_PREFIX);
         let scratch = scratch.map_err(RunError::file_at("make a directory in", root))?;
         let making = self.making(&step, &wanted, false);
-        let made = match Kind::of(&self.project, recipe) {
-            Ok(kind) => kind.remake(&making, expected, scratch.path()).await,
-            Err(error) => Err(error.into()),
-        };
-        self.emit_end(step, &made, |remaking| match remaking {
+        let kind = Kind::of(&self.project, recipe)?;
+        let told = |remaking: &Remaking| match remaking {
             Remaking::Made(image) => image.id().short(),
             Remaking::NotMade { why } => why.clone(),
-        });
+        };
+        let remaking = kind.remake(&making, expected, scratch.path());
+        let made = self.in_step(step.clone(), told, remaking).await;
         let mut record = VerifiedImage {
             role,
             expected: expected.id.clone(),
