@@ -639,20 +639,67 @@ fn quiet_says_nothing_of_what_is_well() {
     assert!(text(&lost.stdout).contains("nobody"), "{}", seen(&lost));
 }
 
+/// What is started is often a script that sets variables and hands over to the host.
+#[test]
+fn a_host_that_is_a_script_is_followed_to_what_it_starts() {
+    let bench = Bench::with_files();
+    let script = |name: &str, text: &str| {
+        bench.write(name, text);
+        std::fs::set_permissions(bench.path(name), PermissionsExt::from_mode(0o755)).unwrap();
+    };
+    std::fs::create_dir(bench.path("lib")).unwrap();
+    bench.library(
+        "lib/libdeep.so",
+        "int deep(void) { return 1; }",
+        &["-Wl,-soname,libdeep.so"],
+    );
+    let deep = bench.path("lib/libdeep.so").display().to_string();
+    bench.library(
+        "needy.so",
+        "int deep(void); int needy(void) { return deep(); }",
+        &[&deep],
+    );
+    script(
+        "start",
+        "#!/bin/sh\nhere=$(dirname \"$(readlink -f \"$0\")\")\nexport LD_LIBRARY_PATH=\"$here/lib${LD_LIBRARY_PATH:+:$LD_LIBRARY_PATH}\"\nexec \"$here/host\" \"$@\"\n",
+    );
+    let output = bench.lockstep(&["check", "start", "needy.so"]);
+    assert_eq!(output.status.code(), Some(0), "{}", seen(&output));
+    let told = format!("it starts {}", bench.path("host").display());
+    assert!(text(&output.stderr).contains(&told), "{}", seen(&output));
+    let output = bench.lockstep(&["check", "host", "needy.so"]);
+    assert!(text(&output.stdout).contains("library-missing"), "{}", seen(&output));
+
+    script(
+        "asks",
+        "#!/bin/sh\nif [ -e /etc/asked ]; then exec ./other; fi\nexec ./host\n",
+    );
+    script("lost", "#!/bin/sh\nexec /nowhere/host\n");
+    for (name, why) in [
+        (
+            "asks",
+            "`asks` is a script, and what it does on line 2 decides only when it runs",
+        ),
+        ("lost", "there is no `/nowhere/host`, which it starts"),
+    ] {
+        let output = bench.lockstep(&["check", name, "good.so"]);
+        assert_eq!(output.status.code(), Some(2), "{}", seen(&output));
+        assert!(text(&output.stderr).contains(why), "{}", seen(&output));
+    }
+    script("round", "#!/bin/sh\nexec \"$0\"\n");
+    let output = bench.lockstep(&["check", "round", "good.so"]);
+    assert!(
+        text(&output.stderr).contains("scripts that start each other"),
+        "{}",
+        seen(&output)
+    );
+}
+
 /// A host that does not start is what is wrong, once, whatever it would have opened.
 #[test]
 fn what_is_wrong_with_the_host_is_said_once_and_of_the_host() {
     let bench = Bench::with_files();
-    bench.write("start", "#!/bin/sh\nexec ./host \"$@\"\n");
-    std::fs::set_permissions(bench.path("start"), PermissionsExt::from_mode(0o755)).unwrap();
     bench.library("libhost.so", GOOD, &[]);
-    let output = bench.lockstep(&["check", "start", "good.so"]);
-    assert_eq!(output.status.code(), Some(2), "{}", seen(&output));
-    assert!(
-        text(&output.stderr).contains("`start` is a script"),
-        "{}",
-        seen(&output)
-    );
     let output = bench.lockstep(&["check", "libhost.so", "good.so", "helped.so"]);
     let said = text(&output.stdout);
     assert_eq!(output.status.code(), Some(1), "{said}");

@@ -14,6 +14,7 @@ pub mod package_files;
 pub mod rust;
 pub mod stamp;
 mod words;
+pub mod wrapper;
 
 pub use elf::Elf;
 pub use go::Go;
