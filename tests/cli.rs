@@ -177,7 +177,7 @@ fn an_address_that_is_none_is_told_as_that() {
     let output = assert_cmd::Command::cargo_bin("lockstep")
         .unwrap()
         .current_dir(project.path())
-        .env("DOCKER_HOST", "ssh://somewhere")
+        .env("DOCKER_HOST", "npipe:////./pipe/docker_engine")
         .env_remove("LOCKSTEP_FILE")
         .arg("build")
         .output()

@@ -13,8 +13,8 @@ use lockstep::engine::job::{self, Ending, Job, JobError, Outcome, Upload};
 use lockstep::engine::lines::LINE_LIMIT_BYTES;
 use lockstep::engine::sweep::{label_values, sweep};
 use lockstep::engine::{
-    ContainerExit, ContainerId, ContainerSpec, Engine, EngineError, ImageBuild, Labels, Mount, Network, Obstacle,
-    OutputStream,
+    Choice, ContainerExit, ContainerId, ContainerSpec, Engine, EngineError, ImageBuild, Labels, Mount, Network,
+    Obstacle, OutputStream,
 };
 use tokio_util::sync::CancellationToken;
 
@@ -762,6 +762,7 @@ async fn an_engine_that_is_too_old_is_refused() -> TestResult {
         error,
         Some(EngineError::TooOld {
             address,
+            choice: Box::new(Choice::Host),
             found: "1.40".to_owned(),
             needed: "1.41"
         })

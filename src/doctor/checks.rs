@@ -133,7 +133,13 @@ fn engine(facts: &Facts) -> Option<Judgement> {
     match &facts.engine {
         EngineState::Failed { cause, hint } => Some((Fail, cause.clone(), hint.clone())),
         EngineState::Reached(engine) => {
-            let text = format!("{}, API {}, {}", engine.version, engine.api_version, engine.address);
+            let EngineFacts {
+                version,
+                address,
+                choice,
+                ..
+            } = engine;
+            let text = format!("{version}, API {}, {address} ({choice})", engine.api_version);
             let number = |part: Option<&str>| part.and_then(|part| part.parse::<u32>().ok()).unwrap_or(0);
             let mut parts = engine.api_version.split('.');
             if (number(parts.next()), number(parts.next())) < OLDEST_API {

@@ -1,12 +1,18 @@
 //! The Docker Engine, through bollard. Nothing of bollard leaves this module.
 
+mod client_context;
 mod connect;
 mod containers;
 mod credentials;
+mod endpoint;
 mod errors;
 mod images;
+mod reached;
 mod seccomp;
+mod selection;
+mod ssh;
 mod streams;
+mod tls;
 mod volumes;
 
 use std::collections::{BTreeMap, HashMap};
@@ -17,6 +23,7 @@ use async_trait::async_trait;
 use tokio::sync::OnceCell;
 
 use self::errors::Call;
+use self::reached::Reached;
 use super::{
     ByteStream, ContainerExit, ContainerFacts, ContainerId, ContainerSpec, Engine, EngineError, EngineFacts, Executed,
     ImageBuild, ImageFacts, ImageId, Labels, LogStream, Tie, TransferProgress, VolumeFacts,
@@ -62,7 +69,8 @@ struct Ability {
 #[derive(Debug, Clone)]
 pub struct Docker {
     client: bollard::Docker,
-    address: String,
+    /// Where it is, and what leads there.
+    reached: Arc<Reached>,
     api_version: String,
     /// Where the docker client keeps what it knows of registries.
     client_config: ClientConfig,
@@ -71,19 +79,20 @@ pub struct Docker {
 }
 
 impl Docker {
-    /// Connects to the engine that `DOCKER_HOST`, `DOCKER_TLS_VERIFY` and `DOCKER_CERT_PATH` name, or to Docker's own
-    /// socket, and agrees with it on a version of the API.
+    /// Connects to the engine that the docker client would take with these variables, and agrees with it on a version of
+    /// the API: `DOCKER_HOST`, else the context that `DOCKER_CONTEXT` names, else the client's current one, else Docker's
+    /// own socket.
     ///
     /// # Errors
-    /// [`EngineError::Unreachable`], which tells by its [`obstacle`](super::Obstacle) what is in the way, and
-    /// [`EngineError::TooOld`].
+    /// [`EngineError::Undecided`] when the client's files do not say where the engine is, [`EngineError::Unreachable`],
+    /// which tells by its [`obstacle`](super::Obstacle) what is in the way, and [`EngineError::TooOld`].
     pub async fn connect(variables: &BTreeMap<String, String>) -> Result<Self, EngineError> {
         connect::connect(variables).await
     }
 
     fn call(&self, action: impl Into<String>, object: impl Into<String>, limit_seconds: u64) -> Call<'_> {
         Call {
-            address: &self.address,
+            reached: &self.reached,
             action: action.into(),
             object: object.into(),
             limit: Duration::from_secs(limit_seconds),
@@ -131,7 +140,8 @@ impl Docker {
         let mut insecure_registries: Vec<String> = named.map(|(host, _)| host).chain(networks).collect();
         insecure_registries.sort();
         Ok(EngineFacts {
-            address: self.address.clone(),
+            address: self.reached.address.clone(),
+            choice: self.reached.choice.clone(),
             version,
             api_version: self.api_version.clone(),
             operating_system: info.os_type.unwrap_or_default(),

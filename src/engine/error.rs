@@ -2,7 +2,9 @@
 
 use std::time::Duration;
 
+use super::choice::Choice;
 use crate::credentials::CredentialsError;
+use crate::printable::printable;
 
 /// What stood between lockstep and the engine.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -20,8 +22,10 @@ pub enum Obstacle {
     UnknownHost,
     /// The certificates, or what was agreed with them.
     Tls,
-    /// `DOCKER_HOST` is no address that lockstep understands.
+    /// It is no address that lockstep understands.
     BadAddress,
+    /// What leads to the machine that it is on.
+    Ssh,
     /// It did not answer in time.
     Silent,
     /// It was there and went away in the middle of something.
@@ -31,21 +35,33 @@ pub enum Obstacle {
 /// What the engine did not do, and why.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum EngineError {
+    /// What says which engine it is to be does not say it.
+    #[error("failed to find out which engine is meant: {cause}")]
+    Undecided {
+        /// Where it should be said, and what is wrong there.
+        cause: String,
+        /// What to do about it.
+        hint: String,
+    },
     /// Nothing answers there.
-    #[error("failed to reach the engine at {address}: {cause}")]
+    #[error("failed to reach the engine at {address}{}: {cause}", choice.aside())]
     Unreachable {
         /// The address tried.
         address: String,
+        /// What named it.
+        choice: Box<Choice>,
         /// What kind of trouble it is.
         obstacle: Obstacle,
         /// What the operating system or the client said.
         cause: String,
     },
     /// It is too old.
-    #[error("the engine at {address} speaks API {found}, lockstep needs {needed} or newer")]
+    #[error("the engine at {address}{} speaks API {found}, lockstep needs {needed} or newer", choice.aside())]
     TooOld {
         /// The address.
         address: String,
+        /// What named it.
+        choice: Box<Choice>,
         /// What it speaks.
         found: String,
         /// What is needed.
@@ -161,7 +177,13 @@ impl EngineError {
     #[must_use]
     pub fn hint(&self) -> Option<String> {
         match self {
-            Self::Unreachable { obstacle, address, .. } => Some(obstacle.hint(address)),
+            Self::Undecided { hint, .. } => Some(hint.clone()),
+            Self::Unreachable {
+                obstacle,
+                address,
+                choice,
+                ..
+            } => Some(obstacle.hint(address, choice)),
             Self::DiskFull { .. } => Some(DISK_FULL_HINT.to_owned()),
             Self::TooOld { .. } => {
                 Some("update the engine: Docker Engine 20.10 or newer, or a current Podman".to_owned())
@@ -178,10 +200,14 @@ impl EngineError {
 }
 
 impl Obstacle {
-    fn hint(&self, address: &str) -> String {
+    fn hint(&self, address: &str, choice: &Choice) -> String {
+        let is_context = matches!(choice, Choice::Context { .. });
         match self {
             Self::NoSocket { other: Some(other) } => {
                 format!("there is another engine: export DOCKER_HOST={other}")
+            }
+            Self::NoSocket { other: None } | Self::Refused if is_context => {
+                "start that engine, or choose another one: docker context ls, docker context use NAME".to_owned()
             }
             Self::NoSocket { other: None } | Self::Refused => {
                 "install and start Docker Engine (`sudo systemctl start docker`), or name another engine in DOCKER_HOST"
@@ -191,19 +217,36 @@ impl Obstacle {
                 "add yourself to the group that owns the socket (`sudo usermod -aG docker $USER`) and log in again"
                     .to_owned()
             }
-            Self::UnknownHost => format!("is `{address}` spelled right? it comes from DOCKER_HOST"),
+            Self::UnknownHost => format!("is `{address}` spelled right? it comes from {choice}"),
+            Self::Tls if is_context => format!("look at its certificates and SkipTLSVerify: {}", inspection(choice)),
             Self::Tls => {
                 "check DOCKER_CERT_PATH (ca.pem, cert.pem, key.pem) and DOCKER_TLS_VERIFY, which is set when the \
                           engine wants TLS and unset when it does not"
                     .to_owned()
             }
+            Self::BadAddress if is_context => format!(
+                "the context needs unix:///path/to/socket, tcp://host:port or ssh://user@host: {}",
+                inspection(choice)
+            ),
             Self::BadAddress => {
-                "set DOCKER_HOST to unix:///path/to/socket or tcp://host:port; for ssh, forward the socket and name it"
-                    .to_owned()
+                "set DOCKER_HOST to unix:///path/to/socket, tcp://host:port or ssh://user@host".to_owned()
             }
-            Self::Silent => format!("does `docker --host {address} version` answer?"),
+            Self::Ssh => format!(
+                "does `{}` answer? ssh may ask nothing here: the host is to be known, and the key in an agent or without \
+                 a passphrase; where the engine's socket has another path: ssh://user@host/path/to/socket",
+                choice.client_command(address)
+            ),
+            Self::Silent => format!("does `{}` answer?", choice.client_command(address)),
             Self::Lost => "the engine stopped or was restarted: look at its log, then run the command again".to_owned(),
         }
+    }
+}
+
+/// How a context is looked at.
+fn inspection(choice: &Choice) -> String {
+    match choice {
+        Choice::Context { name, .. } => format!("docker context inspect {}", printable(name)),
+        Choice::Host | Choice::Default => "docker context inspect".to_owned(),
     }
 }
 
@@ -290,9 +333,13 @@ mod tests {
     #[test]
     fn every_obstacle_has_a_hint() {
         let other = Some("unix:///run/podman/podman.sock".to_owned());
+        let context = Choice::Context {
+            name: "away".to_owned(),
+            named_by: "DOCKER_CONTEXT".to_owned(),
+        };
         assert!(
             Obstacle::NoSocket { other }
-                .hint("unix:///x")
+                .hint("unix:///x", &context)
                 .contains("DOCKER_HOST=unix:///run/podman")
         );
         for obstacle in [
@@ -302,10 +349,27 @@ mod tests {
             Obstacle::UnknownHost,
             Obstacle::Tls,
             Obstacle::BadAddress,
+            Obstacle::Ssh,
             Obstacle::Silent,
             Obstacle::Lost,
         ] {
-            assert!(!obstacle.hint("tcp://host:2375").is_empty());
+            for choice in [&Choice::Host, &Choice::Default, &context] {
+                assert!(!obstacle.hint("tcp://host:2375", choice).is_empty());
+            }
+            let hint = obstacle.hint("tcp://host:2375", &context);
+            assert!(!hint.contains("DOCKER_CERT_PATH"), "contexts do not have it: {hint}");
         }
+        let unknown = Obstacle::UnknownHost.hint("tcp://host:2375", &context);
+        assert!(unknown.contains("context `away` of DOCKER_CONTEXT"), "{unknown}");
+        let error = EngineError::Unreachable {
+            address: "tcp://host:2375".to_owned(),
+            choice: Box::new(context),
+            obstacle: Obstacle::Refused,
+            cause: "connection refused".to_owned(),
+        };
+        assert_eq!(
+            error.to_string(),
+            "failed to reach the engine at tcp://host:2375 (context `away` of DOCKER_CONTEXT): connection refused"
+        );
     }
 }

@@ -21,8 +21,8 @@ pub use self::archive::{Files, Node};
 pub use self::behaviour::{Behaviour, FakeContainer};
 use self::state::{ExecScript, Script, State};
 use super::{
-    ByteStream, ContainerExit, ContainerFacts, ContainerId, ContainerSpec, Engine, EngineError, EngineFacts, Executed,
-    ImageBuild, ImageFacts, ImageId, Labels, LogStream, Obstacle, Tie, TransferProgress, VolumeFacts,
+    ByteStream, Choice, ContainerExit, ContainerFacts, ContainerId, ContainerSpec, Engine, EngineError, EngineFacts,
+    Executed, ImageBuild, ImageFacts, ImageId, Labels, LogStream, Obstacle, Tie, TransferProgress, VolumeFacts,
 };
 use crate::digest::Digest;
 
@@ -162,6 +162,7 @@ impl FakeEngine {
         if state.gone_at.is_some_and(|call| state.calls.len() >= call) {
             return Err(EngineError::Unreachable {
                 address: ADDRESS.to_owned(),
+                choice: Box::new(Choice::Default),
                 obstacle: Obstacle::Lost,
                 cause: "connection closed before message completed".to_owned(),
             });
@@ -229,6 +230,7 @@ impl Engine for FakeEngine {
         drop(self.call("facts".to_owned())?);
         Ok(EngineFacts {
             address: ADDRESS.to_owned(),
+            choice: Choice::Default,
             version: "Fake Engine 1".to_owned(),
             api_version: "1.41".to_owned(),
             operating_system: "linux".to_owned(),

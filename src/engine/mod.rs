@@ -2,6 +2,7 @@
 //!
 //! No type of the engine's client library leaves [`docker`].
 
+pub mod choice;
 pub mod docker;
 pub mod error;
 pub mod fake;
@@ -64,6 +65,8 @@ pub type Labels = BTreeMap<String, String>;
 pub struct EngineFacts {
     /// Where it was reached, for example `unix:///var/run/docker.sock`.
     pub address: String,
+    /// By what it was chosen.
+    pub choice: Choice,
     /// Its name and version, for example `Docker Engine 20.10.24`.
     pub version: String,
     /// The API version that was negotiated, for example `1.41`.
@@ -361,6 +364,7 @@ pub struct VolumeFacts {
     pub mountpoint: Option<String>,
 }
 
+pub use choice::Choice;
 pub use error::{EngineError, Obstacle};
 
 /// An engine that speaks the Docker Engine's API, 1.41 or newer.

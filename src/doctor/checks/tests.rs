@@ -6,6 +6,7 @@ use super::super::facts::{Bootstrap, Certificates, Leftovers, UserNamespaces};
 use super::super::{examine, exit};
 use super::*;
 use crate::clean::UnusedImages;
+use crate::engine::Choice;
 use crate::exit::Exit;
 
 fn space(gibibytes: u64) -> Option<Space> {
@@ -35,6 +36,7 @@ fn well() -> Facts {
     Facts {
         engine: EngineState::Reached(EngineFacts {
             address: "unix:///var/run/docker.sock".to_owned(),
+            choice: Choice::Default,
             version: "Docker Engine 20.10.24".to_owned(),
             api_version: "1.41".to_owned(),
             operating_system: "linux".to_owned(),
@@ -102,7 +104,7 @@ fn a_machine_on_which_all_is_well() {
     assert_eq!(exit(&lines), Exit::Ok);
     assert_eq!(
         line(&well(), "engine"),
-        "Ok Docker Engine 20.10.24, API 1.41, unix:///var/run/docker.sock"
+        "Ok Docker Engine 20.10.24, API 1.41, unix:///var/run/docker.sock (the default)"
     );
     assert_eq!(line(&well(), "storage"), "Ok overlay2, 50.0 GiB free");
     assert_eq!(line(&well(), "lock"), "Ok 1 of 2 environments locked");
@@ -138,7 +140,7 @@ fn everything_that_can_be_wrong_is_said() {
     check(
         with_engine(|engine| engine.api_version = "1.9".to_owned()),
         "engine",
-        "Fail Docker Engine 20.10.24, API 1.9, unix:///var/run/docker.sock",
+        "Fail Docker Engine 20.10.24, API 1.9, unix:///var/run/docker.sock (the default)",
     );
     check(
         with_engine(|engine| engine.operating_system = "windows".to_owned()),

@@ -1,4 +1,4 @@
-//! Finding the engine, as the docker command line does: `DOCKER_HOST`, `DOCKER_TLS_VERIFY`, `DOCKER_CERT_PATH`.
+//! Connecting to the engine that the docker client would take.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -6,17 +6,16 @@ use std::sync::Arc;
 
 use bollard::{API_DEFAULT_VERSION, BollardRequest, ClientVersion};
 
-use super::{CLIENT_TIMEOUT_SECONDS, CONNECT_TIMEOUT_SECONDS, Docker, errors};
+use super::endpoint::{Endpoint, without_password};
+use super::reached::Reached;
+use super::selection::{Selection, select};
+use super::ssh::Tunnel;
+use super::{CLIENT_TIMEOUT_SECONDS, CONNECT_TIMEOUT_SECONDS, Docker, errors, tls};
 use crate::credentials::ClientConfig;
 use crate::engine::{EngineError, Obstacle};
-use crate::regular_file;
 
-/// The largest file of a certificate or key; they have a few kilobytes.
-const CERTIFICATE_LIMIT_BYTES: u64 = 8 * 1024 * 1024;
-
-const DEFAULT_ADDRESS: &str = "unix:///var/run/docker.sock";
-const DEFAULT_PLAIN_PORT: u16 = 2375;
-const DEFAULT_TLS_PORT: u16 = 2376;
+/// Where Podman listens for everybody.
+const PODMAN_SOCKET: &str = "/run/podman/podman.sock";
 /// The oldest API with everything that lockstep uses: Docker Engine 20.10.
 const OLDEST_API: &str = "1.41";
 const OLDEST_API_VERSION: ClientVersion = ClientVersion {
@@ -24,133 +23,61 @@ const OLDEST_API_VERSION: ClientVersion = ClientVersion {
     minor_version: 41,
 };
 
-/// Where an engine is, and how it is spoken to.
-#[derive(Debug, PartialEq, Eq)]
-enum Endpoint {
-    Unix { path: String },
-    Plain { authority: String },
-    Tls { authority: String, certificates: PathBuf },
-}
-
-/// The endpoint that the variables name.
-fn endpoint(variables: &BTreeMap<String, String>) -> Result<(String, Endpoint), EngineError> {
-    let value = |name: &str| {
-        variables
-            .get(name)
-            .map(String::as_str)
-            .filter(|value| !value.is_empty())
-    };
-    let address = value("DOCKER_HOST").unwrap_or(DEFAULT_ADDRESS).to_owned();
-    let bad = |cause: &str| EngineError::Unreachable {
-        address: address.clone(),
-        obstacle: Obstacle::BadAddress,
-        cause: cause.to_owned(),
-    };
-    let (scheme, rest) = address
-        .split_once("://")
-        .ok_or_else(|| bad("the address has no scheme"))?;
-    let endpoint = match scheme {
-        "unix" => Endpoint::Unix { path: rest.to_owned() },
-        // Any value verifies, even `0`: so says the docker command line.
-        "tcp" | "http" | "https" if scheme == "https" || value("DOCKER_TLS_VERIFY").is_some() => {
-            let certificates = value("DOCKER_CERT_PATH").map(PathBuf::from);
-            let home = value("HOME").map(|home| Path::new(home).join(".docker"));
-            let certificates = certificates
-                .or(home)
-                .ok_or_else(|| bad("neither DOCKER_CERT_PATH nor HOME says where the certificates are"))?;
-            Endpoint::Tls {
-                authority: authority(rest, DEFAULT_TLS_PORT),
-                certificates,
-            }
-        }
-        "tcp" | "http" => Endpoint::Plain {
-            authority: authority(rest, DEFAULT_PLAIN_PORT),
-        },
-        _ => return Err(bad(&format!("`{scheme}` is not supported"))),
-    };
-    match &endpoint {
-        Endpoint::Unix { path } if !path.starts_with('/') => Err(bad("the path of the socket is not absolute")),
-        Endpoint::Plain { authority } | Endpoint::Tls { authority, .. } if authority.starts_with(':') => {
-            Err(bad("the address has no host"))
-        }
-        _ => Ok((address, endpoint)),
-    }
-}
-
-/// `host` or `host:port`, without a path, with a port.
-fn authority(rest: &str, default_port: u16) -> String {
-    let authority = rest.split('/').next().unwrap_or_default();
-    // The colons of an IPv6 address are inside brackets.
-    let after_brackets = authority.rsplit(']').next().unwrap_or_default();
-    if after_brackets.contains(':') {
-        authority.to_owned()
-    } else {
-        format!("{authority}:{default_port}")
-    }
-}
-
-/// Where Podman listens, when it does; it is only ever offered, never taken by itself.
-fn podman(variables: &BTreeMap<String, String>) -> Option<String> {
-    let rootless = variables
-        .get("XDG_RUNTIME_DIR")
-        .map(|directory| Path::new(directory).join("podman/podman.sock"));
-    let candidates = rootless.into_iter().chain([PathBuf::from("/run/podman/podman.sock")]);
+/// Where else an engine listens: one of this user alone, or Podman. They are only ever offered, never taken by themselves,
+/// as the docker client takes neither.
+fn other_engine(address: &str, variables: &BTreeMap<String, String>) -> Option<String> {
+    let runtime = variables.get("XDG_RUNTIME_DIR").map(Path::new);
+    let below = |name: &str| runtime.map(|directory| directory.join(name));
+    let candidates = [
+        below("docker.sock"),
+        below("podman/podman.sock"),
+        Some(PathBuf::from(PODMAN_SOCKET)),
+    ];
     candidates
         .into_iter()
-        .find(|path| path.exists())
+        .flatten()
+        .filter(|path| path.exists())
         .map(|path| format!("unix://{}", path.display()))
+        .find(|other| other != address)
 }
 
-fn open(
-    address: &str,
-    endpoint: &Endpoint,
+fn at_socket(
+    path: &str,
+    reached: &Reached,
     variables: &BTreeMap<String, String>,
 ) -> Result<bollard::Docker, EngineError> {
-    let opened = match endpoint {
-        Endpoint::Unix { path } => {
-            bollard::Docker::connect_with_unix(path, CLIENT_TIMEOUT_SECONDS, API_DEFAULT_VERSION)
+    bollard::Docker::connect_with_unix(path, CLIENT_TIMEOUT_SECONDS, API_DEFAULT_VERSION).map_err(|error| match error {
+        bollard::errors::Error::SocketNotFoundError(path) => {
+            let other = other_engine(&reached.address, variables);
+            reached.unreachable(Obstacle::NoSocket { other }, format!("there is no socket at {path}"))
         }
+        error => reached.unreachable(Obstacle::Lost, error.to_string()),
+    })
+}
+
+/// A client of the engine at `endpoint`, which has asked nothing yet.
+async fn open(
+    endpoint: &Endpoint,
+    reached: &mut Reached,
+    variables: &BTreeMap<String, String>,
+) -> Result<bollard::Docker, EngineError> {
+    match endpoint {
+        Endpoint::Unix { path } => at_socket(path, reached, variables),
         Endpoint::Plain { authority } => {
             bollard::Docker::connect_with_http(authority, CLIENT_TIMEOUT_SECONDS, API_DEFAULT_VERSION)
+                .map_err(|error| reached.unreachable(Obstacle::Lost, error.to_string()))
         }
-        Endpoint::Tls {
-            authority,
-            certificates,
-        } => {
-            let file = |name: &str| certificates.join(name);
-            // The client reads key and certificate only when the engine asks for them, and says nothing if they are missing.
-            for name in ["ca.pem", "cert.pem", "key.pem"] {
-                regular_file::read(&file(name), CERTIFICATE_LIMIT_BYTES).map_err(|error| EngineError::Unreachable {
-                    address: address.to_owned(),
-                    obstacle: Obstacle::Tls,
-                    cause: format!("failed to read {}: {error}", file(name).display()),
-                })?;
-            }
-            let (key, certificate, authorities) = (file("key.pem"), file("cert.pem"), file("ca.pem"));
-            bollard::Docker::connect_with_ssl(
-                authority,
-                &key,
-                &certificate,
-                &authorities,
-                CLIENT_TIMEOUT_SECONDS,
-                API_DEFAULT_VERSION,
-            )
+        Endpoint::Tls { authority, files } => {
+            tls::client(authority, files).map_err(|cause| reached.unreachable(Obstacle::Tls, cause))
         }
-    };
-    opened.map_err(|error| match error {
-        bollard::errors::Error::SocketNotFoundError(path) => EngineError::Unreachable {
-            address: address.to_owned(),
-            obstacle: Obstacle::NoSocket {
-                other: podman(variables),
-            },
-            cause: format!("there is no socket at {path}"),
-        },
-        error => EngineError::Unreachable {
-            address: address.to_owned(),
-            obstacle: Obstacle::Tls,
-            cause: error.to_string(),
-        },
-    })
+        Endpoint::Ssh(destination) => {
+            let tunnel = Tunnel::open(destination, variables).await;
+            let tunnel = tunnel.map_err(|cause| reached.unreachable(Obstacle::Ssh, cause))?;
+            let socket = tunnel.socket().display().to_string();
+            reached.tunnel = Some(tunnel);
+            at_socket(&socket, reached, variables)
+        }
+    }
 }
 
 /// A request's address with the negotiated version in its path. The client negotiates it and then leaves it out, and an
@@ -168,24 +95,24 @@ fn with_version(mut request: BollardRequest, version: &str) -> BollardRequest {
     request
 }
 
-/// Connects to the engine that the variables name and agrees on an API version.
+/// Connects to the engine that the docker client would take with these variables, and agrees on an API version.
 pub(super) async fn connect(variables: &BTreeMap<String, String>) -> Result<Docker, EngineError> {
-    let (address, endpoint) = endpoint(variables)?;
-    let client = open(&address, &endpoint, variables)?;
-    let limit = std::time::Duration::from_secs(CONNECT_TIMEOUT_SECONDS);
-    let negotiated = tokio::time::timeout(limit, client.negotiate_version()).await;
-    let client = negotiated
-        .map_err(|_| EngineError::Unreachable {
-            address: address.clone(),
-            obstacle: Obstacle::Silent,
-            cause: format!("no answer within {CONNECT_TIMEOUT_SECONDS} s"),
-        })?
-        .map_err(|error| errors::unreachable(&address, &error))?;
+    let Selection { address, choice, tls } = select(variables)?;
+    let endpoint = Endpoint::parse(&address, tls);
+    let mut reached = Reached {
+        address: without_password(&address),
+        choice,
+        tunnel: None,
+    };
+    let endpoint = endpoint.map_err(|cause| reached.unreachable(Obstacle::BadAddress, cause))?;
+    let client = open(&endpoint, &mut reached, variables).await?;
+    let client = negotiate(client, &reached).await?;
     let version = client.client_version();
     let api_version = version.to_string();
     if version < OLDEST_API_VERSION {
         return Err(EngineError::TooOld {
-            address,
+            address: reached.address,
+            choice: Box::new(reached.choice),
             found: api_version,
             needed: OLDEST_API,
         });
@@ -194,62 +121,35 @@ pub(super) async fn connect(variables: &BTreeMap<String, String>) -> Result<Dock
     let client = client.with_request_modifier(move |request| with_version(request, &path_version));
     Ok(Docker {
         client,
-        address,
+        reached: Arc::new(reached),
         api_version,
         client_config: ClientConfig::of(variables),
         ability: Arc::default(),
     })
 }
 
+async fn negotiate(client: bollard::Docker, reached: &Reached) -> Result<bollard::Docker, EngineError> {
+    let limit = std::time::Duration::from_secs(CONNECT_TIMEOUT_SECONDS);
+    let error = match tokio::time::timeout(limit, client.negotiate_version()).await {
+        Ok(Ok(client)) => return Ok(client),
+        Ok(Err(error)) => Some(error),
+        Err(_) => None,
+    };
+    if let Some(tunnel) = &reached.tunnel {
+        tunnel.settle().await;
+    }
+    Err(match error {
+        Some(error) => errors::unreachable(reached, &error),
+        None => reached.unreachable(
+            Obstacle::Silent,
+            format!("no answer within {CONNECT_TIMEOUT_SECONDS} s"),
+        ),
+    })
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    fn variables(pairs: &[(&str, &str)]) -> BTreeMap<String, String> {
-        pairs
-            .iter()
-            .map(|(name, value)| ((*name).to_owned(), (*value).to_owned()))
-            .collect()
-    }
-
-    #[test]
-    fn the_variables_name_an_endpoint() {
-        let unix = |path: &str| Endpoint::Unix { path: path.to_owned() };
-        let plain = |authority: &str| Endpoint::Plain {
-            authority: authority.to_owned(),
-        };
-        let tls = |authority: &str, certificates: &str| Endpoint::Tls {
-            authority: authority.to_owned(),
-            certificates: certificates.into(),
-        };
-        let verify = ("DOCKER_TLS_VERIFY", "1");
-        for (given, expected) in [
-            (vec![], unix("/var/run/docker.sock")),
-            (vec![("DOCKER_HOST", "")], unix("/var/run/docker.sock")),
-            (vec![("DOCKER_HOST", "unix:///x/y.sock"), verify], unix("/x/y.sock")),
-            (vec![("DOCKER_HOST", "tcp://box")], plain("box:2375")),
-            (vec![("DOCKER_HOST", "tcp://[::1]")], plain("[::1]:2375")),
-            (
-                vec![("DOCKER_HOST", "tcp://[::1]:9/"), ("DOCKER_TLS_VERIFY", "")],
-                plain("[::1]:9"),
-            ),
-            (
-                vec![("DOCKER_HOST", "tcp://box"), verify, ("HOME", "/h")],
-                tls("box:2376", "/h/.docker"),
-            ),
-            (
-                vec![("DOCKER_HOST", "tcp://box:1"), verify, ("DOCKER_CERT_PATH", "/c")],
-                tls("box:1", "/c"),
-            ),
-            (
-                vec![("DOCKER_HOST", "https://box:1"), ("DOCKER_CERT_PATH", "/c")],
-                tls("box:1", "/c"),
-            ),
-        ] {
-            let found = endpoint(&variables(&given)).map(|(_, endpoint)| endpoint);
-            assert_eq!(found, Ok(expected), "{given:?}");
-        }
-    }
 
     #[test]
     fn requests_carry_the_negotiated_version() {
@@ -266,25 +166,21 @@ mod tests {
     }
 
     #[test]
-    fn an_address_that_is_none_is_refused() {
-        for address in [
-            "docker.sock",
-            "ssh://me@box",
-            "unix://relative.sock",
-            "tcp://",
-            "npipe:////./pipe/x",
-        ] {
-            let error = endpoint(&variables(&[("DOCKER_HOST", address)])).err();
-            assert!(
-                matches!(
-                    error,
-                    Some(EngineError::Unreachable {
-                        obstacle: Obstacle::BadAddress,
-                        ..
-                    })
-                ),
-                "{address}: {error:?}"
-            );
+    fn an_engine_of_the_users_own_is_offered_before_podman() {
+        let directory = tempfile::tempdir().unwrap();
+        let runtime = directory.path().display().to_string();
+        let variables = BTreeMap::from([("XDG_RUNTIME_DIR".to_owned(), runtime.clone())]);
+        let offered = || other_engine("unix:///var/run/docker.sock", &variables);
+        std::fs::create_dir(directory.path().join("podman")).unwrap();
+        for name in ["podman/podman.sock", "docker.sock"] {
+            std::fs::write(directory.path().join(name), "").unwrap();
+            assert_eq!(offered(), Some(format!("unix://{runtime}/{name}")));
         }
+        let own = format!("unix://{runtime}/docker.sock");
+        assert_eq!(
+            other_engine(&own, &variables),
+            Some(format!("unix://{runtime}/podman/podman.sock")),
+            "not the one that was tried"
+        );
     }
 }

@@ -1,6 +1,6 @@
 //! Containers.
 
-use std::sync::Mutex;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use bollard::container::LogOutput;
@@ -286,7 +286,7 @@ impl Docker {
         let attached = call
             .run(self.client.attach_container(&container.0, Some(options)))
             .await?;
-        let address = self.address.clone();
+        let reached = Arc::clone(&self.reached);
         let (action, object) = (call.action.clone(), call.object.clone());
         let output = attached.output.map(move |piece| match piece {
             Ok(LogOutput::StdErr { message }) => Ok((OutputStream::Stderr, message)),
@@ -294,7 +294,7 @@ impl Docker {
             Err(error) => {
                 let (action, object) = (action.clone(), object.clone());
                 Err(Call {
-                    address: &address,
+                    reached: &reached,
                     action,
                     object,
                     limit: Duration::ZERO,

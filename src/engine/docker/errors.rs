@@ -1,10 +1,12 @@
 //! The client library's errors in lockstep's words.
 
 use std::future::Future;
+use std::sync::Arc;
 use std::time::Duration;
 
 use bollard::errors::Error;
 
+use super::reached::Reached;
 use crate::engine::{EngineError, Obstacle};
 
 const STATUS_BAD_REQUEST: u16 = 400;
@@ -14,8 +16,8 @@ const TLS_WORDS: [&str; 4] = ["certificate", "corrupt message", "fatal alert", "
 
 /// One request: what it does, what it is about, and how long it may take.
 pub(super) struct Call<'a> {
-    /// The engine's address, for when it has gone.
-    pub(super) address: &'a str,
+    /// Where the engine is, for when it has gone.
+    pub(super) reached: &'a Arc<Reached>,
     /// In the infinitive, for example `start container 3f9c`.
     pub(super) action: String,
     /// What does not exist when the engine says so, for example `container 3f9c`.
@@ -51,7 +53,7 @@ impl Call<'_> {
             Error::IOError { .. }
             | Error::HyperResponseError { .. }
             | Error::HyperLegacyError { .. }
-            | Error::SocketNotFoundError(_) => unreachable(self.address, error),
+            | Error::SocketNotFoundError(_) => unreachable(self.reached, error),
             error => self.failed(&error.to_string()),
         }
     }
@@ -68,7 +70,7 @@ pub(super) fn has_status(error: &Error, status: u16) -> bool {
 }
 
 /// Something below HTTP went wrong.
-pub(super) fn unreachable(address: &str, error: &Error) -> EngineError {
+pub(super) fn unreachable(reached: &Reached, error: &Error) -> EngineError {
     // The client wraps what the operating system said several times over; the innermost is what a person understands.
     let mut innermost: &(dyn std::error::Error + 'static) = error;
     let mut system = None;
@@ -77,11 +79,7 @@ pub(super) fn unreachable(address: &str, error: &Error) -> EngineError {
         system = system.or(source.downcast_ref::<std::io::Error>().map(std::io::Error::kind));
     }
     let cause = innermost.to_string();
-    EngineError::Unreachable {
-        address: address.to_owned(),
-        obstacle: obstacle(system, &cause, error),
-        cause,
-    }
+    reached.unreachable(obstacle(system, &cause, error), cause)
 }
 
 fn obstacle(system: Option<std::io::ErrorKind>, cause: &str, error: &Error) -> Obstacle {

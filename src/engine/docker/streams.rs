@@ -53,15 +53,15 @@ pub(super) async fn download(
     idle_limit_seconds: u64,
 ) -> Result<ByteStream, EngineError> {
     let first = call.run(async { chunks.next().await.transpose() }).await?;
-    let address = call.address.to_owned();
+    let reached = Arc::clone(call.reached);
     let Call { action, object, .. } = call;
     let idle_limit = Duration::from_secs(idle_limit_seconds);
     let rest = stream::unfold(Some(chunks), move |chunks| {
-        let (address, action, object) = (address.clone(), action.clone(), object.clone());
+        let (reached, action, object) = (Arc::clone(&reached), action.clone(), object.clone());
         async move {
             let mut chunks = chunks?;
             let call = Call {
-                address: &address,
+                reached: &reached,
                 action,
                 object,
                 limit: idle_limit,
