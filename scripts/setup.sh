@@ -53,11 +53,22 @@ has_release_keys() {
   return 1
 }
 
+# The engine's address, as the docker client finds it where there is one: it knows the contexts.
+engine_address() {
+  if [ -n "${DOCKER_HOST-}" ]; then
+    echo "$DOCKER_HOST"
+  elif has docker; then
+    docker context inspect --format '{{.Endpoints.docker.Host}}' 2>/dev/null || echo "context of $(docker context show 2>/dev/null)"
+  else
+    echo unix:///var/run/docker.sock
+  fi
+}
+
 # Where the engine is expected: only a local socket can be looked at without a client.
 engine_socket() {
-  case "${DOCKER_HOST-}" in
-  '') echo /var/run/docker.sock ;;
-  unix://*) echo "${DOCKER_HOST#unix://}" ;;
+  address=$(engine_address)
+  case "$address" in
+  unix://*) echo "${address#unix://}" ;;
   esac
 }
 
@@ -70,6 +81,11 @@ socket_answers() {
   fi
 }
 
+# The client was in the engine's package until Debian 12.
+docker_client() {
+  if apt-cache show docker-cli >/dev/null 2>&1; then echo docker-cli; else echo docker.io; fi
+}
+
 missing_packages() {
   # An engine elsewhere, or one that answers already whatever its name, needs no engine here.
   if [ -n "$socket" ] && ! socket_answers "$socket" && ! has dockerd; then echo docker.io; fi
@@ -78,6 +94,9 @@ missing_packages() {
   has_release_keys || echo debian-archive-keyring
   # Without root, mmdebstrap maps a range of user IDs.
   is_root || has newuidmap || echo uidmap
+  # The tests compare with the docker client, and reach an engine through ssh.
+  has docker || docker_client
+  has ssh || echo openssh-client
   has gcc || echo gcc
   has make || echo make
   # For the validators of the tests, which come from the package index.
@@ -161,7 +180,8 @@ start_engine() {
     return
   fi
   if [ "$socket" != /var/run/docker.sock ]; then
-    problem "nothing answers at DOCKER_HOST, $DOCKER_HOST" 'start the engine there, or unset DOCKER_HOST'
+    problem "nothing answers at $socket, which DOCKER_HOST or the docker context names" \
+      'start the engine there, or unset DOCKER_HOST and run: docker context use default'
   elif [ -e "$socket" ] && ! is_root && [ ! -w "$socket" ]; then
     problem "you may not use the engine at $socket" "sudo usermod --append --groups docker $(id -un), then log in again"
   elif [ -d /run/systemd/system ] && ! is_root; then

@@ -6,6 +6,7 @@
 pub(crate) mod batch;
 pub(crate) mod registry_server;
 pub(crate) mod second_engine;
+pub(crate) mod ssh_server;
 pub(crate) mod unpacked;
 
 use std::collections::BTreeMap;

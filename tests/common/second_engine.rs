@@ -20,6 +20,11 @@ pub(crate) struct SecondEngine {
 impl SecondEngine {
     /// Starts one that keeps its images in a directory, by this driver; what it said, where that cannot be.
     pub(crate) fn start(data: &Path, storage: Option<&str>) -> Result<Self, String> {
+        Self::start_with(data, storage, &[])
+    }
+
+    /// The same with more arguments.
+    pub(crate) fn start_with(data: &Path, storage: Option<&str>, more: &[String]) -> Result<Self, String> {
         let run = tempfile::tempdir().unwrap();
         let at = |name: &str| run.path().join(name);
         std::fs::write(at("config.json"), "{}").unwrap();
@@ -38,6 +43,7 @@ impl SecondEngine {
             .arg(at("pid"))
             .arg("--host")
             .arg(format!("unix://{}", at("engine").display()))
+            .args(more)
             .stdout(log.try_clone().unwrap())
             .stderr(log)
             .spawn()
@@ -52,6 +58,15 @@ impl SecondEngine {
             std::thread::sleep(Duration::from_millis(100));
         }
         Ok(engine)
+    }
+
+    /// Runs a command in its network, which has a loopback interface of its own.
+    pub(crate) fn in_network(&self, program: &Path) -> Command {
+        let mut command = Command::new("nsenter");
+        command
+            .arg(format!("--net=/proc/{}/ns/net", self.daemon.id()))
+            .arg(program);
+        command
     }
 
     /// Where it is reached, as `DOCKER_HOST` has it.
