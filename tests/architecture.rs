@@ -48,7 +48,7 @@ const ABSENCES: &[Absence] = &[
     Absence {
         rule: "HTTP with registries is in src/oci_registry alone",
         within: &["src", "tests"],
-        words: &["reqwest", "rustls"],
+        words: &["reqwest"],
         except: &["src/oci_registry", "tests/architecture.rs"],
     },
     Absence {

@@ -138,7 +138,7 @@ fn engine(facts: &Facts) -> Option<Judgement> {
                 address,
                 choice,
                 ..
-            } = engine;
+            } = &**engine;
             let text = format!("{version}, API {}, {address} ({choice})", engine.api_version);
             let number = |part: Option<&str>| part.and_then(|part| part.parse::<u32>().ok()).unwrap_or(0);
             let mut parts = engine.api_version.split('.');

@@ -43,7 +43,7 @@ pub struct Facts {
 #[derive(Debug, Clone)]
 pub enum EngineState {
     /// It answers.
-    Reached(EngineFacts),
+    Reached(Box<EngineFacts>),
     /// It does not, or is too old.
     Failed {
         /// Why.

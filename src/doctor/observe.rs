@@ -69,7 +69,7 @@ pub async fn observe(observed: Observed<'_>) -> Facts {
         Err(error) => (Err(error), None, None),
     };
     let engine = match engine {
-        Ok(facts) => EngineState::Reached(facts),
+        Ok(facts) => EngineState::Reached(Box::new(facts)),
         Err(error) => EngineState::Failed {
             cause: error.to_string(),
             hint: error.hint(),

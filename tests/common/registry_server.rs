@@ -102,15 +102,14 @@ impl RegistryServer {
 
     /// The same registry once more, under the same address in the network of another engine.
     pub(crate) fn also_beside(&self, engine: &SecondEngine) -> impl Drop + use<> {
-        let inside = |program: &str| {
-            let mut command = Command::new("nsenter");
-            command.args(["-n", "-t", &engine.daemon.id().to_string(), program]);
-            command
-        };
-        let raised = inside("ip").args(["link", "set", "lo", "up"]).status().unwrap();
+        let raised = engine
+            .in_network(Path::new("ip"))
+            .args(["link", "set", "lo", "up"])
+            .status()
+            .unwrap();
         assert!(raised.success(), "no loopback");
         let program = unpacked_program(PACKAGE, PROGRAM);
-        let mut command = inside(&program.get_program().to_string_lossy());
+        let mut command = engine.in_network(Path::new(program.get_program()));
         let command = command.arg("serve").arg(self.directory.path().join("config.yml"));
         Daemon(command.stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap())
     }

@@ -1,6 +1,7 @@
 //! An engine of a test's own: another store of images than the machine's, on another disk if need be. It takes root.
 
 #![allow(clippy::unwrap_used, reason = "an engine that does not start fails the test")]
+#![allow(dead_code, reason = "no test file uses all of it")]
 
 use std::path::Path;
 use std::process::{Child, Command};
@@ -13,8 +14,7 @@ const PATIENCE: Duration = Duration::from_secs(60);
 pub(crate) struct SecondEngine {
     /// Its sockets, whose paths have 107 bytes at most.
     run: tempfile::TempDir,
-    /// The process that is in its network.
-    pub(crate) daemon: Child,
+    daemon: Child,
 }
 
 impl SecondEngine {

@@ -34,7 +34,7 @@ fn unused_images_are_counted() {
 /// A machine on which all is well.
 fn well() -> Facts {
     Facts {
-        engine: EngineState::Reached(EngineFacts {
+        engine: EngineState::Reached(Box::new(EngineFacts {
             address: "unix:///var/run/docker.sock".to_owned(),
             choice: Choice::Default,
             version: "Docker Engine 20.10.24".to_owned(),
@@ -48,7 +48,7 @@ fn well() -> Facts {
             limits_processes: true,
             filters_calls: true,
             insecure_registries: vec![],
-        }),
+        })),
         engine_space: space(50),
         project_space: space(50),
         cache_space: space(50),
