@@ -15,7 +15,7 @@ use lockstep::engine::Engine;
 use lockstep::facts::LdCache;
 use lockstep::facts::elf::Data;
 use lockstep::facts::ld_cache::{Capability, LD_CACHE_LIMIT_BYTES, Processor};
-use lockstep::image::{Entry, LayerWriter};
+use lockstep::image::{Entry, EntryKind, LayerWriter};
 use lockstep::rootfs::{
     DirectoryRoot, FileKind, LookError, ProcessDefaults, RootFs, open_file, open_root, read_image_stream,
 };
@@ -972,4 +972,59 @@ fn the_loader_finds_what_the_cache_says_for_each_processor() {
             assert!(loaded.is_some(), "{listed}");
         }
     }
+}
+
+/// What a file is given lies in an attribute, which each form has in its own way.
+#[test]
+fn capabilities_are_found_in_every_form() {
+    const KILL_EP: &[u8] = b"\x01\0\0\x02\x20\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0";
+    let mut writer = LayerWriter::new(Vec::new());
+    let mut entry = Entry::file("host", 1, 0o755, 0);
+    writer
+        .append(&Entry::file("plain", 1, 0o755, 0), &mut &b"p"[..])
+        .unwrap();
+    entry
+        .attributes
+        .insert("security.capability".to_owned(), KILL_EP.to_vec());
+    writer.append(&entry, &mut &b"h"[..]).unwrap();
+    let mut second = Entry::file("second", 0, 0o755, 0);
+    second.kind = EntryKind::Hardlink(b"host".to_vec());
+    writer.append(&second, &mut &[][..]).unwrap();
+    let tar = writer.finish().unwrap().2;
+    let directory = tempfile::tempdir().unwrap();
+    let open = |name: &str, bytes: &[u8]| {
+        std::fs::write(directory.path().join(name), bytes).unwrap();
+        open_root(&directory.path().join(name), name).unwrap()
+    };
+    // A layer on top that has the file without it takes it away.
+    let replaced = Tree::default().file_of_mode("second", "s", 0o755).tar();
+    let image = roots::tar_of(&docker_archive(&[tar.clone(), replaced]));
+    let capabilities = |root: &dyn RootFs, path: &str| root.capabilities(&root.look(path).unwrap());
+    let forms = [
+        (open("root.tar", &tar), Some(KILL_EP.to_vec())),
+        (open("root.tar.gz", &gzip(&tar)), Some(KILL_EP.to_vec())),
+        (open("image.tar", &image), None),
+    ];
+    for (root, of_second) in forms {
+        assert_eq!(capabilities(&*root, "/host").as_deref(), Some(KILL_EP));
+        assert_eq!(capabilities(&*root, "/plain"), None);
+        assert_eq!(capabilities(&*root, "/second"), of_second);
+    }
+    let root = directory.path().join("root");
+    std::fs::create_dir(&root).unwrap();
+    for name in ["host", "plain"] {
+        std::fs::write(root.join(name), name).unwrap();
+    }
+    let set = rustix::fs::setxattr(
+        root.join("host"),
+        "security.capability",
+        KILL_EP,
+        rustix::fs::XattrFlags::empty(),
+    );
+    let root = DirectoryRoot::open(&root).unwrap();
+    // Only who has CAP_SETFCAP may give it to a file.
+    let expected = set.is_ok().then_some(KILL_EP);
+    assert!(set.is_ok() || !rustix::process::geteuid().is_root(), "{set:?}");
+    assert_eq!(capabilities(&root, "/host").as_deref(), expected);
+    assert_eq!(capabilities(&root, "/plain"), None);
 }

@@ -5,6 +5,7 @@
 pub mod comment;
 pub mod cxx;
 pub mod elf;
+pub mod file_capabilities;
 pub mod go;
 pub mod ld_cache;
 pub mod ld_conf;

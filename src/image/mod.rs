@@ -61,7 +61,7 @@ pub use normal::{NormalRequest, normal_key, normalise};
 pub use package_archive::PackageArchive;
 pub use package_list::{PACKAGES_LABEL, labelled_packages};
 pub use provide::{IMAGE_REPOSITORY, RAW_REPOSITORY, image_name, image_tag, provide};
-pub use read::{read_tar, read_tar_in_place};
+pub use read::{read_root_tar, read_root_tar_in_place, read_tar, read_tar_in_place};
 pub use recipe::{Distribution, Ground, ImageDefaults, OwnFile, Recipe, Variant};
 pub use recipe_files::RecipeFiles;
 pub use saved::{DOCUMENT_LIMIT_BYTES, Documents, ImageParts, NewFile, SavedError, SavedImage, image_parts, spool};

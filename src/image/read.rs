@@ -14,6 +14,8 @@ const EXTENDED_HEADER_LIMIT_BYTES: u64 = 1024 * 1024;
 const FILE_LIMIT_BYTES: u64 = 8 * 1024 * 1024 * 1024 - 1;
 /// How pax names extended attributes.
 pub(super) const ATTRIBUTE_PREFIX: &str = "SCHILY.xattr.";
+/// How libarchive (bsdtar) names them as well, with values in base64. Engines do not read that, and GNU's tar does not.
+const LIBARCHIVE_PREFIX: &str = "LIBARCHIVE.xattr.";
 
 /// Takes each entry with its content.
 pub(super) type Visit<'a> = dyn FnMut(Entry, &mut dyn Read) -> Result<(), LayerError> + 'a;
@@ -27,7 +29,17 @@ type VisitAt<'a> = dyn FnMut(Entry, u64, &mut dyn Read) -> Result<(), LayerError
 pub fn read_tar(reader: impl Read, visit: &mut Visit<'_>) -> Result<(), LayerError> {
     let mut archive = tar::Archive::new(reader);
     let entries = archive.entries().map_err(LayerError::Read)?;
-    read_entries(entries, &mut |entry, _, content| visit(entry, content))
+    read_entries(entries, Reader::Engine, &mut |entry, _, content| visit(entry, content))
+}
+
+/// The same for what is no layer: any tool may unpack it.
+///
+/// # Errors
+/// As [`read_tar`].
+pub fn read_root_tar(reader: impl Read, visit: &mut Visit<'_>) -> Result<(), LayerError> {
+    let mut archive = tar::Archive::new(reader);
+    let entries = archive.entries().map_err(LayerError::Read)?;
+    read_entries(entries, Reader::AnyTool, &mut |entry, _, content| visit(entry, content))
 }
 
 /// The same for a tar that need not be read through: what `visit` does not read of a content is passed over, and may be
@@ -38,10 +50,29 @@ pub fn read_tar(reader: impl Read, visit: &mut Visit<'_>) -> Result<(), LayerErr
 pub fn read_tar_in_place(reader: impl Read + Seek, visit: &mut VisitAt<'_>) -> Result<(), LayerError> {
     let mut archive = tar::Archive::new(reader);
     let entries = archive.entries_with_seek().map_err(LayerError::Read)?;
-    read_entries(entries, visit)
+    read_entries(entries, Reader::Engine, visit)
 }
 
-fn read_entries<R: Read>(entries: tar::Entries<'_, R>, visit: &mut VisitAt<'_>) -> Result<(), LayerError> {
+/// The same for what is no layer: any tool may unpack it.
+///
+/// # Errors
+/// As [`read_tar`].
+pub fn read_root_tar_in_place(reader: impl Read + Seek, visit: &mut VisitAt<'_>) -> Result<(), LayerError> {
+    let mut archive = tar::Archive::new(reader);
+    let entries = archive.entries_with_seek().map_err(LayerError::Read)?;
+    read_entries(entries, Reader::AnyTool, visit)
+}
+
+/// Who is to unpack a tar: tools do not agree on how extended attributes are written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Reader {
+    /// An engine.
+    Engine,
+    /// One of the tools that there are.
+    AnyTool,
+}
+
+fn read_entries<R: Read>(entries: tar::Entries<'_, R>, by: Reader, visit: &mut VisitAt<'_>) -> Result<(), LayerError> {
     let mut extended = Extended::default();
     let mut count = 0;
     // Raw, because the library takes a line end in an attribute's value for the end of the attribute.
@@ -60,7 +91,13 @@ fn read_entries<R: Read>(entries: tar::Entries<'_, R>, visit: &mut VisitAt<'_>) 
             tar::EntryType::XGlobalHeader => {}
             _ => {
                 let header = entry.header().clone();
-                if let Some(found) = std::mem::take(&mut extended).entry(&header)? {
+                let mut all = std::mem::take(&mut extended);
+                if by == Reader::AnyTool {
+                    for (name, value) in std::mem::take(&mut all.of_libarchive) {
+                        all.attributes.entry(name).or_insert(value);
+                    }
+                }
+                if let Some(found) = all.entry(&header)? {
                     visit(found, entry.raw_file_position(), &mut entry)?;
                 }
             }
@@ -99,6 +136,8 @@ struct Extended {
     gid: Option<u64>,
     mtime_seconds: Option<u64>,
     attributes: BTreeMap<String, Vec<u8>>,
+    /// Those that are written as only libarchive reads them.
+    of_libarchive: BTreeMap<String, Vec<u8>>,
 }
 
 impl Extended {
@@ -131,11 +170,14 @@ impl Extended {
                 }
                 key if key.starts_with(b"GNU.sparse.") => return Err(malformed("sparse files are not supported")),
                 key => {
-                    let name = key
-                        .strip_prefix(ATTRIBUTE_PREFIX.as_bytes())
-                        .map(String::from_utf8_lossy);
-                    if let Some(name) = name.filter(|name| Entry::has_attribute(name)) {
+                    let named = |prefix: &str| {
+                        let name = key.strip_prefix(prefix.as_bytes()).map(String::from_utf8_lossy);
+                        name.filter(|name| Entry::has_attribute(name))
+                    };
+                    if let Some(name) = named(ATTRIBUTE_PREFIX) {
                         self.attributes.insert(name.into_owned(), value.to_vec());
+                    } else if let Some(name) = named(LIBARCHIVE_PREFIX) {
+                        self.of_libarchive.insert(name.into_owned(), base64(value));
                     }
                 }
             }
@@ -212,6 +254,27 @@ impl Extended {
     }
 }
 
+/// The bytes of a text in base64 (RFC 4648), padded or not; what is no digit is passed over, as libarchive does.
+fn base64(text: &[u8]) -> Vec<u8> {
+    const DIGITS: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+    const DIGIT_BITS: u32 = 6;
+    let mut bytes = Vec::with_capacity(text.len());
+    let (mut pending, mut pending_bits) = (0_u32, 0);
+    let digits = text
+        .iter()
+        .filter_map(|byte| DIGITS.iter().position(|digit| digit == byte));
+    for digit in digits {
+        pending = pending << DIGIT_BITS | digit as u32;
+        pending_bits += DIGIT_BITS;
+        if pending_bits >= u8::BITS {
+            pending_bits -= u8::BITS;
+            bytes.push((pending >> pending_bits & 0xff) as u8);
+            pending &= (1 << pending_bits) - 1;
+        }
+    }
+    bytes
+}
+
 fn number<N: std::str::FromStr>(digits: &[u8]) -> Option<N> {
     std::str::from_utf8(digits).ok()?.parse().ok()
 }
@@ -228,6 +291,37 @@ mod tests {
             let _ = read_tar(&bytes[..], &mut |_, _| Ok(()));
             let _ = Extended::default().pax(&bytes);
         }
+    }
+
+    #[test]
+    fn attributes_of_libarchive_count_where_no_engine_unpacks() {
+        let mut builder = tar::Builder::new(Vec::new());
+        let extensions = [
+            ("LIBARCHIVE.xattr.user.a", &b"AQACIA"[..]),
+            ("LIBARCHIVE.xattr.user.b", b"Zm8="),
+            ("SCHILY.xattr.user.b", b"b"),
+        ];
+        builder.append_pax_extensions(extensions).unwrap();
+        let mut header = tar::Header::new_ustar();
+        header.set_size(0);
+        header.set_mode(0o644);
+        header.set_uid(0);
+        header.set_gid(0);
+        header.set_mtime(0);
+        builder.append_data(&mut header, "file", &[][..]).unwrap();
+        let tar = builder.into_inner().unwrap();
+        let mut seen = Vec::new();
+        let mut visit = |entry: Entry, _: &mut dyn Read| {
+            seen.push(entry.attributes);
+            Ok(())
+        };
+        read_tar(&tar[..], &mut visit).unwrap();
+        read_root_tar(&tar[..], &mut visit).unwrap();
+        let attribute = |name: &str, value: &[u8]| (name.to_owned(), value.to_vec());
+        assert_eq!(seen[0], BTreeMap::from([attribute("user.b", b"b")]));
+        let both = [attribute("user.a", b"\x01\0\x02\x20"), attribute("user.b", b"b")];
+        assert_eq!(seen[1], BTreeMap::from(both));
+        assert_eq!(base64(b"Zm9vYmE="), b"fooba");
     }
 
     #[test]

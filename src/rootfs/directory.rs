@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::fs::File;
 use std::io::{self, Read as _};
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsRawFd as _, OwnedFd};
 use std::path::{Component, Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
 
@@ -15,6 +15,7 @@ use super::map::map_file;
 use super::objects::{Object, Objects};
 use super::walk::{Node, Nodes, There, Walker};
 use super::{FileKind, Found, LookError, RootFs};
+use crate::facts::file_capabilities::{CAPABILITY_ATTRIBUTE, CAPABILITY_LIMIT_BYTES};
 use crate::owner::Owner;
 
 /// How many paths are remembered, those with nothing at them included.
@@ -182,6 +183,24 @@ impl RootFs for DirectoryRoot {
         let mut limited = file.take(limit.min(READ_LIMIT_BYTES).saturating_add(1));
         limited.read_to_end(&mut bytes).ok()?;
         (bytes.len() as u64 <= limit.min(READ_LIMIT_BYTES)).then(|| bytes.into())
+    }
+
+    fn capabilities(&self, found: &Found) -> Option<Vec<u8>> {
+        if found.kind != FileKind::File {
+            return None;
+        }
+        // Whoever may not read a file may read what it is given all the same, but only by a path.
+        let flags = OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        let file = self.open_at_once(found.path.as_bytes(), flags).ok()?;
+        if id(&rustix::fs::fstat(&file).ok()?) != found.id {
+            return None;
+        }
+        let path = format!("/proc/self/fd/{}", file.as_raw_fd());
+        // A larger value is none that the kernel takes.
+        let mut value = vec![0; CAPABILITY_LIMIT_BYTES];
+        let len = rustix::fs::getxattr(path, CAPABILITY_ATTRIBUTE, &mut value).ok()?;
+        value.truncate(len);
+        Some(value)
     }
 
     fn list(&self, directory: &str) -> Vec<String> {

@@ -53,7 +53,12 @@ struct Inode {
 #[derive(Debug, Clone)]
 enum Body {
     Directory,
-    File { len: u64, content: Content },
+    File {
+        len: u64,
+        content: Content,
+        /// The attribute, as it is written.
+        capabilities: Option<Arc<[u8]>>,
+    },
     Link(Arc<str>),
     Other,
 }
@@ -124,9 +129,14 @@ impl Index {
                 return Ok(());
             }
             What::Directory => Body::Directory,
-            What::File { len, content } => Body::File {
+            What::File {
+                len,
+                content,
+                capabilities,
+            } => Body::File {
                 len: *len,
                 content: content.clone(),
+                capabilities: capabilities.clone(),
             },
             What::Link(target) => Body::Link(target.as_ref().into()),
             What::Other => Body::Other,
@@ -265,6 +275,14 @@ impl Index {
     pub(super) fn content(&self, path: &str) -> Option<&Content> {
         match &self.inodes.get(path)?.inode.body {
             Body::File { content, .. } => Some(content),
+            _ => None,
+        }
+    }
+
+    /// The capabilities of a file that has no links in its path.
+    pub(super) fn capabilities(&self, path: &str) -> Option<&[u8]> {
+        match &self.inodes.get(path)?.inode.body {
+            Body::File { capabilities, .. } => capabilities.as_deref(),
             _ => None,
         }
     }

@@ -40,6 +40,10 @@ impl RootFs for IndexedRoot {
         self.index.content(&found.path)?.whole(limit)
     }
 
+    fn capabilities(&self, found: &Found) -> Option<Vec<u8>> {
+        self.index.capabilities(&found.path).map(<[u8]>::to_vec)
+    }
+
     fn list(&self, directory: &str) -> Vec<String> {
         let found = self
             .look(directory)

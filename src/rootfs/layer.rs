@@ -1,13 +1,16 @@
 //! A tar's entries as a root sees them: names and links, and of files what is there of their content.
 
 use std::io::{self, Cursor, Read};
+use std::sync::Arc;
 
 use bytes::Bytes;
 
 use super::content::{Content, Keeper};
 use super::walk::PATH_LIMIT_BYTES;
+use crate::facts::file_capabilities::{CAPABILITY_ATTRIBUTE, CAPABILITY_LIMIT_BYTES};
 use crate::image::{
-    Entry, EntryKind, LayerError, OPAQUE_WHITEOUT, WHITEOUT_PREFIX, read_tar, read_tar_in_place, split_path,
+    Entry, EntryKind, LayerError, OPAQUE_WHITEOUT, WHITEOUT_PREFIX, read_root_tar, read_root_tar_in_place, read_tar,
+    read_tar_in_place, split_path,
 };
 use crate::owner::Owner;
 
@@ -40,6 +43,8 @@ pub(super) enum What {
     File {
         len: u64,
         content: Content,
+        /// The attribute, as it is written.
+        capabilities: Option<Arc<[u8]>>,
     },
     Link(Box<str>),
     /// One more name of the file at this path.
@@ -73,7 +78,8 @@ impl LayerReader {
     /// A tar in a map: contents stay there.
     pub(super) fn in_place(&mut self, map: &Bytes) -> Result<Layer, LayerError> {
         let mut layer = Layer::default();
-        read_tar_in_place(Cursor::new(map), &mut |entry, start, _| {
+        let has_whiteouts = self.has_whiteouts;
+        let mut visit = |entry: Entry, start: u64, _: &mut dyn Read| {
             let end = start.checked_add(entry.size_bytes());
             let range = usize::try_from(start)
                 .ok()
@@ -82,16 +88,24 @@ impl LayerReader {
                 return Err(LayerError::Read(io::ErrorKind::UnexpectedEof.into()));
             };
             self.add(&mut layer, entry, |_| Ok(Content::Plain(map.slice(start..end))))
-        })?;
+        };
+        match has_whiteouts {
+            true => read_tar_in_place(Cursor::new(map), &mut visit)?,
+            false => read_root_tar_in_place(Cursor::new(map), &mut visit)?,
+        }
         Ok(layer)
     }
 
     /// A tar that is read once: of contents is kept what can matter.
     pub(super) fn stream(&mut self, reader: impl Read) -> Result<Layer, LayerError> {
         let mut layer = Layer::default();
-        read_tar(reader.take(UNPACKED_LIMIT_BYTES), &mut |entry, content| {
-            self.add_streamed(&mut layer, entry, content)
-        })?;
+        let reader = reader.take(UNPACKED_LIMIT_BYTES);
+        let has_whiteouts = self.has_whiteouts;
+        let mut visit = |entry: Entry, content: &mut dyn Read| self.add_streamed(&mut layer, entry, content);
+        match has_whiteouts {
+            true => read_tar(reader, &mut visit)?,
+            false => read_root_tar(reader, &mut visit)?,
+        }
         Ok(layer)
     }
 
@@ -115,6 +129,11 @@ impl LayerReader {
         content: impl FnOnce(&mut Keeper) -> Result<Content, LayerError>,
     ) -> Result<(), LayerError> {
         let size_bytes = entry.size_bytes();
+        // A larger value is none that the kernel takes.
+        let capabilities = entry.attributes.get(CAPABILITY_ATTRIBUTE);
+        let capabilities = capabilities
+            .filter(|value| value.len() <= CAPABILITY_LIMIT_BYTES)
+            .map(|value| value.as_slice().into());
         // No text that anybody could ask for: it is as if it were not there.
         let Ok(path) = String::from_utf8(entry.path) else {
             return Ok(());
@@ -140,6 +159,7 @@ impl LayerReader {
                 EntryKind::File { .. } => What::File {
                     len: size_bytes,
                     content: content(&mut self.keeper)?,
+                    capabilities,
                 },
                 EntryKind::Symlink(target) => match String::from_utf8(target) {
                     Ok(target) => What::Link(target.into()),

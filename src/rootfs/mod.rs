@@ -100,6 +100,10 @@ impl RootFs for Arc<dyn RootFs> {
         (**self).bytes(found, limit)
     }
 
+    fn capabilities(&self, found: &Found) -> Option<Vec<u8>> {
+        (**self).capabilities(found)
+    }
+
     fn list(&self, directory: &str) -> Vec<String> {
         (**self).list(directory)
     }
@@ -126,6 +130,9 @@ pub trait RootFs: Send + Sync {
 
     /// The bytes of a file of at most `limit` bytes; none if it is larger, cannot be read, or was not kept.
     fn bytes(&self, found: &Found, limit: u64) -> Option<Bytes>;
+
+    /// The extended attribute of a file that has its capabilities (`security.capability`); none if it has none.
+    fn capabilities(&self, found: &Found) -> Option<Vec<u8>>;
 
     /// The paths of the entries of a directory, sorted; empty if it is none.
     fn list(&self, directory: &str) -> Vec<String>;

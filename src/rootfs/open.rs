@@ -10,7 +10,7 @@ use super::index::Index;
 use super::layer::{Layer, LayerReader};
 use super::map::map_file;
 use super::{DirectoryRoot, IndexedRoot, ProcessDefaults, RootFs, RootFsError};
-use crate::image::{Form, LayerError, read_tar};
+use crate::image::{Form, LayerError, read_root_tar};
 use crate::regular_file;
 
 /// Opens a directory, a tar or a saved image. `what` is what messages call it.
@@ -107,7 +107,7 @@ fn open_compressed(reader: impl Read, what: &str) -> Result<IndexedRoot, RootFsE
         Image(StreamedParts),
     }
     let mut reading = Reading::Nothing;
-    let read = read_tar(reader, &mut |entry, content| {
+    let read = read_root_tar(reader, &mut |entry, content| {
         if matches!(reading, Reading::Nothing) {
             reading = if is_part_of_an_image(&entry.path) {
                 Reading::Image(StreamedParts::default())

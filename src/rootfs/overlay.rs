@@ -120,6 +120,13 @@ impl RootFs for OverlayRoot {
         }
     }
 
+    fn capabilities(&self, found: &Found) -> Option<Vec<u8>> {
+        match self.on_machine(found) {
+            Some(found) => self.machine.capabilities(&found),
+            None => self.base.as_ref()?.capabilities(found),
+        }
+    }
+
     fn list(&self, directory: &str) -> Vec<String> {
         self.base.as_ref().map_or_else(Vec::new, |base| base.list(directory))
     }
