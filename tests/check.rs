@@ -15,6 +15,7 @@ use lockstep::bundle::ArtifactRecord;
 use lockstep::check::RULES;
 use lockstep::digest::Digest;
 use lockstep::facts::Elf;
+use lockstep::image::{Entry, LayerWriter};
 use lockstep::lock::{self, Lock};
 use lockstep::name::EnvironmentName;
 use roots::{Part, Tree, docker_archive, tar_of};
@@ -1028,22 +1029,109 @@ fn what_follows_from_several_causes_is_told_once() {
     );
 }
 
+/// A tar with one more file: a program that has `cap_kill=ep`.
+fn with_capable_program(mut tar: Vec<u8>, path: &str, content: &[u8]) -> Vec<u8> {
+    /// Two empty blocks end a tar.
+    const END_BYTES: usize = 1024;
+    const KILL_EP: &[u8] = b"\x01\0\0\x02\x20\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0";
+    let mut entry = Entry::file(path, content.len() as u64, 0o755, 0);
+    entry
+        .attributes
+        .insert("security.capability".to_owned(), KILL_EP.to_vec());
+    let mut writer = LayerWriter::new(Vec::new());
+    writer.append(&entry, &mut &content[..]).unwrap();
+    tar.truncate(tar.len() - END_BYTES);
+    tar.extend(writer.finish().unwrap().2);
+    tar
+}
+
 #[test]
-fn a_host_that_changes_its_user_is_not_simulated() {
+fn a_host_with_rights_of_its_own_trusts_nobody() {
     let bench = Bench::with_files();
     let read = |name: &str| std::fs::read(bench.path(name)).unwrap();
     let tree = bench
         .root()
         .directory("opt")
-        .file_of_mode("opt/host", read("host"), 0o4755);
-    bench.write("root.tar", tree.file("opt/good.so", read("good.so")).tar());
-    let check =
-        |more: &[&str]| bench.verdicts(&[&["--rootfs", "root.tar", "/opt/host", "/opt/good.so"], more].concat());
-    let unknown = (0, vec!["unknown not-modelled".to_owned()]);
-    assert_eq!(check(&[]), unknown);
-    assert_eq!(check(&["--user", "1000:1000"]), unknown);
-    // The file is root's.
-    assert_eq!(check(&["--user", "0"]), (0, vec!["ok".to_owned()]));
+        .directory("opt/lib")
+        .file("opt/lib/libhelper.so", read("apart/libhelper.so"))
+        .file("opt/helped.so", read("helped.so"))
+        .file("opt/good.so", read("good.so"));
+    let plain = tree.clone().file_of_mode("opt/host", read("host"), 0o4755);
+    bench.write("mode.tar", plain.tar());
+    let capable = with_capable_program(tree.tar(), "opt/host", &read("host"));
+    bench.write("capable.tar", &capable);
+    bench.write("image.tar", tar_of(&docker_archive(&[capable])));
+    let check = |root: &str, plugin: &str, more: &[&str]| {
+        let variable = ["--env", "LD_LIBRARY_PATH=/opt/lib"];
+        let files = ["--rootfs", root, "/opt/host", plugin];
+        bench.verdicts(&[&files[..], &variable, more].concat())
+    };
+    let verdict = |exit, text: &str| (exit, vec![text.to_owned()]);
+    let (ok, missing) = (verdict(0, "ok"), verdict(1, "refuse library-missing symbol-not-found"));
+    for root in ["mode.tar", "capable.tar", "image.tar"] {
+        assert_eq!(
+            check(root, "/opt/helped.so", &["--user", "1000:1000"]),
+            missing,
+            "{root}"
+        );
+        assert_eq!(check(root, "/opt/helped.so", &["--user", "0"]), ok, "{root}");
+        assert_eq!(check(root, "/opt/good.so", &["--user", "1000:1000"]), ok, "{root}");
+    }
+    // An image says who starts it; where nobody does, both is possible, and may come to the same.
+    assert_eq!(check("image.tar", "/opt/helped.so", &[]), missing);
+    for root in ["mode.tar", "capable.tar"] {
+        let doubtful = verdict(0, "unknown secure-execution");
+        assert_eq!(check(root, "/opt/helped.so", &[]), doubtful, "{root}");
+        assert_eq!(check(root, "/opt/good.so", &[]), ok, "{root}");
+    }
+    let stranger = ["--user", "1000:1000", "--no-new-privileges"];
+    assert_eq!(check("mode.tar", "/opt/helped.so", &stranger), ok);
+    assert_eq!(check("capable.tar", "/opt/helped.so", &stranger), missing);
+    let refused = verdict(1, "refuse secure-execution");
+    assert_eq!(check("capable.tar", "/opt/good.so", &["--cap-drop", "ALL"]), refused);
+    assert_eq!(check("capable.tar", "/opt/good.so", &["--cap-drop", "net_admin"]), ok);
+    let output = bench.lockstep(&["check", "--rootfs", "mode.tar", "/opt/host", "--cap-drop", "NET_ADMINS"]);
+    assert_eq!(output.status.code(), Some(2), "{}", seen(&output));
+    assert!(
+        text(&output.stderr).contains("did you mean `NET_ADMIN`?"),
+        "{}",
+        seen(&output)
+    );
+}
+
+/// What the report says of it.
+#[test]
+fn why_a_host_trusts_nobody_is_told() {
+    let bench = Bench::with_files();
+    let read = |name: &str| std::fs::read(bench.path(name)).unwrap();
+    let tree = bench
+        .root()
+        .directory("opt")
+        .directory("opt/lib")
+        .file("opt/lib/libhelper.so", read("apart/libhelper.so"))
+        .file("opt/helped.so", read("helped.so"));
+    bench.write("root.tar", with_capable_program(tree.tar(), "opt/host", &read("host")));
+    let files = ["--rootfs", "root.tar", "/opt/host", "/opt/helped.so"];
+    let said = |more: &[&str]| {
+        let variable = ["--env", "LD_LIBRARY_PATH=/opt/lib"];
+        let (_, report) = bench.check(&[&files[..], &variable, more].concat());
+        report["pairs"][0]["findings"][0].clone()
+    };
+    let finding = said(&["--user", "1000:1000"]);
+    let evidence = finding["evidence"].to_string();
+    for words in [
+        "it is in /opt/lib, which LD_LIBRARY_PATH names; that does not count",
+        "the host starts in secure-execution mode: it has the capabilities cap_kill=ep",
+        "a mount with nosuid takes that away; no_new_privs does not, and a process that may not have cap_kill cannot start it",
+    ] {
+        assert!(evidence.contains(words), "{words}: {finding}");
+    }
+    let finding = said(&[]);
+    assert_eq!(
+        finding["title"],
+        "what becomes of `/opt/helped.so` depends on who starts `/opt/host`, which has the capabilities cap_kill=ep"
+    );
+    assert_eq!(finding["hint"], "say who starts it: --user");
 }
 
 #[test]

@@ -6,6 +6,7 @@ use super::pair_report::{PairReport, fold, report};
 use super::process::Process;
 use super::request::Request;
 use super::rules;
+use super::secure::Supposed;
 use super::simulation::{Simulation, Subject, open};
 use crate::facts::elf::{Dynamic, Elf, ObjectKind, Unreadable};
 
@@ -58,7 +59,12 @@ fn use_of(object: &Result<std::sync::Arc<Elf>, Unreadable>) -> Option<Use> {
 }
 
 fn start(request: &Request<'_>, program: &Subject) -> Vec<Finding> {
-    let simulation = Simulation::start(request.root, program, request.environment, request.is_root_known);
+    let simulation = Simulation::start(
+        request.root,
+        program,
+        (request.environment, Supposed::Entitled),
+        request.is_root_known,
+    );
     let faults = simulation.start.iter();
     let findings = faults.map(|fault| rules::of_fault(fault, simulation.process.as_ref()));
     findings.collect()

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use super::user::User;
 pub use crate::config::{BindingTime, ScopeFlag};
+use crate::facts::file_capabilities::Capabilities;
 
 /// The variables, the working directory and the user of the host's process.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -12,8 +13,21 @@ pub struct Environment {
     pub variables: BTreeMap<String, String>,
     /// The working directory; an absolute path in the root.
     pub directory: String,
-    /// Who it runs as, if that is known.
+    /// Who it is started by, if that is known.
     pub user: Option<User>,
+    /// What keeps it from being given more rights than who starts it has.
+    pub restrictions: Restrictions,
+}
+
+/// What keeps programs from being given rights.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Restrictions {
+    /// Nothing that a file says counts: a mount with nosuid (mount(8)), or no file's program that opens the plugins.
+    pub gives_nothing: bool,
+    /// `no_new_privs` (prctl(2)): set-user-ID and set-group-ID mean nothing.
+    pub no_new_privileges: bool,
+    /// The capabilities that no process there may have: what is not in the bounding set (capabilities(7)).
+    pub dropped: Capabilities,
 }
 
 impl Default for Environment {
@@ -22,6 +36,7 @@ impl Default for Environment {
             variables: BTreeMap::new(),
             directory: "/".to_owned(),
             user: None,
+            restrictions: Restrictions::default(),
         }
     }
 }

@@ -1,5 +1,6 @@
 //! What a loader meets when it loads an object, in the order in which it meets it. No judgement yet: rules make findings of it.
 
+use super::secure::{Gain, NoStart};
 use super::user::Obstacle;
 use super::verdict::Phase;
 use crate::facts::elf::SymbolKind;
@@ -314,6 +315,18 @@ pub(super) enum FaultKind {
     /// A library that was to be preloaded, and is not.
     PreloadIgnored {
         /// Its name or path, as it was given.
+        library: String,
+        /// What the host is given, if that is why.
+        gain: Option<Gain>,
+    },
+    /// The kernel does not start the host, because of what the file is to be given.
+    RightsRefused {
+        /// Why.
+        why: NoStart,
+    },
+    /// A name in `DT_NEEDED` has a token, which the loader does not replace in secure-execution mode (glibc).
+    TokenForbidden {
+        /// The name.
         library: String,
     },
     /// A feature that is not modelled: the answer is not known.

@@ -27,7 +27,10 @@ const RSEQ_BYTES: u64 = 32;
 pub(super) fn start(process: &mut Process<'_>, faults: &mut Vec<Fault>) {
     let mut list = vec![0];
     faults.extend(search::variables_not_modelled(process));
-    for preloaded in super::search::preloads(process) {
+    let preloads = super::search::preloads(process);
+    let forbidden = preloads.forbidden.into_iter();
+    faults.extend(forbidden.map(|library| super::search::preload_ignored(process, library)));
+    for preloaded in preloads.wanted {
         match map::load(process, &Wanted::preload(&preloaded), Some(0), faults) {
             Some(id) if !list.contains(&id) => {
                 process.objects[id].is_preloaded = true;
@@ -58,7 +61,7 @@ pub(super) fn start(process: &mut Process<'_>, faults: &mut Vec<Fault>) {
     for id in startup {
         process.objects[id].has_static_tls = true;
     }
-    let now = process.environment.variable("LD_BIND_NOW").is_some();
+    let now = search::binds_now(process);
     for id in order::sorted(process, &process.global.clone()).into_iter().rev() {
         bind::relocate(process, id, now, faults);
     }
@@ -82,7 +85,7 @@ pub(super) fn open(
     map::load_needed(process, &mut list, faults);
     process.objects[root].scope.clone_from(&list);
     versions::check(process, &list, faults);
-    let now = mode.binding == BindingTime::Now || process.environment.variable("LD_BIND_NOW").is_some();
+    let now = mode.binding == BindingTime::Now || search::binds_now(process);
     for id in order::for_relocation(process, &list, before) {
         bind::relocate(process, id, now, faults);
     }

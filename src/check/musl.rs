@@ -23,7 +23,10 @@ pub(super) use bind::find_for_dlsym;
 /// It does not stop at the first library that is missing: all are told, then what is undefined.
 pub(super) fn start(process: &mut Process<'_>, faults: &mut Vec<Fault>) {
     process.global = vec![0];
-    for preloaded in super::search::preloads(process) {
+    let preloads = super::search::preloads(process);
+    let forbidden = preloads.forbidden.into_iter();
+    faults.extend(forbidden.map(|library| super::search::preload_ignored(process, library)));
+    for preloaded in preloads.wanted {
         match map::load(process, &Wanted::preload(&preloaded), None, faults) {
             Some(id) => {
                 process.objects[id].is_preloaded = true;

@@ -10,6 +10,7 @@ use super::pair_report::{PairReport, fold, report};
 use super::process::Process;
 use super::request::{Plugin, Request};
 use super::rules::{GoProcess, GoSide, HostStamp};
+use super::secure::{Gain, Supposed, is_in_doubt};
 use super::simulation::{Linkage, Simulation, open};
 use super::{companion, rules};
 use crate::config::{CheckContract, Loader};
@@ -37,8 +38,32 @@ pub fn check(request: &Request<'_>) -> Vec<PairReport> {
     std::thread::scope(|threads| {
         // Without another thread it only takes longer.
         let _ = std::thread::Builder::new().spawn_scoped(threads, || read_ahead(request));
-        check_in_turn(request)
+        match is_in_doubt(request.root, request.environment, &request.host.path) {
+            None => check_in_turn(request, Supposed::Entitled),
+            Some(gain) => {
+                let reports = check_in_turn(request, Supposed::Entitled);
+                let of_strangers = check_in_turn(request, Supposed::Stranger);
+                tell_doubts(reports, &of_strangers, &gain)
+            }
+        }
     })
+}
+
+/// The reports for whoever has all that the host gives, with what is otherwise for those who have not.
+fn tell_doubts(mut reports: Vec<PairReport>, of_strangers: &[PairReport], gain: &Gain) -> Vec<PairReport> {
+    for report in &mut reports {
+        let is_same = |other: &&PairReport| other.plugin == report.plugin;
+        let other = of_strangers.iter().find(is_same);
+        if let Some(other) =
+            other.filter(|other| other.predicted != report.predicted || other.verdict != report.verdict)
+        {
+            let finding =
+                rules::doubtful_start((&report.host, &report.plugin), gain, (other.verdict, &other.predicted));
+            report.verdict = report.verdict.max(finding.verdict);
+            report.findings.push(finding);
+        }
+    }
+    reports
 }
 
 /// Reads the plugins, so that each is there when its turn comes.
@@ -50,8 +75,9 @@ fn read_ahead(request: &Request<'_>) {
     }
 }
 
-fn check_in_turn(request: &Request<'_>) -> Vec<PairReport> {
-    let mut simulation = Simulation::start(request.root, &request.host, request.environment, request.is_root_known);
+fn check_in_turn(request: &Request<'_>, supposed: Supposed) -> Vec<PairReport> {
+    let environment = (request.environment, supposed);
+    let mut simulation = Simulation::start(request.root, &request.host, environment, request.is_root_known);
     let is_running = simulation.is_running();
     let linkage = simulation.linkage;
     let unseen = (!request.is_root_known).then(|| rules::no_rootfs(&request.host).of_host());

@@ -10,6 +10,7 @@ use super::lookup::Answers;
 use super::object_id::ObjectId;
 use super::packaged::PackagedFiles;
 use super::platform::{Family, Platform};
+use super::secure::{Gain, Start};
 use super::tls::TlsBlock;
 use super::user::User;
 use super::verdict::Phase;
@@ -86,6 +87,8 @@ pub(super) struct Process<'r> {
     pub environment: &'r Environment,
     /// Who it runs as, if that is known.
     pub user: Option<User>,
+    /// What it was given that its starter has not: then it is in secure-execution mode.
+    pub gain: Option<Gain>,
     /// Its loader.
     pub platform: Arc<Platform>,
     /// What is loaded, in load order; the host is the first.
@@ -139,7 +142,7 @@ impl<'r> Process<'r> {
     /// A process in which nothing is loaded yet.
     pub(super) fn new(
         root: &'r dyn RootFs,
-        (environment, user): (&'r Environment, Option<User>),
+        (environment, Start { gain, user, .. }): (&'r Environment, Start),
         platform: Platform,
         paths: super::paths::SystemPaths,
         is_root_known: bool,
@@ -148,6 +151,7 @@ impl<'r> Process<'r> {
             root,
             environment,
             user,
+            gain,
             platform: Arc::new(platform),
             objects: vec![],
             global: vec![],
@@ -167,7 +171,19 @@ impl<'r> Process<'r> {
     }
 }
 
-impl Process<'_> {
+impl<'r> Process<'r> {
+    /// Whether the loader trusts nothing that comes from whoever started the process.
+    #[must_use]
+    pub(super) fn is_secure(&self) -> bool {
+        self.gain.is_some()
+    }
+
+    /// A variable that the loader reads, and goes by whoever has set it.
+    #[must_use]
+    pub(super) fn trusted_variable(&self, name: &str) -> Option<&'r str> {
+        self.environment.variable(name).filter(|_| !self.is_secure())
+    }
+
     /// The object with an ID.
     #[must_use]
     pub(super) fn object(&self, id: ObjectId) -> &Loaded {

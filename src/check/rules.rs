@@ -45,6 +45,7 @@ pub(super) mod rust_panic;
 pub(super) mod rust_standard_library;
 mod sanitizer_runtime;
 mod second_libc;
+mod secure_execution;
 mod static_host;
 mod static_tls_full;
 mod static_tls_opened;
@@ -69,6 +70,7 @@ use super::object_id::ObjectId;
 use super::platform::Family;
 use super::process::Process;
 use super::search::absolute;
+use super::secure::Gain;
 use super::simulation::{Linkage, Subject, find_symbol};
 use super::{Finding, Phase, Predicted, Rule, Verdict, machine};
 use crate::facts::elf::{Binding, Dynamic, Elf, Name, RelocationClass};
@@ -120,6 +122,7 @@ pub const RULES: &[Rule] = &[
     rust_standard_library::RULE,
     sanitizer_runtime::RULE,
     second_libc::RULE,
+    secure_execution::RULE,
     static_host::RULE,
     static_tls_full::RULE,
     static_tls_opened::RULE,
@@ -160,6 +163,7 @@ pub(super) fn of_faults(faults: &[Fault], process: &Process<'_>) -> Vec<Finding>
 
 fn of_fault_and(fault: &Fault, process: Option<&Process<'_>>, wants_near: bool) -> Finding {
     let machine = process.map_or_else(String::new, |process| machine::name(process.platform.machine));
+    let gain = process.and_then(|process| process.gain.as_ref());
     let finding = match &fault.kind {
         FaultKind::InterpreterMissing { interpreter, is_there } => {
             interpreter_missing::finding(fault, interpreter, *is_there)
@@ -194,8 +198,13 @@ fn of_fault_and(fault: &Fault, process: Option<&Process<'_>>, wants_near: bool) 
                 let mut configured = process.paths.configured.iter();
                 configured.find(|directory| !searched.contains(directory) && is_there(process, directory))
             });
+            let distrusted = process.and_then(|process| distrusted(process, fault, library));
             let searched: Vec<String> = searched.iter().map(|path| place(process, path)).collect();
-            library_missing::finding(fault, library, &searched, skipped, unused.map(String::as_str))
+            let finding = library_missing::finding(fault, library, &searched, skipped, unused.map(String::as_str));
+            match distrusted {
+                Some((directory, by)) => library_missing::of_secure_host(finding, &directory, by, gain),
+                None => finding,
+            }
         }
         FaultKind::VersionMissing { version, provider } => version_missing::finding(fault, version, provider),
         FaultKind::VersionIgnored { version, provider } => version_ignored::finding(fault, version, provider),
@@ -265,7 +274,9 @@ fn of_fault_and(fault: &Fault, process: Option<&Process<'_>>, wants_near: bool) 
         FaultKind::NoOpenIgnored => no_open_flag::finding(fault),
         FaultKind::RelativeRelocationsUnmarked => relative_relocations::finding(fault),
         FaultKind::RelativeRelocationsIgnored { by } => relative_relocations::ignored(fault, by),
-        FaultKind::PreloadIgnored { library } => preload_ignored::finding(fault, library),
+        FaultKind::PreloadIgnored { library, gain } => preload_ignored::finding(fault, library, gain.as_ref()),
+        FaultKind::RightsRefused { why } => secure_execution::refused(fault, why),
+        FaultKind::TokenForbidden { library } => secure_execution::token(fault, library, gain),
         FaultKind::NotModelled { what } => not_modelled::finding(fault, what),
     };
     let says_something = fault.stops || fault.message.is_some() || fault.phase == Phase::Call;
@@ -282,6 +293,34 @@ fn of_fault_and(fault: &Fault, process: Option<&Process<'_>>, wants_near: bool) 
     finding
 }
 
+/// Where a library lies that is not found since the host does not trust who starts it, and what names the place.
+fn distrusted(process: &Process<'_>, fault: &Fault, library: &str) -> Option<(String, &'static str)> {
+    process.gain.as_ref()?;
+    let host = process.object(0);
+    let variable = process.environment.variable("LD_LIBRARY_PATH").unwrap_or_default();
+    let dynamic = host.elf.dynamic.as_ref();
+    let counts_for_all = process.platform.family == Family::Musl || fault.object == host.name;
+    let path = dynamic.and_then(|dynamic| match &dynamic.runpath {
+        Some(path) => Some(path).filter(|_| counts_for_all),
+        None => dynamic.rpath.as_ref(),
+    });
+    let own = path.into_iter().flat_map(|path| path.split(':'));
+    let own = own.filter(|element| element.contains("ORIGIN")).map(|element| {
+        let directory = element
+            .replace("${ORIGIN}", "$ORIGIN")
+            .replace("$ORIGIN", host.origin());
+        (directory, "$ORIGIN in the host's search path")
+    });
+    let of_variable = variable
+        .split([':', ';'])
+        .map(|element| (element.to_owned(), "LD_LIBRARY_PATH"));
+    let is_there = |(directory, _): &(String, &str)| {
+        let path = absolute(process, &format!("{directory}/{library}"));
+        process.root.look(&path).is_ok()
+    };
+    of_variable.chain(own).find(is_there)
+}
+
 /// A directory that was searched, and whether it is there.
 fn place(process: Option<&Process<'_>>, directory: &str) -> String {
     let is_there = |process: &Process<'_>| process.root.look(&absolute(process, directory)).is_ok();
@@ -290,6 +329,11 @@ fn place(process: Option<&Process<'_>>, directory: &str) -> String {
         return directory.to_owned();
     }
     format!("{directory} (not there)")
+}
+
+/// Says that a plugin fares otherwise when somebody else starts the host.
+pub(super) fn doubtful_start((host, plugin): (&str, &str), gain: &Gain, of_others: (Verdict, &Predicted)) -> Finding {
+    secure_execution::doubtful(host, plugin, gain, of_others)
 }
 
 /// Says that nothing is known of libraries.

@@ -9,6 +9,8 @@ use crate::rootfs::{FileKind, Found};
 
 /// How much of `/etc/ld.so.preload` is read.
 const PRELOAD_LIMIT_BYTES: u64 = 1 << 20;
+/// The first length of a name that glibc does not preload in secure-execution mode (`SECURE_NAME_LIMIT`).
+const SECURE_NAME_LIMIT_BYTES: usize = 255;
 
 /// What a loader is asked for.
 #[derive(Debug, Clone)]
@@ -23,6 +25,8 @@ pub(super) struct Wanted<'a> {
     pub is_opened: bool,
     /// Whether its absence is passed over (`LD_PRELOAD`, `DT_AUXILIARY`).
     pub is_optional: bool,
+    /// Whether it is preloaded, which in secure-execution mode not every file is.
+    pub is_preload: bool,
 }
 
 impl<'a> Wanted<'a> {
@@ -47,6 +51,7 @@ impl<'a> Wanted<'a> {
             plugin: Some(plugin),
             is_opened: true,
             is_optional: false,
+            is_preload: false,
         }
     }
 
@@ -59,6 +64,7 @@ impl<'a> Wanted<'a> {
             plugin: None,
             is_opened: false,
             is_optional: true,
+            is_preload: true,
         }
     }
 
@@ -71,18 +77,26 @@ impl<'a> Wanted<'a> {
             plugin,
             is_opened: false,
             is_optional: false,
+            is_preload: false,
         }
     }
 }
 
+/// What is to be preloaded.
+pub(super) struct Preloads {
+    /// What the loader looks for, in order.
+    pub wanted: Vec<String>,
+    /// What it does not even look for, since whoever started the process is not trusted.
+    pub forbidden: Vec<String>,
+}
+
 /// The elements of `LD_PRELOAD`, which spaces and colons separate, then for glibc those of `/etc/ld.so.preload`.
-pub(super) fn preloads(process: &Process<'_>) -> Vec<String> {
-    let variable = process
-        .environment
-        .variable("LD_PRELOAD")
-        .unwrap_or_default()
-        .to_owned();
-    let file = (process.platform.family == Family::Glibc)
+///
+/// In secure-execution mode glibc takes no path from the variable (`dso_name_valid_for_suid`), and musl nothing.
+pub(super) fn preloads(process: &Process<'_>) -> Preloads {
+    let is_glibc = process.platform.family == Family::Glibc;
+    let variable = process.environment.variable("LD_PRELOAD").unwrap_or_default();
+    let file = is_glibc
         .then(|| process.root.look("/etc/ld.so.preload").ok())
         .flatten()
         .filter(|found| denied(process, found).is_none())
@@ -90,17 +104,22 @@ pub(super) fn preloads(process: &Process<'_>) -> Vec<String> {
         .map(|bytes| String::from_utf8_lossy(&bytes).into_owned())
         .unwrap_or_default();
     let lines = file.lines().map(|line| line.split('#').next().unwrap_or_default());
-    variable
-        .split([' ', ':'])
-        .chain(lines.flat_map(|line| line.split([' ', '\t', ':'])))
-        .filter(|name| !name.is_empty())
-        .map(str::to_owned)
-        .collect()
+    let is_something = |name: &&str| !name.is_empty();
+    let is_allowed =
+        |name: &&str| !process.is_secure() || (is_glibc && !name.contains('/') && name.len() < SECURE_NAME_LIMIT_BYTES);
+    let (allowed, forbidden): (Vec<&str>, Vec<&str>) =
+        variable.split([' ', ':']).filter(is_something).partition(is_allowed);
+    let of_file = lines.flat_map(|line| line.split([' ', '\t', ':'])).filter(is_something);
+    Preloads {
+        wanted: allowed.into_iter().chain(of_file).map(str::to_owned).collect(),
+        forbidden: forbidden.into_iter().map(str::to_owned).collect(),
+    }
 }
 
 /// The fault of a library that was to be preloaded, and is not.
 pub(super) fn preload_ignored(process: &Process<'_>, library: String) -> Fault {
-    Fault::aside(FaultKind::PreloadIgnored { library }, &process.object(0).name)
+    let gain = process.gain.clone();
+    Fault::aside(FaultKind::PreloadIgnored { library, gain }, &process.object(0).name)
 }
 
 /// Why a file is not taken, for people: that it is no ELF file says more than what the loader came upon first.

@@ -11,7 +11,8 @@ use super::paths::SystemPaths;
 use super::platform::{Family, Platform};
 use super::process::{Checkpoint, Loaded, Process};
 use super::search::Wanted;
-use super::user::{Access, Obstacle, User, changes_user, obstacle, obstacle_for_others};
+use super::secure::{NoStart, Start, Supposed};
+use super::user::{Access, Obstacle, User, obstacle, obstacle_for_others};
 use super::verdict::Phase;
 use super::{glibc, machine, musl, truncation};
 use crate::facts::elf::{Elf, Name, ObjectKind, Unreadable};
@@ -74,7 +75,7 @@ impl<'r> Simulation<'r> {
     pub(super) fn start(
         root: &'r dyn RootFs,
         host: &Subject,
-        environment: &'r Environment,
+        (environment, supposed): (&'r Environment, Supposed),
         is_root_known: bool,
     ) -> Self {
         let mut start = vec![];
@@ -90,11 +91,14 @@ impl<'r> Simulation<'r> {
                 return failed(start);
             }
         };
-        let is_changed = changes_user(environment.user.as_ref(), &found);
-        if is_changed {
-            let what =
-                "who starts it: it changes its user or group, and then search paths count only in part".to_owned();
-            start.push(Fault::aside(FaultKind::NotModelled { what }, &host.shown));
+        let rights = Start::in_root(root, environment, supposed, &found);
+        if let Some(why) = rights.refused {
+            let words = match why {
+                NoStart::Dropped(_) => "Operation not permitted",
+                NoStart::Malformed => "Invalid argument",
+            };
+            start.push(not_started(host, FaultKind::RightsRefused { why }, words));
+            return failed(start);
         }
         if environment.user.is_none()
             && let Some(obstacle) = obstacle_for_others(root, Access::Execute, &found)
@@ -160,14 +164,13 @@ impl<'r> Simulation<'r> {
             objects.push(interpreter_object);
             own = Some(1);
         }
-        // As whom a program goes on that changes its user is not known here.
-        let user = environment.user.as_ref().filter(|_| !is_changed);
-        let may_read = |found: &Found| obstacle(root, user, Access::Read, found).is_none();
+        let user = rights.user.clone();
+        let may_read = |found: &Found| obstacle(root, user.as_ref(), Access::Read, found).is_none();
         let paths = match (platform.family, own) {
             (Family::Glibc, own) => SystemPaths::of_glibc(root, &objects[own.unwrap_or(0)].elf, may_read),
             (Family::Musl, _) => SystemPaths::of_musl(root, &interpreter, platform.machine, may_read),
         };
-        let mut process = Process::new(root, (environment, user.cloned()), platform, paths, is_root_known);
+        let mut process = Process::new(root, (environment, rights), platform, paths, is_root_known);
         process.interpreter = own;
         for object in objects {
             process.add(object);
@@ -182,6 +185,11 @@ impl<'r> Simulation<'r> {
         // What shows only when it is called concerns the plugins that use it.
         keep_deferred(&mut process, &start, &Checkpoint::default());
         start.retain(|fault| fault.stops || !fault.is_of_a_call());
+        start.extend(
+            (linkage == Linkage::StaticGlibc)
+                .then(|| library_path_of_static(&process))
+                .flatten(),
+        );
         if !machine::is_modelled(process.platform.machine) {
             let what = format!("the loader of {}", machine::name(process.platform.machine));
             start.push(Fault::aside(FaultKind::NotModelled { what }, &host.shown));
@@ -198,6 +206,18 @@ impl<'r> Simulation<'r> {
     pub(super) fn is_running(&self) -> bool {
         self.process.is_some() && !self.start.iter().any(|fault| fault.stops)
     }
+}
+
+/// What is not known of a static program in secure-execution mode: releases from 2.27 to 2.38 read LD_LIBRARY_PATH all the same,
+/// until a distribution has mended them (CVE-2025-4802).
+fn library_path_of_static(process: &Process<'_>) -> Option<Fault> {
+    let host = process.object(0);
+    let is_mended = libc::release_of(&host.elf).is_some_and(|release| release >= (2, 39, 0));
+    if !process.is_secure() || is_mended || process.environment.variable("LD_LIBRARY_PATH").is_none() {
+        return None;
+    }
+    let what = "LD_LIBRARY_PATH, which some builds of the glibc inside it read though it is given rights".to_owned();
+    Some(Fault::aside(FaultKind::NotModelled { what }, &host.name))
 }
 
 /// Opens one plugin in a process that runs. What it brought stays until it is put back.

@@ -57,7 +57,8 @@ pub(super) enum Access {
 }
 
 impl User {
-    const ROOT: Self = Self {
+    /// Who may read everything.
+    pub(super) const ROOT: Self = Self {
         id: 0,
         group: 0,
         others: vec![],
@@ -130,22 +131,6 @@ impl User {
             0
         };
         found.mode >> shift & bit != 0
-    }
-}
-
-/// Whether a program does not run as the user who starts it; if nobody knows who that is, whether it may not.
-pub(super) fn changes_user(user: Option<&User>, program: &Found) -> bool {
-    const SET_USER: u32 = 0o4000;
-    const SET_GROUP: u32 = 0o2000;
-    const GROUP_EXECUTES: u32 = 0o0010;
-    let has = |bits: u32| program.mode & bits == bits;
-    match user {
-        None => has(SET_USER) || has(SET_GROUP),
-        // Without the group's right to execute its bit means something else.
-        Some(user) => {
-            (has(SET_USER) && program.owner.uid != user.id)
-                || (has(SET_GROUP | GROUP_EXECUTES) && program.owner.gid != user.group)
-        }
     }
 }
 
@@ -335,28 +320,6 @@ mod tests {
         assert!(User::ROOT.may(Access::Read, &file(0o000, 1000, 1000)));
         assert!(!User::ROOT.may(Access::Execute, &file(0o666, 0, 0)));
         assert!(User::ROOT.may(Access::Execute, &file(0o010, 1000, 1000)));
-    }
-
-    #[test]
-    fn a_program_changes_users_only_for_others() {
-        let user = |id| User {
-            id,
-            group: id,
-            others: vec![],
-        };
-        let check = |id, mode, owner, expected| {
-            let found = file(mode, owner, owner);
-            assert_eq!(changes_user(Some(&user(id)), &found), expected, "{id} {mode:o} {owner}");
-        };
-        check(0, 0o755, 1000, false);
-        check(0, 0o4755, 0, false);
-        check(1000, 0o4755, 0, true);
-        check(0, 0o4755, 1000, true);
-        check(1000, 0o2755, 0, true);
-        check(1000, 0o2745, 0, false);
-        check(1000, 0o2755, 1000, false);
-        assert!(changes_user(None, &file(0o4755, 0, 0)) && changes_user(None, &file(0o2745, 0, 0)));
-        assert!(!changes_user(None, &file(0o1755, 0, 0)));
     }
 
     #[test]

@@ -8,7 +8,7 @@ use futures_util::stream::{StreamExt as _, TryStreamExt as _};
 
 use super::accounts::{Accounts, accounts};
 use super::build::Workload;
-use super::check::{CheckedFiles, CheckedHost, CheckedPlugin, check_bundle, predict, smoked_contract};
+use super::check::{CheckedFiles, CheckedHost, CheckedPlugin, check_bundle, in_smoke, predict, smoked_contract};
 use super::compile::CompileInput;
 use super::install::Installs;
 use super::opener::Opener;
@@ -212,7 +212,7 @@ impl Run {
                     .collect(),
                 with_companions: false,
             };
-            let reports = predict(&host.name, root, &files, &self.project)?;
+            let reports = predict(&host.name, root, &files, &self.project, in_smoke())?;
             let prediction = reports.into_iter().next_back().map(|report| Prediction {
                 verdict: report.verdict,
                 codes: report.findings.iter().map(|finding| finding.code.to_owned()).collect(),

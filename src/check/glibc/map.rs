@@ -13,7 +13,7 @@ use super::super::truncation;
 use super::super::verdict::Phase;
 use super::refusal::Refusal;
 use super::search::{Search, has_own_paths, search};
-use super::tokens::expand_tokens;
+use super::tokens::{expand_tokens, has_token};
 use super::verify::verify;
 use crate::facts::elf::{Dynamic, Elf, Machine, ObjectKind, SegmentKind};
 use crate::rootfs::LookError;
@@ -63,7 +63,7 @@ pub(super) fn load(
     let (path, found) = if wanted.is_path() {
         let expanded = parent.map_or_else(
             || Some(wanted.name.to_owned()),
-            |parent| expand_tokens(wanted.name, process.object(parent).origin(), &process.paths.lib, |_| ()),
+            |parent| expand_tokens(process, wanted.name, parent, |_| ()),
         );
         let path = expanded.unwrap_or_default();
         let at = wanted.at.map_or_else(|| absolute(process, &path), str::to_owned);
@@ -203,6 +203,13 @@ pub(super) fn load_needed(process: &mut Process<'_>, list: &mut Vec<ObjectId>, f
         for (name, is_optional) in filtered.chain(auxiliary).chain(needed) {
             let mut wanted = Wanted::needed(name, brought_by);
             wanted.is_optional = is_optional;
+            if process.is_secure() && has_token(name) {
+                let library = name.clone();
+                let message = format!("{name}: DST not allowed in SUID/SGID programs");
+                let kind = FaultKind::TokenForbidden { library };
+                faults.push(stop(process, Some(id), &wanted, kind, message));
+                continue;
+            }
             if let Some(library) = load(process, &wanted, Some(id), faults) {
                 if !process.objects[id].needed.contains(&library) {
                     process.objects[id].needed.push(library);
@@ -337,7 +344,7 @@ fn map_checks(
 
 /// Whether the loader knows since the host started that a directory is not there: what it does not ask again gives no reason.
 fn is_known_absent(process: &Process<'_>, directory: &str) -> bool {
-    let path = process.environment.variable("LD_LIBRARY_PATH").unwrap_or_default();
+    let path = process.trusted_variable("LD_LIBRARY_PATH").unwrap_or_default();
     let is_of_start = path.split([':', ';']).any(|element| element == directory);
     is_of_start && process.root.look(&absolute(process, directory)).is_err()
 }

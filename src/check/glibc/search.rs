@@ -16,6 +16,9 @@ const CHAIN_LIMIT_COUNT: usize = 1024;
 /// Where releases before 2.37 look in each directory, first to last; names of processors before these are left out.
 const OLDER_SUBDIRECTORIES: &[&str] = &["tls/x86_64/x86_64", "tls/x86_64", "tls", "x86_64/x86_64", "x86_64"];
 
+/// The bit of the mode that makes a library one that may be preloaded into whatever is started.
+const SET_USER: u32 = 0o4000;
+
 /// What a search came to.
 pub(super) enum Search {
     /// The path by which it was found, and the file.
@@ -36,6 +39,8 @@ pub(super) enum Search {
 struct Trail<'p, 'r> {
     process: &'p Process<'r>,
     name: &'p str,
+    /// Whether only files with set-user-ID are taken, and none that only the cache knows (`__RTLD_SECURE`).
+    is_wary: bool,
     searched: Vec<String>,
     skipped: Vec<Skipped>,
     other_class: bool,
@@ -48,7 +53,7 @@ pub(super) const OPTIONAL_STATIC_TLS: &str = "glibc.rtld.optional_static_tls";
 
 /// The number that a tunable is set to (`GLIBC_TUNABLES`), as in C; of several the last one counts.
 pub(super) fn tunable(process: &Process<'_>, name: &str) -> Option<u64> {
-    let tunables = process.environment.variable("GLIBC_TUNABLES")?;
+    let tunables = process.trusted_variable("GLIBC_TUNABLES")?;
     let mut values = tunables.split(':').rev().filter_map(|tunable| tunable.split_once('='));
     let (_, value) = values.find(|(known, _)| *known == name)?;
     let (digits, radix) = match (value.strip_prefix("0x"), value.strip_prefix('0')) {
@@ -59,9 +64,15 @@ pub(super) fn tunable(process: &Process<'_>, name: &str) -> Option<u64> {
     u64::from_str_radix(digits, radix).ok()
 }
 
+/// Whether a variable asks for everything to be bound at once. Since 2.39 it counts for nothing in secure-execution mode.
+pub(super) fn binds_now(process: &Process<'_>) -> bool {
+    let is_trusted = !process.is_secure() || !process.platform.is_since(2, 39);
+    is_trusted && process.environment.variable("LD_BIND_NOW").is_some()
+}
+
 /// Variables with which the loader does something else than what is simulated.
 pub(super) fn variables_not_modelled(process: &Process<'_>) -> Vec<Fault> {
-    let value = |name: &str| process.environment.variable(name).unwrap_or_default();
+    let value = |name: &str| process.trusted_variable(name).unwrap_or_default();
     let is_of_loader = |tunable: &str| {
         let is_known = tunable.split('=').next() == Some(OPTIONAL_STATIC_TLS);
         !is_known && (tunable.starts_with("glibc.rtld.") || tunable.starts_with("glibc.cpu."))
@@ -90,6 +101,7 @@ pub(super) fn search(
     let mut trail = Trail {
         process,
         name: wanted.name,
+        is_wary: wanted.is_preload && process.is_secure(),
         searched: vec![],
         skipped: vec![],
         other_class: false,
@@ -156,7 +168,7 @@ impl Trail<'_, '_> {
                 return Some(end);
             }
         }
-        if let Some(path) = process.environment.variable("LD_LIBRARY_PATH") {
+        if let Some(path) = process.trusted_variable("LD_LIBRARY_PATH") {
             let path = path.replace(';', ":");
             if let Some(end) = self.directories(&path, 0) {
                 return Some(end);
@@ -169,7 +181,9 @@ impl Trail<'_, '_> {
             return Some(end);
         }
         let no_defaults = dynamic(asking).is_some_and(|dynamic| dynamic.flags_1 & Dynamic::NODEFLIB_1 != 0);
-        if let Some(end) = self.cached(no_defaults) {
+        if !self.is_wary
+            && let Some(end) = self.cached(no_defaults)
+        {
             return Some(end);
         }
         if no_defaults {
@@ -229,8 +243,7 @@ impl Trail<'_, '_> {
 
     /// Replaces `$ORIGIN`, `$LIB` and `$PLATFORM`; none if a token is unknown, which drops the element.
     fn expand(&mut self, element: &str, of: ObjectId) -> Option<String> {
-        let origin = self.process.object(of).origin().to_owned();
-        expand_tokens(element, &origin, &self.process.paths.lib, |what| {
+        expand_tokens(self.process, element, of, |what| {
             let kind = FaultKind::NotModelled { what: what.to_owned() };
             self.faults.push(Fault::aside(kind, &self.process.object(of).name));
         })
@@ -278,6 +291,7 @@ impl Trail<'_, '_> {
             return Some(Search::Stopped(path.to_owned(), found, Refusal::Directory));
         }
         match verify(self.process, &found) {
+            Ok(_) if self.is_wary && found.mode & SET_USER == 0 => None,
             Ok(_) => Some(Search::Found(path.to_owned(), found)),
             Err(Refusal::Machine(machine)) => {
                 self.skipped.push(Skipped {

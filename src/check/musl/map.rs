@@ -192,7 +192,7 @@ impl Default for Missed {
 /// The library path of the environment, then what the chain of needing objects says, then the loader's own directories.
 fn search(process: &Process<'_>, name: &str, parent: Option<ObjectId>, missed: &mut Missed) -> Option<(String, Found)> {
     let mut open = |path: &str| open_in(process, path, name, missed);
-    if let Some(path) = process.environment.variable("LD_LIBRARY_PATH")
+    if let Some(path) = process.trusted_variable("LD_LIBRARY_PATH")
         && let Some(found) = open(path)
     {
         return Some(found);
@@ -232,7 +232,8 @@ fn open_in(process: &Process<'_>, path: &str, name: &str, missed: &mut Missed) -
         })
 }
 
-/// `DT_RUNPATH`, or else `DT_RPATH`, with `$ORIGIN` replaced; any other token makes all of it void.
+/// `DT_RUNPATH`, or else `DT_RPATH`, with `$ORIGIN` replaced; any other token makes all of it void, and in secure-execution mode
+/// `$ORIGIN` does in the program, whose place whoever starts it may have chosen, and in what was found by a relative path.
 fn run_path(process: &Process<'_>, id: ObjectId) -> Option<String> {
     let object = process.object(id);
     let dynamic = object.elf.dynamic.as_ref()?;
@@ -245,6 +246,9 @@ fn run_path(process: &Process<'_>, id: ObjectId) -> Option<String> {
         let token = ["$ORIGIN", "${ORIGIN}"]
             .into_iter()
             .find(|token| rest.starts_with(token))?;
+        if process.is_secure() && (id == 0 || !object.name.starts_with('/')) {
+            return None;
+        }
         expanded.push_str(object.origin());
         rest = &rest[token.len()..];
     }

@@ -1,7 +1,9 @@
 //! A library is missing.
 
+use super::secure_execution::with_gain;
 use crate::check::Rule;
 use crate::check::fault::{Fault, Skipped};
+use crate::check::secure::Gain;
 use crate::check::{Finding, Phase, Verdict};
 use crate::rootfs::FILES_DIRECTORY;
 
@@ -73,4 +75,13 @@ pub(super) fn finding(
         ),
     };
     finding.hint(hint)
+}
+
+/// The same of a host that does not look where the library is, since whoever starts it could have said so.
+pub(super) fn of_secure_host(finding: Finding, directory: &str, by: &str, gain: Option<&Gain>) -> Finding {
+    let finding = finding.evidence(format!("it is in {directory}, which {by} names; that does not count"));
+    with_gain(finding, gain).hint(format!(
+        "let the loader find it by itself: an absolute -Wl,-rpath,{directory}, or a directory of ldconfig; or give the rights to the \
+         process and not to the file (AmbientCapabilities= of systemd)"
+    ))
 }

@@ -4,13 +4,14 @@ use std::path::{Path, PathBuf};
 
 use clap::Args;
 
-use crate::check::User;
+use crate::check::{Restrictions, User};
 use crate::cli::format::Format;
 use crate::cli::stop::Stop;
 use crate::cli::{World, runtime};
 use crate::config::{CheckContract, load_contract};
 use crate::engine::docker::Docker;
 use crate::exit::Exit;
+use crate::facts::file_capabilities::Capabilities;
 use crate::nearest::nearest;
 use crate::report::Failure;
 use crate::rootfs::RootFs;
@@ -60,6 +61,12 @@ pub(in crate::cli) struct CheckArguments {
     /// Who the host runs as, by names or numbers as for `docker run`; files must be readable for it [default: the image's; on this machine you]
     #[arg(long, value_name = "USER[:GROUP]", value_parser = clap::builder::NonEmptyStringValueParser::new())]
     pub(super) user: Option<String>,
+    /// The host is started with no_new_privs, as engines and systemd do for `no-new-privileges`: its set-user-ID counts for nothing
+    #[arg(long)]
+    pub(super) no_new_privileges: bool,
+    /// A capability that no process may have where the host runs, or ALL; several with commas or one by one
+    #[arg(long, value_name = "CAPABILITY", value_delimiter = ',', value_parser = capability)]
+    pub(super) cap_drop: Vec<Capabilities>,
     /// A code whose findings are no reason to fail; several with commas or one by one
     #[arg(long, value_name = "CODE", value_delimiter = ',', value_parser = crate::cli::code::code)]
     pub(super) allow: Vec<String>,
@@ -99,6 +106,16 @@ pub(super) fn user_of(arguments: &CheckArguments, root: &dyn RootFs) -> Result<O
     Ok(Some(user))
 }
 
+/// What keeps the host from being given more rights.
+pub(super) fn restrictions_of(arguments: &CheckArguments) -> Restrictions {
+    let dropped = arguments.cap_drop.iter().copied();
+    Restrictions {
+        gives_nothing: false,
+        no_new_privileges: arguments.no_new_privileges,
+        dropped: dropped.fold(Capabilities::default(), Capabilities::with),
+    }
+}
+
 pub(super) fn contract_at(path: &Path, world: &World) -> Result<CheckContract, Stop> {
     let (contract, problems) = load_contract(&world.context.working_directory.join(path), &path.display().to_string());
     contract.ok_or(Stop::Problems(problems))
@@ -124,6 +141,26 @@ pub(super) fn of_the_loader(world: &World) -> impl Iterator<Item = (String, Stri
 
 pub(super) fn usage(message: impl Into<String>, hint: impl Into<String>) -> Failure {
     Failure::new(Exit::Usage, "check", message).with_hint(hint)
+}
+
+fn capability(text: &str) -> Result<Capabilities, String> {
+    if text.eq_ignore_ascii_case("all") {
+        return Ok(Capabilities::ALL);
+    }
+    Capabilities::named(text).ok_or_else(|| {
+        let name = text.to_ascii_lowercase();
+        let short = |name: &'static str| name.trim_start_matches("cap_");
+        let near = nearest(name.trim_start_matches("cap_"), Capabilities::names().map(short));
+        near.map_or_else(
+            || "there is no such capability; write it as NET_ADMIN or ALL".to_owned(),
+            |near| {
+                format!(
+                    "there is no such capability; did you mean `{}`?",
+                    near.to_ascii_uppercase()
+                )
+            },
+        )
+    })
 }
 
 fn directory(text: &str) -> Result<String, String> {

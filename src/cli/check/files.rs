@@ -7,7 +7,9 @@ use std::path::{Path, PathBuf};
 use rustix::fs::Access;
 use rustix::io::Errno;
 
-use super::arguments::{CheckArguments, contract_at, named_root, of_the_loader, start_of, usage, user_of};
+use super::arguments::{
+    CheckArguments, contract_at, named_root, of_the_loader, restrictions_of, start_of, usage, user_of,
+};
 use super::home::{Home, contract_of_its_host};
 use crate::check::{Environment, PairReport, Plugin, Request, Subject, User, check};
 use crate::cli::World;
@@ -133,6 +135,7 @@ pub(super) fn judge(
             None if runs_here => Some(User::current()),
             user => user,
         },
+        restrictions: restrictions_of(arguments),
     };
     let request = Request {
         root: &*root,

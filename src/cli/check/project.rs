@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::arguments::{CheckArguments, contract_at, named_root, start_of, usage, user_of};
+use super::arguments::{CheckArguments, contract_at, named_root, restrictions_of, start_of, usage, user_of};
 use super::home::bundle;
 use crate::bundle::{BUNDLE_DIRECTORY, MANIFEST_FILE, Manifest};
 use crate::check::PairReport;
@@ -67,6 +67,7 @@ pub(super) fn judge(arguments: &CheckArguments, world: &World) -> Result<Vec<Pai
         let mut process = CheckedProcess::of_smoke(&project, user);
         process.variables.extend(arguments.variables.iter().cloned());
         process.directory = start_of(arguments, &*root);
+        process.restrictions = restrictions_of(arguments);
         let predicted = predict_files(&root, &files, &process, &shown);
         pairs.extend(predicted.map_err(RunError::file("look at the artifacts"))?);
     }
