@@ -49,6 +49,7 @@ pub(crate) fn ldd_commands(cases: &[(&Case, PathBuf)], libc: Libc) -> Vec<Comman
                 root,
                 cwd,
                 user: case.user(),
+                effective: (case.user(), case.user()),
                 ldconfig,
                 variables,
                 arguments,

@@ -88,6 +88,8 @@ pub(crate) struct Case {
     pub(crate) cwd: Option<String>,
     /// Who it runs as, a number that is the group's as well. By default, somebody without rights.
     pub(crate) user: Option<u32>,
+    /// Capabilities that the container of the experiment has not, for the prediction.
+    pub(crate) dropped: Vec<String>,
     /// The case whose answers are right; where this one's differ, something was silently wrong.
     pub(crate) twin: Option<String>,
     /// Why this is a danger although the answers that can be seen are right.
@@ -168,11 +170,48 @@ pub(crate) struct Placed {
     pub(crate) directory: bool,
     /// Nothing, where there would be something.
     pub(crate) absent: bool,
-    /// Permission bits, octal.
+    /// Permission bits, octal. Set-user-ID and set-group-ID of the host are what the driver does instead of the kernel, which may not.
     pub(crate) mode: Option<String>,
+    /// File capabilities: `NAME=FLAGS`, one name and flags as `setcap` has them.
+    pub(crate) capabilities: Option<String>,
     /// Changes to the bytes; see `patch.rs`.
     pub(crate) patch: Vec<String>,
 }
+
+impl Placed {
+    /// Its permission bits.
+    pub(crate) fn mode(&self) -> u32 {
+        self.mode
+            .as_deref()
+            .map_or(0o755, |mode| u32::from_str_radix(mode, 8).unwrap())
+    }
+
+    /// The attribute `security.capability`, in its second version.
+    pub(crate) fn attribute(&self) -> Option<Vec<u8>> {
+        let (name, flags) = self.capabilities.as_deref()?.split_once('=').unwrap();
+        let number = NAMES.iter().position(|known| *known == name).unwrap();
+        let set = |flag: char| if flags.contains(flag) { 1_u32 << number } else { 0 };
+        let words = [0x0200_0000 | u32::from(flags.contains('e')), set('p'), set('i'), 0, 0];
+        Some(words.iter().flat_map(|word| word.to_le_bytes()).collect())
+    }
+}
+
+/// The first capabilities, in the kernel's order.
+const NAMES: [&str; 13] = [
+    "chown",
+    "dac_override",
+    "dac_read_search",
+    "fowner",
+    "fsetid",
+    "kill",
+    "setgid",
+    "setuid",
+    "setpcap",
+    "linux_immutable",
+    "net_bind_service",
+    "net_broadcast",
+    "net_admin",
+];
 
 impl Case {
     pub(crate) fn runs_on(&self, libc: Libc) -> bool {
@@ -217,6 +256,26 @@ impl Case {
             false => format!("/app/{plugin}"),
         };
         self.plugins.iter().map(path).collect()
+    }
+
+    /// The host as it is put there, if the case says so.
+    fn placed_host(&self) -> Option<&Placed> {
+        self.files.get(self.host_path())
+    }
+
+    /// Whether a file has capabilities.
+    pub(crate) fn has_capabilities(&self) -> bool {
+        self.files.values().any(|file| file.capabilities.is_some())
+    }
+
+    /// The user and the group that the host's mode gives it, when its file is of this user and group.
+    pub(crate) fn effective(&self, (owner, group): (u32, u32)) -> (u32, u32) {
+        let mode = self.placed_host().map_or(0, Placed::mode);
+        let has = |bits: u32| mode & bits == bits;
+        (
+            if has(0o4000) { owner } else { self.user() },
+            if has(0o2010) { group } else { self.user() },
+        )
     }
 
     /// The variables of its process.

@@ -281,7 +281,71 @@ fn scenario(random: &mut Random, name: &str) -> Case {
         case.loose = None;
     }
     case.healthy = Some(plugins.iter().map(right_answers).collect());
+    give_rights(&mut case, random);
+    if random.percent(20) {
+        add_plugin_with_token(&mut case, random);
+    }
     case
+}
+
+/// One more plugin, whose only library is found by a token: in `DT_NEEDED`, or somewhere in a search path.
+fn add_plugin_with_token(case: &mut Case, random: &mut Random) {
+    const ANSWER: i64 = 77;
+    let (of_library, of_plugin, directory) = *random.pick(&[
+        ("-Wl,-soname,{origin}/lib/libtoken.so", "", "/app/lib"),
+        ("", "-Wl,--enable-new-dtags,-rpath,{origin}/lib", "/app/lib"),
+        ("", "-Wl,--disable-new-dtags,-rpath,{origin}/lib", "/app/lib"),
+        ("", "-Wl,--enable-new-dtags,-rpath,/opt{origin}", "/opt/app"),
+        (
+            "",
+            "-Wl,--enable-new-dtags,-rpath,{origin}/../usr/'$LIB'/token",
+            "/usr/lib/x86_64-linux-gnu/token",
+        ),
+    ]);
+    let mut answers = vec![NOTHING; ITEMS_LIMIT_COUNT];
+    answers[0] = ANSWER;
+    let mut code = "int token(void);\nint r0(void) { return token(); }\n".to_owned();
+    for (index, answer) in answers.iter().enumerate().skip(1) {
+        writeln!(code, "int r{index}(void) {{ return {answer}; }}").unwrap();
+    }
+    case.objects.push(Object {
+        name: "libtoken.so".to_owned(),
+        c: Some(format!("int token(void) {{ return {ANSWER}; }}\n")),
+        flags: of_library.to_owned(),
+        ..Object::default()
+    });
+    case.objects.push(Object {
+        name: "ptoken.so".to_owned(),
+        c: Some(code),
+        flags: of_plugin.to_owned(),
+        link: vec!["libtoken.so".to_owned()],
+        ..Object::default()
+    });
+    let library = Placed {
+        object: Some("libtoken.so".to_owned()),
+        ..Placed::default()
+    };
+    case.files.insert(format!("{directory}/libtoken.so"), library);
+    case.plugins.push("ptoken.so".to_owned());
+    case.healthy.get_or_insert_default().push(answers);
+}
+
+/// Some hosts are given rights: then their loader does not trust who starts them. Asked last, so that all else of a scenario is
+/// what it was before there were such hosts.
+fn give_rights(case: &mut Case, random: &mut Random) {
+    let mut host = Placed {
+        object: Some("host".to_owned()),
+        ..Placed::default()
+    };
+    match random.below(20) {
+        0 => host.mode = Some("4755".to_owned()),
+        1 => host.mode = Some("2755".to_owned()),
+        2 => host.capabilities = Some("kill=ep".to_owned()),
+        // Without the effect of its own it counts for nothing where privileges cannot be gained.
+        3 => host.capabilities = Some("kill=p".to_owned()),
+        _ => return,
+    }
+    case.files.insert("/app/host".to_owned(), host);
 }
 
 fn right_answers(plugin: &Library) -> Vec<i64> {

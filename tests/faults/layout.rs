@@ -149,6 +149,14 @@ pub(crate) fn lay_out(case: &Case, artifacts: &Artifacts, bases: &[Base], libc: 
     {
         place(&inside(&root, path), file, artifacts, bases, case);
     }
+    let attributes: Attributes = placed
+        .iter()
+        .filter_map(|(path, file)| {
+            let relative = inside(&root, path).strip_prefix(&root).unwrap().to_owned();
+            Some((relative, file.attribute()?))
+        })
+        .collect();
+    fs::write(attributes_file(&root), serde_json::to_vec(&attributes).unwrap()).unwrap();
     // Programs look here for where they are. A link is all that they read.
     let process = root.join("proc/self");
     fs::create_dir_all(&process).unwrap();
@@ -204,11 +212,33 @@ fn place(to: &Path, file: &Placed, artifacts: &Artifacts, bases: &[Base], case: 
         }
         fs::write(to, bytes).unwrap();
     }
-    let mode = file
-        .mode
-        .as_deref()
-        .map_or(0o755, |mode| u32::from_str_radix(mode, 8).unwrap());
-    fs::set_permissions(to, fs::Permissions::from_mode(mode)).unwrap();
+    fs::set_permissions(to, fs::Permissions::from_mode(file.mode())).unwrap();
+}
+
+/// The attributes of a tree's files, by their paths in it: only root could give them to the files.
+pub(crate) type Attributes = BTreeMap<PathBuf, Vec<u8>>;
+
+fn attributes_file(root: &Path) -> PathBuf {
+    root.with_extension("attributes")
+}
+
+/// What [`lay_out`] has kept of a tree.
+pub(crate) fn attributes(root: &Path) -> Attributes {
+    let text = fs::read(attributes_file(root)).unwrap();
+    serde_json::from_slice(&text).unwrap()
+}
+
+/// A tree as a tar of a whole root.
+pub(crate) fn whole(root: &Path) -> std::io::Result<Vec<u8>> {
+    let mut archive = tar::Builder::new(Vec::new());
+    archive.follow_symlinks(false);
+    let nothing = Base {
+        libc: Libc::Glibc,
+        directory: PathBuf::from("/nonexistent"),
+        entries: BTreeMap::new(),
+    };
+    append_tree(&mut archive, root, Path::new("."), (root, &attributes(root)), &nothing)?;
+    archive.into_inner()
 }
 
 /// The trees as one tar: `roots/NAME/…`, with files that are the same in all as hard links to the first.
@@ -224,7 +254,13 @@ pub(crate) fn pack(trees: &[(String, PathBuf)], first: &Base) -> std::io::Result
         }
     }
     for (name, root) in trees {
-        append_tree(&mut archive, root, &Path::new("roots").join(name), root, first)?;
+        append_tree(
+            &mut archive,
+            root,
+            &Path::new("roots").join(name),
+            (root, &attributes(root)),
+            first,
+        )?;
     }
     archive.into_inner()
 }
@@ -256,7 +292,7 @@ fn append_tree<W: std::io::Write>(
     archive: &mut tar::Builder<W>,
     from: &Path,
     to: &Path,
-    root: &Path,
+    (root, attributes): (&Path, &Attributes),
     base: &Base,
 ) -> std::io::Result<()> {
     append_directory(archive, to, header_of(&fs::metadata(from)?))?;
@@ -268,7 +304,7 @@ fn append_tree<W: std::io::Write>(
         let mut header = header_of(&metadata);
         header.set_size(0);
         if kind.is_dir() {
-            append_tree(archive, &path, &to, root, base)?;
+            append_tree(archive, &path, &to, (root, attributes), base)?;
         } else if kind.is_symlink() {
             header.set_entry_type(tar::EntryType::Symlink);
             header.set_mode(0o777);
@@ -284,6 +320,9 @@ fn append_tree<W: std::io::Write>(
                 header.set_entry_type(tar::EntryType::Link);
                 archive.append_link(&mut header, &to, shared(relative))?;
             } else {
+                if let Some(value) = attributes.get(relative) {
+                    archive.append_pax_extensions([("SCHILY.xattr.security.capability", value.as_slice())])?;
+                }
                 header.set_size(metadata.len());
                 archive.append_data(&mut header, &to, fs::File::open(&path)?)?;
             }

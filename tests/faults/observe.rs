@@ -2,7 +2,8 @@
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
-use std::path::PathBuf;
+use std::os::unix::fs::MetadataExt as _;
+use std::path::{Path, PathBuf};
 
 use crate::case::{Case, Libc};
 use crate::common::batch::{Batch, Failure, builtin_image, run};
@@ -64,6 +65,8 @@ pub(crate) struct Command {
     pub(crate) root: String,
     pub(crate) cwd: String,
     pub(crate) user: u32,
+    /// The user and the group that it is in effect, as set-user-ID and set-group-ID would have it.
+    pub(crate) effective: (u32, u32),
     /// Whether `ldconfig` runs before it.
     pub(crate) ldconfig: bool,
     pub(crate) variables: Vec<String>,
@@ -98,7 +101,7 @@ pub(crate) async fn observe(
         .iter()
         .map(|(case, root)| (case.name.clone(), root.clone()))
         .collect();
-    let commands: Vec<_> = cases.iter().map(|(case, _)| command(case, libc)).collect();
+    let commands: Vec<_> = cases.iter().map(|(case, root)| command(case, root, libc)).collect();
     let (outputs, caches) = run_all(ground, libc, &trees, &commands, base, tools).await?;
     let seen = cases
         .iter()
@@ -147,7 +150,9 @@ pub(crate) async fn run_all(
 }
 
 /// The command that a case is.
-fn command(case: &Case, libc: Libc) -> Command {
+fn command(case: &Case, root: &Path, libc: Libc) -> Command {
+    let host = std::fs::metadata(root.join(case.host_path().trim_start_matches('/')));
+    let owner = host.map_or((0, 0), |host| (host.uid(), host.gid()));
     let start = case.host.start.as_deref().unwrap_or(case.host_path());
     let mut arguments = vec![
         start.to_owned(),
@@ -161,6 +166,7 @@ fn command(case: &Case, libc: Libc) -> Command {
         root: case.name.clone(),
         cwd: case.cwd().to_owned(),
         user: case.user(),
+        effective: case.effective(owner),
         ldconfig: case.ldconfig && libc == Libc::Glibc,
         variables: case.variables(libc),
         arguments,
@@ -172,7 +178,8 @@ impl Command {
     fn plan(&self) -> String {
         let (ldconfig, root) = (u8::from(self.ldconfig), &self.root);
         let (name, cwd, user) = (&self.name, &self.cwd, self.user);
-        let mut text = format!("{name}\n/lockstep/roots/{root}\n{cwd}\n{user}\n{ldconfig}\n");
+        let (as_user, as_group) = self.effective;
+        let mut text = format!("{name}\n/lockstep/roots/{root}\n{cwd}\n{user}\n{as_user}\n{as_group}\n{ldconfig}\n");
         for list in [&self.variables, &self.arguments] {
             writeln!(text, "{}", list.len()).unwrap();
             for word in list {

@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 use serde_json::Value;
 
 use crate::case::{Case, Libc};
+use crate::layout::whole;
 
 /// What was predicted of one pair.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -43,9 +44,16 @@ fn contract(case: &Case) -> String {
 pub(crate) fn predict(case: &Case, libc: Libc, root: &Path, scratch: &Path) -> Result<Vec<Prediction>, String> {
     let contract_file = scratch.join(format!("{}-{}.yaml", case.name, libc.word()));
     std::fs::write(&contract_file, contract(case)).unwrap();
+    // Only root could give the files of a directory capabilities.
+    let tar = case.has_capabilities().then(|| {
+        let tar = scratch.join(format!("{}-{}.tar", case.name, libc.word()));
+        std::fs::write(&tar, whole(root).unwrap()).unwrap();
+        tar
+    });
+    let top = if tar.is_some() { Path::new("/") } else { root };
     let in_root = |path: &str| match path.strip_prefix('/') {
-        Some(path) => root.join(path),
-        None => root.join(case.cwd().trim_start_matches('/')).join(path),
+        Some(path) => top.join(path),
+        None => top.join(case.cwd().trim_start_matches('/')).join(path),
     };
     let mut command = Command::new(env!("CARGO_BIN_EXE_lockstep"));
     command
@@ -54,12 +62,19 @@ pub(crate) fn predict(case: &Case, libc: Libc, root: &Path, scratch: &Path) -> R
     command.args(case.plugin_paths().iter().map(|path| in_root(&Case::fill(path, libc))));
     command
         .arg("--rootfs")
-        .arg(root)
+        .arg(tar.as_deref().unwrap_or(root))
         .arg("--contract")
         .arg(&contract_file)
         .args(["--format", "json"]);
     command.args(["--cwd", case.cwd()]);
     command.args(["--user", &format!("{0}:{0}", case.user())]);
+    if case.has_capabilities() {
+        // The containers of these experiments may not gain privileges.
+        command.arg("--no-new-privileges");
+    }
+    if !case.dropped.is_empty() {
+        command.args(["--cap-drop", &case.dropped.join(",")]);
+    }
     for (name, value) in &case.env {
         command.arg("--env").arg(format!("{name}={}", Case::fill(value, libc)));
     }

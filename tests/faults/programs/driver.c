@@ -2,7 +2,7 @@
  *
  *     driver PLAN RESULTS [LDCONFIG CACHES]
  *
- * The plan has one word a line:  case NAME, ROOT, CWD, USER, whether ldconfig runs first, number of variables, the
+ * The plan has one word a line:  case NAME, ROOT, CWD, USER, the user and the group in effect, whether ldconfig runs first, number of variables, the
  * variables, number of arguments, the arguments. The results have a line
  * `NAME STATUS SIGNAL TIMED_OUT ERRNO OUT_BYTES ERR_BYTES` and then the bytes of both streams, for each case. */
 #define _GNU_SOURCE
@@ -59,7 +59,7 @@ struct outcome {
     int out_bytes, err_bytes;
 };
 
-static void run(const char *root, const char *cwd, char **variables, char **arguments, int user, struct outcome *outcome) {
+static void run(const char *root, const char *cwd, char **variables, char **arguments, const int user[3], struct outcome *outcome) {
     int out[2], err[2], failed[2], status = 0;
     memset(outcome, 0, sizeof *outcome);
     if (pipe(out) || pipe(err) || pipe2(failed, O_CLOEXEC)) fail("pipe");
@@ -74,7 +74,8 @@ static void run(const char *root, const char *cwd, char **variables, char **argu
         for (int i = 3; i < 16; i++)
             if (i != failed[1]) close(i);
         int ready = !chroot(root) && !chdir(cwd);
-        if (ready && user) ready = !setgroups(0, NULL) && !setgid(user) && !setuid(user);
+        if (ready && (user[0] || user[1] || user[2]))
+            ready = !setgroups(0, NULL) && !setresgid(user[0], user[2], user[2]) && !setresuid(user[0], user[1], user[1]);
         if (ready) execve(arguments[0], arguments, variables);
         int error = ready ? errno : 10000 + errno;
         if (write(failed[1], &error, sizeof error) < 0) _exit(70);
@@ -128,13 +129,13 @@ int main(int count, char **arguments) {
     FILE *plan = fopen(arguments[1], "r"), *results = fopen(arguments[2], "w");
     if (!plan || !results) fail("plan or results");
     for (char *name; (name = word(plan));) {
-        char *root = word(plan), *cwd = word(plan), *user = word(plan), *cache = word(plan);
+        char *root = word(plan), *cwd = word(plan), *user = word(plan), *as_user = word(plan), *as_group = word(plan), *cache = word(plan);
         char **variables = words(plan), **command = words(plan);
         if (cache && *cache == '1') {
             if (count < 5) return 2;
             char *ldconfig[] = {arguments[3], "-X", "-r", root, "-f", "/etc/ld.so.conf", "-C", "/etc/ld.so.cache", NULL};
             char *nothing[] = {NULL}, path[2 * WORD_LIMIT_BYTES], saved[2 * WORD_LIMIT_BYTES];
-            run("/", "/", nothing, ldconfig, 0, &outcome);
+            run("/", "/", nothing, ldconfig, (const int[3]){0}, &outcome);
             if (outcome.status || outcome.error) {
                 fprintf(stderr, "%s: ldconfig: status %d, errno %d: %.*s\n", name, outcome.status, outcome.error, outcome.err_bytes, outcome.err);
                 return 70;
@@ -143,8 +144,8 @@ int main(int count, char **arguments) {
             snprintf(saved, sizeof saved, "%s/%s", arguments[4], name);
             copy(path, saved);
         }
-        if (!user) fail("plan");
-        run(root, cwd, variables, command, atoi(user), &outcome);
+        if (!user || !as_user || !as_group) fail("plan");
+        run(root, cwd, variables, command, (const int[3]){atoi(user), atoi(as_user), atoi(as_group)}, &outcome);
         fprintf(results, "%s %d %d %d %d %d %d\n", name, outcome.status, outcome.signal, outcome.timed_out, outcome.error, outcome.out_bytes, outcome.err_bytes);
         fwrite(outcome.out, 1, outcome.out_bytes, results);
         fwrite(outcome.err, 1, outcome.err_bytes, results);
