@@ -80,7 +80,7 @@ impl Run {
         let result = self.smoke(stage).await.and_then(|(report, opened)| {
             contradiction(environment, &opened, predicted)?;
             let missing = match (&self.project.smoke, &report.host) {
-                (Some(smoke), Some(host)) => smoke::hint_missing_program(smoke, host),
+                (Some(smoke), Some(host)) => smoke::hint_unstarted_program(smoke, host),
                 _ => None,
             };
             judge(environment, report, self.is_sure_of_host(&opened), missing)

@@ -110,11 +110,12 @@ pub fn hint_within_host(plugins: &[PluginObservation], is_sure: bool) -> Option<
     )
 }
 
-/// What to do about a program that the runtime image does not have; none for a host that failed in another way.
+/// What to do about a program that the runtime image does not have, or that is to have what no step may have; none for a host
+/// that failed in another way.
 #[must_use]
-pub fn hint_missing_program(smoke: &Smoke, host: &HostObservation) -> Option<String> {
+pub fn hint_unstarted_program(smoke: &Smoke, host: &HostObservation) -> Option<String> {
     let begun = host.earlier.iter().chain([host]);
-    let missing = smoke.steps.iter().zip(begun).find_map(|(step, seen)| {
+    smoke.steps.iter().zip(begun).find_map(|(step, seen)| {
         let questions = step.kind.questions().unwrap_or_default();
         let client = |index: usize| match questions.get(index) {
             Some(Question::Client(client)) => Some(&client.invocation),
@@ -124,21 +125,36 @@ pub fn hint_missing_program(smoke: &Smoke, host: &HostObservation) -> Option<Str
         let failed = failed.filter_map(|failed| Some((client(failed.index)?, failed.message.as_str())));
         let own = seen.failure.iter().map(|failure| (&step.invocation, failure.as_str()));
         let mut all = own.chain(failed);
-        all.find(|(invocation, message)| invocation.cwd.is_none() && says_missing(message))
-    });
-    let (invocation, _) = missing?;
-    let program = invocation.command.first()?;
-    Some(format!(
-        "the runtime image has no `{program}`: add the package that has it to the recipe of `runtime:`, or write where it is"
-    ))
+        all.find_map(|(invocation, message)| {
+            let program = invocation.command.first()?;
+            hint_of_start(program, message).filter(|_| invocation.cwd.is_none() || says(message, NOT_PERMITTED))
+        })
+    })
 }
 
-/// Whether the loader says that there is no such program; the words are the system's, or Go's.
-fn says_missing(message: &str) -> bool {
-    let message = message.to_lowercase();
-    message.contains("failed to start `")
-        && message.contains("no such file or directory")
-        && !message.contains("interpreter")
+/// `EPERM`, which the kernel says of a program that is to have capabilities which its process may not have.
+const NOT_PERMITTED: &str = "operation not permitted";
+
+/// What to do about a program that did not start; the words are the system's, or Go's.
+fn hint_of_start(program: &str, message: &str) -> Option<String> {
+    if !says(message, "failed to start `") {
+        None
+    } else if says(message, "no such file or directory") && !says(message, "interpreter") {
+        Some(format!(
+            "the runtime image has no `{program}`: add the package that has it to the recipe of `runtime:`, or write where it is"
+        ))
+    } else if says(message, NOT_PERMITTED) {
+        Some(format!(
+            "if `{program}` has file capabilities (getcap), no step of a smoke test may have them: take them from the file (setcap -r), \
+             and give them to the process where it is deployed"
+        ))
+    } else {
+        None
+    }
+}
+
+fn says(message: &str, words: &str) -> bool {
+    message.to_lowercase().contains(words)
 }
 
 /// How the loader's container ended, for people.
@@ -251,6 +267,17 @@ fn mismatch_lines(mismatch: &Mismatch) -> Vec<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn programs_that_do_not_start_are_told_apart() {
+        let hint = |message: &str| hint_of_start("server", message).unwrap_or_default();
+        let told = hint("failed to start `server`: No such file or directory (os error 2)");
+        assert!(told.starts_with("the runtime image has no `server`"), "{told}");
+        let told = hint("failed to start `server`: Operation not permitted (os error 1)");
+        assert!(told.starts_with("if `server` has file capabilities"), "{told}");
+        assert_eq!(hint("failed to start `server`: Exec format error"), "");
+        assert_eq!(hint("failed to stop: Operation not permitted"), "");
+    }
 
     #[test]
     fn what_the_hosts_main_may_have_to_do_with_is_hinted_at() {

@@ -9,7 +9,7 @@ mod observation;
 mod order;
 
 pub use arguments::{Confinement, OUTPUT_LIMIT_BYTES, Whereabouts, Within, open, steps};
-pub use failure::{SmokeFailure, described, hint_missing_program, hint_within_host, outcome_in_words};
+pub use failure::{SmokeFailure, described, hint_unstarted_program, hint_within_host, outcome_in_words};
 pub use judge::{Mismatch, failed_plugins, host_mismatches};
 pub use life::host_report;
 pub use observation::{
