@@ -640,6 +640,51 @@ fn quiet_says_nothing_of_what_is_well() {
     assert!(text(&lost.stdout).contains("nobody"), "{}", seen(&lost));
 }
 
+/// The loader's cache outlives what it names, for example in an image from which a layer has removed files.
+#[cfg(target_arch = "x86_64")]
+#[test]
+fn a_library_that_only_the_cache_knows_is_told_with_the_cache() {
+    let bench = Bench::with_files();
+    for directory in [
+        "root/lib64",
+        "root/lib/x86_64-linux-gnu",
+        "root/etc",
+        "root/opt/libraries",
+    ] {
+        std::fs::create_dir_all(bench.path(directory)).unwrap();
+    }
+    for (from, to) in [
+        ("/lib64/ld-linux-x86-64.so.2", "root/lib64/ld-linux-x86-64.so.2"),
+        ("/lib/x86_64-linux-gnu/libc.so.6", "root/lib/x86_64-linux-gnu/libc.so.6"),
+        (&bench.path("host").display().to_string(), "root/host"),
+    ] {
+        std::fs::copy(from, bench.path(to)).unwrap();
+    }
+    bench.write("root/etc/ld.so.conf", "/opt/libraries\n");
+    bench.library("root/opt/libraries/libgone.so", "int gone(void) { return 1; }", &[]);
+    let gone = bench.path("root/opt/libraries/libgone.so");
+    let needed = gone.display().to_string();
+    bench.library(
+        "root/needy.so",
+        "int gone(void); int needy(void) { return gone(); }",
+        &[&needed],
+    );
+    let ldconfig = std::process::Command::new("/sbin/ldconfig")
+        .arg("-r")
+        .arg(bench.path("root"))
+        .status();
+    assert!(ldconfig.unwrap().success());
+    std::fs::remove_file(&gone).unwrap();
+    let output = bench.lockstep(&["check", "--rootfs", "root", "/host", "/needy.so"]);
+    let said = text(&output.stdout);
+    for line in [
+        "/etc/ld.so.cache names /opt/libraries/libgone.so, and nothing is there",
+        "or run ldconfig if it is somewhere else now",
+    ] {
+        assert!(said.contains(line), "{line}: {said}");
+    }
+}
+
 /// What is started is often a script that sets variables and hands over to the host.
 #[test]
 fn a_host_that_is_a_script_is_followed_to_what_it_starts() {

@@ -78,8 +78,8 @@ pub(super) struct SymbolName {
 pub(super) struct Skipped {
     /// Its path.
     pub path: String,
-    /// Why.
-    pub why: String,
+    /// Why; none where only the loader's cache knows of it, and nothing is there.
+    pub why: Option<String>,
 }
 
 /// Kinds of faults.

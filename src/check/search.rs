@@ -147,7 +147,7 @@ pub(super) fn denied_in_search(process: &Process<'_>, path: &str, found: &Found)
     };
     Some(Skipped {
         path: path.to_owned(),
-        why: format!("{user} may not read it: {obstacle}"),
+        why: Some(format!("{user} may not read it: {obstacle}")),
     })
 }
 

@@ -207,7 +207,12 @@ impl Trail<'_, '_> {
         if is_dependent {
             self.note_processor(&path);
         }
-        self.try_path(&path)
+        let before = self.skipped.len();
+        let end = self.try_path(&path);
+        if end.is_none() && self.skipped.len() == before {
+            self.skipped.push(Skipped { path, why: None });
+        }
+        end
     }
 
     /// Notes that the library is found only on some processors.
@@ -296,7 +301,7 @@ impl Trail<'_, '_> {
             Err(Refusal::Machine(machine)) => {
                 self.skipped.push(Skipped {
                     path: path.to_owned(),
-                    why: format!("it is for {machine}"),
+                    why: Some(format!("it is for {machine}")),
                 });
                 None
             }
@@ -304,7 +309,7 @@ impl Trail<'_, '_> {
                 self.other_class = true;
                 self.skipped.push(Skipped {
                     path: path.to_owned(),
-                    why: "it is of the other class (32 or 64 bits)".to_owned(),
+                    why: Some("it is of the other class (32 or 64 bits)".to_owned()),
                 });
                 None
             }

@@ -33,7 +33,10 @@ pub(super) fn finding(
     let title = format!("`{}` needs {library}, which is not found", fault.object);
     let mut finding = Finding::new(RULE.code, Verdict::Refuse, library, title);
     for file in skipped {
-        finding = finding.evidence(format!("{} was passed over: {}", file.path, file.why));
+        finding = finding.evidence(match &file.why {
+            Some(why) => format!("{} was passed over: {why}", file.path),
+            None => format!("/etc/ld.so.cache names {}, and nothing is there", file.path),
+        });
     }
     if !searched.is_empty() {
         finding = finding.evidence(format!("searched: {}", searched.join(", ")));
@@ -66,6 +69,9 @@ pub(super) fn finding(
         }
         name if name.starts_with("libstd-") => {
             "a Rust dylib needs the standard library of exactly its toolchain beside it; build a cdylib, or ship it with -C rpath".to_owned()
+        }
+        _ if skipped.iter().any(|file| file.why.is_none()) => {
+            format!("install the package that has {library} again, or run ldconfig if it is somewhere else now")
         }
         _ if !skipped.is_empty() => "let the host read what was passed over, or put the right file there".to_owned(),
         _ => format!(
