@@ -8,7 +8,7 @@ use std::time::Duration;
 use tokio_util::sync::CancellationToken;
 
 use super::super::{Run, RunError};
-use super::difference::{Compared, kind_of, language_of, names, texts_of};
+use super::difference::{Compared, is_betrayed, kind_of, language_of, names, texts_of};
 use super::ground::{Ground, Set};
 use super::published::Published;
 use super::rebuild::{Attempt, Bits, Rebuild};
@@ -144,11 +144,13 @@ impl Run {
             causes.push(self.cause(rebuild, ground, manner, first, &failed).await?);
             return Ok(causes);
         }
-        let texts = texts_of(first, &varied)?;
-        for guess in all.into_iter().filter(|one| one.is_betrayed_by(&texts)) {
+        for guess in all {
+            if !is_betrayed(guess, first, &varied)? {
+                continue;
+            }
             let label = format!("varying {}", guess.name);
             let attempt = self.rebuild(rebuild, &Setting::of(&[], &[guess]), &label, stop).await?;
-            if guess.is_betrayed_by(&texts_of(first, &attempt)?) {
+            if is_betrayed(guess, first, &attempt)? {
                 let manner = (Manner::Varied, &[guess][..]);
                 causes.push(self.cause(rebuild, ground, manner, first, &attempt).await?);
             }

@@ -2,6 +2,8 @@
 
 use std::path::{Path, PathBuf};
 
+use memchr::memmem;
+
 use super::super::{Run, RunError};
 use super::ground::Ground;
 use super::rebuild::{Attempt, Bits, Rebuild};
@@ -13,6 +15,9 @@ use crate::verify::{ArtifactDifference, Cause, Kind, Manner, Variation, cure, cu
 
 /// The largest artifact of which is told where it differs: it is held in memory.
 const SHOWN_LIMIT_BYTES: u64 = 64 * 1024 * 1024;
+
+/// Shorter traces are found among random bytes, too.
+const TRACE_LEAST_BYTES: usize = 6;
 
 /// Two files that are not the same, and were to be.
 pub(super) struct Compared {
@@ -125,6 +130,21 @@ pub(super) fn texts_of(one: &Bits, other: &Attempt) -> Result<Vec<(String, Strin
     Ok(texts(&all))
 }
 
+/// Whether a variation has left a trace of itself in artifacts that have none of it otherwise, wherever in them.
+pub(super) fn is_betrayed(variation: &Variation, one: &Bits, other: &Attempt) -> Result<bool, RunError> {
+    for Compared { one, other, .. } in compared(one, other) {
+        let (Some(one), Some(other)) = (one.map_or(Ok(None), |one| held(&one))?, held(&other)?) else {
+            continue;
+        };
+        let is_in = |bytes: &[u8], trace: &str| memmem::find(bytes, trace.as_bytes()).is_some();
+        let mut traces = variation.traces.iter().filter(|trace| trace.len() >= TRACE_LEAST_BYTES);
+        if traces.any(|trace| is_in(&other, trace) && !is_in(&one, trace)) {
+            return Ok(true);
+        }
+    }
+    Ok(false)
+}
+
 pub(super) fn names(variations: &[&'static Variation]) -> Vec<&'static str> {
     variations.iter().map(|variation| variation.name).collect()
 }
@@ -135,7 +155,15 @@ pub(super) fn language_of(rebuild: &Rebuild<'_>) -> LanguageName {
 
 /// Where two files differ; nothing of those that are too large to be held.
 fn parts(one: &Path, other: &Path) -> Result<Vec<PartDifference>, RunError> {
-    let read = |path: &Path| -> std::io::Result<Option<Vec<u8>>> {
+    Ok(match (held(one)?, held(other)?) {
+        (Some(one), Some(other)) => differing_parts(&one, &other),
+        _ => vec![],
+    })
+}
+
+/// A file's bytes; none if it is too large to be held.
+fn held(path: &Path) -> Result<Option<Vec<u8>>, RunError> {
+    let read = || -> std::io::Result<Option<Vec<u8>>> {
         let file = regular_file::open_itself(path)?;
         let is_too_large = file.metadata()?.len() > SHOWN_LIMIT_BYTES;
         match is_too_large {
@@ -143,11 +171,7 @@ fn parts(one: &Path, other: &Path) -> Result<Vec<PartDifference>, RunError> {
             false => regular_file::read_all(file, SHOWN_LIMIT_BYTES).map(Some),
         }
     };
-    let read = |path: &Path| read(path).map_err(RunError::file_at("read", path));
-    Ok(match (read(one)?, read(other)?) {
-        (Some(one), Some(other)) => differing_parts(&one, &other),
-        _ => vec![],
-    })
+    read().map_err(RunError::file_at("read", path))
 }
 
 /// The texts of all parts that have one on both sides.
