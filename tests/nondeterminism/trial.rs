@@ -50,7 +50,8 @@ impl Truth<'_> {
 
     fn is_reproducible(&self, unit: &str) -> bool {
         let repeats = (1..REPEATS).map(plain).chain([(vec![], all(), 0)]);
-        let asked = singles().filter(|single| self.known.contains_key(single));
+        let is_known = |one: &Question| self.known.get(one).is_some_and(|outcome| outcome.contains_key(unit));
+        let asked = singles().filter(is_known);
         let mut others = repeats.chain(asked);
         !others.any(|other| self.differs(unit, &plain(0), &other))
     }

@@ -45,7 +45,8 @@ pub(super) fn config_file(directory: &Path) -> PathBuf {
 ///
 /// # Errors
 /// [`EngineError::Undecided`] when the file cannot be read or understood. The
-/// client itself then warns and takes its default, which may be another engine than the one that was meant.
+/// client itself then warns and takes its default, which may be another engine than the one that was meant. What belongs to
+/// somebody else, whose `HOME` this user has, says nothing of what this one means.
 pub(super) fn current(directory: &Path) -> Result<Option<String>, EngineError> {
     let file = config_file(directory);
     let failed = |cause: String| EngineError::Undecided {
@@ -53,7 +54,9 @@ pub(super) fn current(directory: &Path) -> Result<Option<String>, EngineError> {
         hint: "mend the file, or name the engine in DOCKER_HOST or its context in DOCKER_CONTEXT".to_owned(),
     };
     let bytes = match regular_file::read(&file, CONFIG_LIMIT_BYTES) {
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+        Err(error) if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::PermissionDenied) => {
+            return Ok(None);
+        }
         read => read.map_err(|error| failed(error.to_string()))?,
     };
     // The client makes an empty file when it is interrupted, and takes it for none.
