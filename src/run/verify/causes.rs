@@ -8,7 +8,7 @@ use std::time::Duration;
 use tokio_util::sync::CancellationToken;
 
 use super::super::{Run, RunError};
-use super::difference::{Compared, is_betrayed, kind_of, language_of, names, texts_of};
+use super::difference::{Compared, betrayed, kind_of, language_of, names, texts_of};
 use super::ground::{Ground, Set};
 use super::published::Published;
 use super::rebuild::{Attempt, Bits, Rebuild};
@@ -45,36 +45,29 @@ impl Run {
         let stop = ground.stop;
         let mut causes = Vec::new();
         let mut held: Set = vec![];
-        let mut baseline = None;
+        let (mut baseline, mut with_all) = (None, None);
         let again = self.again(rebuild, &[], "as it was, again", stop).await?;
-        let mut varied = Some(varied);
-        if !again.is_as(first) {
-            let with_all = varied.take();
-            let held_still = self.stilling(rebuild, stop).await?;
-            let is_random = held_still.is_none();
-            let (still, bits) = held_still.unzip();
-            let still = still.unwrap_or_default();
-            causes.push(
-                self.cause(rebuild, ground, (Manner::BuildToBuild, &still), first, &again)
-                    .await?,
-            );
-            if is_random {
-                if let Some(with_all) = with_all {
-                    causes.extend(self.despite_chance(rebuild, ground, first, with_all).await?);
-                }
+        if again.is_as(first) {
+            causes.extend(self.elsewhere(rebuild, first, expected, ground).await?);
+            with_all = Some(varied);
+        } else {
+            let stilled = self.stilling(rebuild, stop).await?;
+            let still = stilled.as_ref().map(|(still, _)| still.as_slice()).unwrap_or_default();
+            let manner = (Manner::BuildToBuild, still);
+            causes.push(self.cause(rebuild, ground, manner, first, &again).await?);
+            let Some((still, bits)) = stilled else {
+                causes.extend(self.despite_chance(rebuild, ground, first, varied).await?);
                 return Ok(causes);
-            }
+            };
             held = still;
-            baseline = bits;
-        } else if let Some(cause) = self.elsewhere(rebuild, first, expected, ground).await? {
-            causes.push(cause);
+            baseline = Some(bits);
         }
         let baseline = baseline.as_ref().unwrap_or(first);
         let is_tried = |one: &&'static Variation| !held.contains(one) && !one.is_alone;
         let mut rest: Set = VARIATIONS.iter().copied().filter(is_tried).collect();
         while causes.len() < CAUSES_LIMIT_COUNT {
-            let attempt = match varied.take() {
-                Some(varied) => varied,
+            let attempt = match with_all.take() {
+                Some(attempt) => attempt,
                 None => {
                     self.rebuild(rebuild, &Setting::of(&held, &rest), "with the rest varied", stop)
                         .await?
@@ -128,29 +121,19 @@ impl Run {
         varied: Attempt,
     ) -> Result<Vec<Cause>, RunError> {
         let stop = ground.stop;
-        let all: Set = VARIATIONS.iter().copied().filter(|one| !one.is_alone).collect();
         let mut causes = Vec::new();
         if varied.failure().is_some() {
-            let (mut search, mut failed) = (Search::new(all), varied);
-            while let Some(set) = search.next() {
-                let label = format!("varying {}", names(&set).join(", "));
-                let attempt = self.rebuild(rebuild, &Setting::of(&[], &set), &label, stop).await?;
-                search.tell(attempt.failure().is_some());
-                if attempt.failure().is_some() {
-                    failed = attempt;
-                }
-            }
-            let manner = (Manner::Varied, search.smallest());
+            let all: Set = VARIATIONS.iter().copied().filter(|one| !one.is_alone).collect();
+            let fails = |attempt: &Attempt| attempt.failure().is_some();
+            let (smallest, failed) = self.searched(rebuild, &[], all, varied, fails, stop).await?;
+            let manner = (Manner::Varied, smallest.as_slice());
             causes.push(self.cause(rebuild, ground, manner, first, &failed).await?);
             return Ok(causes);
         }
-        for guess in all {
-            if !is_betrayed(guess, first, &varied)? {
-                continue;
-            }
+        for guess in betrayed(first, &varied)? {
             let label = format!("varying {}", guess.name);
             let attempt = self.rebuild(rebuild, &Setting::of(&[], &[guess]), &label, stop).await?;
-            if is_betrayed(guess, first, &attempt)? {
+            if betrayed(first, &attempt)?.contains(&guess) {
                 let manner = (Manner::Varied, &[guess][..]);
                 causes.push(self.cause(rebuild, ground, manner, first, &attempt).await?);
             }
@@ -229,14 +212,27 @@ impl Run {
                 return Ok((vec![*guess], attempt));
             }
         }
-        let mut found = attempt;
+        let differs = |attempt: &Attempt| !attempt.is_as(baseline);
+        self.searched(rebuild, held, all, attempt, differs, stop).await
+    }
+
+    /// The smallest part of `all` with which it still `shows`, and what that gives; `found` is what all of it gives.
+    async fn searched(
+        &self,
+        rebuild: &Rebuild<'_>,
+        held: &[&'static Variation],
+        all: Set,
+        mut found: Attempt,
+        shows: impl Fn(&Attempt) -> bool,
+        stop: &CancellationToken,
+    ) -> Result<(Set, Attempt), RunError> {
         let mut search = Search::new(all);
         while let Some(set) = search.next() {
             let label = format!("varying {}", names(&set).join(", "));
             let attempt = self.rebuild(rebuild, &Setting::of(held, &set), &label, stop).await?;
-            let differs = !attempt.is_as(baseline);
-            search.tell(differs);
-            if differs {
+            let still_shows = shows(&attempt);
+            search.tell(still_shows);
+            if still_shows {
                 found = attempt;
             }
         }

@@ -1,23 +1,26 @@
 //! In what two compiles of the same differ, and what that says.
 
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
 use memchr::memmem;
 
 use super::super::{Run, RunError};
-use super::ground::Ground;
+use super::ground::{Ground, Set};
 use super::rebuild::{Attempt, Bits, Rebuild};
 use crate::comparison::{PartDifference, differing_parts};
 use crate::config::LanguageName;
 use crate::event::Event;
 use crate::regular_file;
-use crate::verify::{ArtifactDifference, Cause, Kind, Manner, Variation, cure, cure_of_failure, kind};
+use crate::verify::{ArtifactDifference, Cause, Kind, Manner, VARIATIONS, Variation, cure, cure_of_failure, kind};
 
 /// The largest artifact of which is told where it differs: it is held in memory.
 const SHOWN_LIMIT_BYTES: u64 = 64 * 1024 * 1024;
-
 /// Shorter traces are found among random bytes, too.
 const TRACE_LEAST_BYTES: usize = 6;
+
+/// The bytes of two files.
+type BothBytes = (Vec<u8>, Vec<u8>);
 
 /// Two files that are not the same, and were to be.
 pub(super) struct Compared {
@@ -27,6 +30,20 @@ pub(super) struct Compared {
     pub(super) one: Option<PathBuf>,
     /// What it is.
     pub(super) other: PathBuf,
+}
+
+impl Compared {
+    /// The bytes of both; none where one is not at hand, or too large to be held.
+    fn bytes(&self) -> Result<Option<BothBytes>, RunError> {
+        let Some(one) = &self.one else { return Ok(None) };
+        Ok(held(one)?.zip(held(&self.other)?))
+    }
+
+    /// Where they differ, as far as that is known.
+    fn parts(&self) -> Result<Vec<PartDifference>, RunError> {
+        let bytes = self.bytes()?;
+        Ok(bytes.map_or_else(Vec::new, |(one, other)| differing_parts(&one, &other)))
+    }
 }
 
 impl Run {
@@ -66,23 +83,20 @@ impl Run {
         compared: Vec<Compared>,
     ) -> Result<Vec<ArtifactDifference>, RunError> {
         let mut artifacts = Vec::new();
-        for Compared { name, one, other } in compared {
-            let mut artifact = ArtifactDifference {
-                name,
-                parts: vec![],
-                page: None,
-            };
-            if let Some(one) = one {
-                artifact.parts = parts(&one, &other)?;
-                if let Some(diffoscope) = &ground.whole.diffoscope {
-                    let subject = format!("{} {} {}", rebuild.environment, rebuild.unit.name, artifact.name);
-                    match diffoscope.page(&subject, &one, &other, ground.stop).await {
-                        Ok(page) => artifact.page = Some(page.display().to_string()),
-                        Err(message) => self.events.emit(Event::Warning { message, hint: None }),
-                    }
+        for pair in compared {
+            let mut page = None;
+            if let Some((diffoscope, one)) = ground.whole.diffoscope.as_ref().zip(pair.one.as_ref()) {
+                let subject = format!("{} {} {}", rebuild.environment, rebuild.unit.name, pair.name);
+                match diffoscope.page(&subject, one, &pair.other, ground.stop).await {
+                    Ok(drawn) => page = Some(drawn.display().to_string()),
+                    Err(message) => self.events.emit(Event::Warning { message, hint: None }),
                 }
             }
-            artifacts.push(artifact);
+            artifacts.push(ArtifactDifference {
+                parts: pair.parts()?,
+                name: pair.name,
+                page,
+            });
         }
         Ok(artifacts)
     }
@@ -95,7 +109,8 @@ pub(super) fn kind_of(
     artifacts: &[ArtifactDifference],
 ) -> Option<Kind> {
     let is_of_place = matches!(manner, Manner::Elsewhere | Manner::OtherEngine);
-    kind(variations, &texts(artifacts)).filter(|kind| !is_of_place || *kind != Kind::Random)
+    let texts = texts(artifacts.iter().flat_map(|artifact| &artifact.parts));
+    kind(variations, &texts).filter(|kind| !is_of_place || *kind != Kind::Random)
 }
 
 /// The artifacts that differ.
@@ -118,31 +133,32 @@ fn compared(one: &Bits, other: &Attempt) -> Vec<Compared> {
 /// What of the differences can be read.
 pub(super) fn texts_of(one: &Bits, other: &Attempt) -> Result<Vec<(String, String)>, RunError> {
     let mut all = Vec::new();
-    for Compared { name, one, other } in compared(one, other) {
-        let Some(one) = one else { continue };
-        let parts = parts(&one, &other)?;
-        all.push(ArtifactDifference {
-            name,
-            parts,
-            page: None,
-        });
+    for pair in compared(one, other) {
+        all.extend(pair.parts()?);
     }
     Ok(texts(&all))
 }
 
-/// Whether a variation has left a trace of itself in artifacts that have none of it otherwise, wherever in them.
-pub(super) fn is_betrayed(variation: &Variation, one: &Bits, other: &Attempt) -> Result<bool, RunError> {
-    for Compared { one, other, .. } in compared(one, other) {
-        let (Some(one), Some(other)) = (one.map_or(Ok(None), |one| held(&one))?, held(&other)?) else {
-            continue;
-        };
-        let is_in = |bytes: &[u8], trace: &str| memmem::find(bytes, trace.as_bytes()).is_some();
-        let mut traces = variation.traces.iter().filter(|trace| trace.len() >= TRACE_LEAST_BYTES);
-        if traces.any(|trace| is_in(&other, trace) && !is_in(&one, trace)) {
-            return Ok(true);
+/// The variations that have left a trace of themselves in artifacts that have none of it otherwise, wherever in them.
+pub(super) fn betrayed(one: &Bits, other: &Attempt) -> Result<Set, RunError> {
+    let is_in = |bytes: &[u8], trace: &str| memmem::find(bytes, trace.as_bytes()).is_some();
+    let traces = VARIATIONS.iter().flat_map(|variation| variation.traces);
+    let traces: Vec<&str> = traces
+        .copied()
+        .filter(|trace| trace.len() >= TRACE_LEAST_BYTES)
+        .collect();
+    let mut left: BTreeSet<&str> = BTreeSet::new();
+    for pair in compared(one, other) {
+        if let Some((one, other)) = pair.bytes()? {
+            left.extend(
+                traces
+                    .iter()
+                    .filter(|trace| is_in(&other, trace) && !is_in(&one, trace)),
+            );
         }
     }
-    Ok(false)
+    let is_betrayed = |variation: &&'static Variation| variation.traces.iter().any(|trace| left.contains(trace));
+    Ok(VARIATIONS.iter().copied().filter(is_betrayed).collect())
 }
 
 pub(super) fn names(variations: &[&'static Variation]) -> Vec<&'static str> {
@@ -151,14 +167,6 @@ pub(super) fn names(variations: &[&'static Variation]) -> Vec<&'static str> {
 
 pub(super) fn language_of(rebuild: &Rebuild<'_>) -> LanguageName {
     rebuild.unit.unit.language
-}
-
-/// Where two files differ; nothing of those that are too large to be held.
-fn parts(one: &Path, other: &Path) -> Result<Vec<PartDifference>, RunError> {
-    Ok(match (held(one)?, held(other)?) {
-        (Some(one), Some(other)) => differing_parts(&one, &other),
-        _ => vec![],
-    })
 }
 
 /// A file's bytes; none if it is too large to be held.
@@ -175,11 +183,11 @@ fn held(path: &Path) -> Result<Option<Vec<u8>>, RunError> {
 }
 
 /// The texts of all parts that have one on both sides.
-fn texts(artifacts: &[ArtifactDifference]) -> Vec<(String, String)> {
-    let parts = artifacts.iter().flat_map(|artifact| &artifact.parts);
+fn texts<'a>(parts: impl IntoIterator<Item = &'a PartDifference>) -> Vec<(String, String)> {
     // An ID is a digest of the rest, and a size is no text.
     let is_text = |part: &&PartDifference| !part.part.ends_with("build ID");
     let texts = parts
+        .into_iter()
         .filter(is_text)
         .filter_map(|part| part.a.clone().zip(part.b.clone()));
     texts
