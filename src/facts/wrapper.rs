@@ -537,8 +537,7 @@ impl<'a> Shell<'a> {
                 self.exported.remove(&name);
             } else if matches!(word.text.as_str(), "env" | "/usr/bin/env") && !is_behind_env {
                 is_behind_env = true;
-            } else if word.text == "exec" || word.text == "--" {
-            } else {
+            } else if !matches!(word.text.as_str(), "exec" | "--") {
                 break word.text;
             }
         };

@@ -11,20 +11,13 @@ use super::arguments::{
     CheckArguments, contract_at, named_root, of_the_loader, restrictions_of, start_of, usage, user_of,
 };
 use super::home::{Home, contract_of_its_host};
+use super::script::{HostProcess, behind_scripts};
 use crate::check::{Environment, PairReport, Plugin, Request, Subject, User, check};
 use crate::cli::World;
 use crate::cli::stop::Stop;
 use crate::config::CheckContract;
-use crate::facts::elf::Unreadable;
-use crate::facts::wrapper::{SCRIPT_LIMIT_BYTES, Surroundings, started};
-use crate::printable::printable;
-use crate::report::{Failure, Progress};
-use crate::rootfs::{DirectoryRoot, FileKind, Found, OverlayRoot, RootFs};
-
-/// How many scripts may start each other before the host; one is usual.
-const SCRIPTS_LIMIT_COUNT: usize = 8;
-/// Where programs are looked for when nothing else is said (exec(3)).
-const DEFAULT_PATH: &str = "/bin:/usr/bin";
+use crate::report::Failure;
+use crate::rootfs::{DirectoryRoot, OverlayRoot, RootFs};
 
 /// Judges these plugins for this host.
 pub(super) fn judge(
@@ -115,7 +108,7 @@ pub(super) fn judge(
         variables.extend(of_the_loader(world));
     }
     variables.extend(arguments.variables.iter().cloned());
-    let mut directory = match &arguments.cwd {
+    let directory = match &arguments.cwd {
         None if runs_here => world.context.working_directory.to_string_lossy().into_owned(),
         _ => start_of(arguments, &*root),
     };
@@ -125,12 +118,18 @@ pub(super) fn judge(
         false => BTreeMap::new(),
     };
     known.extend(variables.clone());
-    let (host, changed) = behind_scripts(&*root, host, known, &mut directory, world)?;
-    variables.retain(|name, _| changed.get(name) != Some(&None));
-    variables.extend(changed.into_iter().filter_map(|(name, value)| Some((name, value?))));
+    let process = HostProcess {
+        program: host,
+        variables: known.clone(),
+        directory,
+    };
+    let process = behind_scripts(&*root, process, world)?;
+    variables.retain(|name, _| process.variables.contains_key(name));
+    let is_new = |(name, value): &(String, String)| known.get(name) != Some(value);
+    variables.extend(process.variables.into_iter().filter(is_new));
     let environment = Environment {
         variables,
-        directory,
+        directory: process.directory,
         user: match user_of(arguments, &*root)? {
             None if runs_here => Some(User::current()),
             user => user,
@@ -139,7 +138,7 @@ pub(super) fn judge(
     };
     let request = Request {
         root: &*root,
-        host: named(host),
+        host: named(process.program),
         beside_host: vec![],
         plugins: plugins
             .into_iter()
@@ -151,103 +150,6 @@ pub(super) fn judge(
         is_root_known,
     };
     Ok(check(&request))
-}
-
-/// The program that a host starts which is a script, through as many of them as there are, and what they make of its variables:
-/// none for one that they take away.
-fn behind_scripts(
-    root: &dyn RootFs,
-    mut host: Subject,
-    mut variables: BTreeMap<String, String>,
-    directory: &mut String,
-    world: &World,
-) -> Result<(Subject, BTreeMap<String, Option<String>>), Failure> {
-    let mut changed = BTreeMap::new();
-    for _ in 0..SCRIPTS_LIMIT_COUNT {
-        let Some(script) = script(root, &host) else {
-            return Ok((host, changed));
-        };
-        let refused = |why: String| {
-            usage(
-                format!("`{}` is a script, and {why}", host.shown),
-                "name the program that opens the plugins, and give what the script sets with --env NAME=VALUE",
-            )
-            .at(&host.shown)
-        };
-        let bytes = root.bytes(&script, SCRIPT_LIMIT_BYTES);
-        let bytes = bytes.ok_or_else(|| refused("not all of it is at hand".to_owned()))?;
-        let surroundings = Surroundings {
-            path: &host.path,
-            real_path: &script.path,
-            variables: &variables,
-        };
-        let started = started(&bytes, &surroundings).map_err(|error| refused(error.to_string()))?;
-        let told: Vec<String> = started
-            .variables
-            .iter()
-            .map(|(name, value)| format!("{name}={value}"))
-            .collect();
-        for name in started.removed {
-            variables.remove(&name);
-            changed.insert(name, None);
-        }
-        for (name, value) in started.variables {
-            variables.insert(name.clone(), value.clone());
-            changed.insert(name, Some(value));
-        }
-        if let Some(other) = started.directory {
-            *directory = other;
-        }
-        let place = found_program(root, &started.program, &variables, directory);
-        let place = place.ok_or_else(|| refused(format!("there is no `{}`, which it starts", started.program)))?;
-        let with = match told.is_empty() {
-            true => String::new(),
-            false => format!(" with {}", told.join(" ")),
-        };
-        let line = format!("`{}` is a script: it starts {place}{with}", host.shown);
-        if world.progress != Progress::Quiet {
-            world.printer.line(&printable(&line));
-        }
-        host = Subject {
-            shown: place.clone(),
-            path: place,
-        };
-    }
-    Err(usage(
-        format!(
-            "`{}` is the last of {SCRIPTS_LIMIT_COUNT} scripts that start each other",
-            host.shown
-        ),
-        "name the program that opens the plugins",
-    ))
-}
-
-/// A file that another program is started for, which it names in its first line.
-fn script(root: &dyn RootFs, file: &Subject) -> Option<Found> {
-    let found = root.look(&file.path).ok()?;
-    let object = root.object(&found);
-    matches!(object, Some(Err(Unreadable::Magic { head: [b'#', b'!', ..] }))).then_some(found)
-}
-
-/// Where a program is that is started by a path or by a name.
-fn found_program(
-    root: &dyn RootFs,
-    program: &str,
-    variables: &BTreeMap<String, String>,
-    directory: &str,
-) -> Option<String> {
-    let is_there = |path: &String| root.look(path).is_ok_and(|found| found.kind == FileKind::File);
-    if program.starts_with('/') {
-        return Some(program.to_owned()).filter(is_there);
-    }
-    if program.contains('/') {
-        return Some(format!("{}/{program}", directory.trim_end_matches('/'))).filter(is_there);
-    }
-    let path = variables.get("PATH").map_or(DEFAULT_PATH, String::as_str);
-    let mut places = path
-        .split(':')
-        .map(|place| format!("{}/{program}", place.trim_end_matches('/')));
-    places.find(is_there)
 }
 
 /// The root in which the host runs, and whether it is known: the one that was named, else the runtime image of the bundle that

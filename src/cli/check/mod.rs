@@ -4,6 +4,7 @@ mod arguments;
 mod files;
 mod home;
 mod project;
+mod script;
 
 use std::collections::BTreeSet;
 
