@@ -18,6 +18,10 @@ use crate::place::{Place, directories_of};
 
 /// The manifest's name in the bundle.
 pub const MANIFEST_FILE: &str = "manifest.json";
+/// Where a bundle is in what holds it: in its own directory, a shared volume, a matched image.
+pub const BUNDLE_DIRECTORIES: [&str; 3] = ["", "current/", "bundle/current/"];
+/// Where bundles are that somebody put into an image, each in a directory of its project's name.
+pub const INSTALLED_DIRECTORY: &str = "opt";
 /// The version of the format that this module writes and reads.
 pub const MANIFEST_SCHEMA_VERSION: u32 = 1;
 /// How large a manifest may be that is read.

@@ -9,8 +9,9 @@ mod volume;
 
 pub use difference::Difference;
 pub use manifest::{
-    ArgumentRecord, ArtifactRecord, CallRecord, ContractRecord, HostRecord, ImageRecord, MANIFEST_FILE,
-    MANIFEST_LIMIT_BYTES, MANIFEST_SCHEMA_VERSION, Manifest, ManifestError, NetworkRecord, SmokeRecord, UnitRecord,
+    ArgumentRecord, ArtifactRecord, BUNDLE_DIRECTORIES, CallRecord, ContractRecord, HostRecord, INSTALLED_DIRECTORY,
+    ImageRecord, MANIFEST_FILE, MANIFEST_LIMIT_BYTES, MANIFEST_SCHEMA_VERSION, Manifest, ManifestError, NetworkRecord,
+    SmokeRecord, UnitRecord,
 };
 pub use metadata::{METADATA_SUFFIX, PROVENANCE_FILE, SBOM_FILE, read_metadata, verify_metadata};
 pub use publish::{Publication, PublishError, Staging, restore, verify};

@@ -4,15 +4,11 @@ use std::collections::BTreeMap;
 
 use serde::Serialize;
 
-use crate::bundle::{MANIFEST_FILE, MANIFEST_LIMIT_BYTES, Manifest};
+use crate::bundle::{BUNDLE_DIRECTORIES, INSTALLED_DIRECTORY, MANIFEST_FILE, MANIFEST_LIMIT_BYTES, Manifest};
 use crate::digest::Digest;
 use crate::name::{EnvironmentName, ProjectName, UnitName};
 use crate::rootfs::{FileKind, RootFs};
 
-/// Where matched images have their project's bundle, in a directory of the project's name.
-const INSTALLED_DIRECTORY: &str = "/opt";
-/// Where bundles are else: as published, and in a volume.
-const DIRECTORIES: [&str; 3] = ["", "/current", "/bundle/current"];
 /// The role of plugins in a manifest.
 const PLUGIN_ROLE: &str = "plugin";
 
@@ -41,12 +37,13 @@ pub struct BundleFacts {
 
 /// The bundle in a root, if there is one. What is no manifest of ours is none.
 pub(super) fn bundle(root: &dyn RootFs) -> Option<BundleFacts> {
-    let installed = root.list(INSTALLED_DIRECTORY);
-    let directories = DIRECTORIES.iter().map(|directory| (*directory).to_owned());
-    let paths = directories
+    let directories = BUNDLE_DIRECTORIES.iter().map(|directory| format!("/{directory}"));
+    let installed = root.list(&format!("/{INSTALLED_DIRECTORY}"));
+    let installed = installed.into_iter().map(|directory| format!("{directory}/"));
+    let mut paths = directories
         .chain(installed)
-        .map(|directory| format!("{directory}/{MANIFEST_FILE}"));
-    paths.into_iter().find_map(|path| {
+        .map(|directory| format!("{directory}{MANIFEST_FILE}"));
+    paths.find_map(|path| {
         let found = root.look(&path).ok().filter(|found| found.kind == FileKind::File)?;
         let bytes = root.bytes(&found, MANIFEST_LIMIT_BYTES)?;
         let manifest = Manifest::from_json(&bytes).ok()?;

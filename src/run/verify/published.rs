@@ -7,7 +7,7 @@ use std::path::PathBuf;
 use super::super::error::PublishedError;
 use super::super::rootfs::image_contents;
 use super::super::{Run, RunError};
-use crate::bundle::{MANIFEST_FILE, MANIFEST_LIMIT_BYTES, Manifest};
+use crate::bundle::{BUNDLE_DIRECTORIES, INSTALLED_DIRECTORY, MANIFEST_FILE, MANIFEST_LIMIT_BYTES, Manifest};
 use crate::digest::Digest;
 use crate::engine::{ContainerSpec, ImageId, Mount};
 use crate::image::{ImageCache, LayerError};
@@ -74,18 +74,17 @@ impl Run {
             image_contents(self.engine.as_ref(), &self.context, name).await?
         };
         let project = self.project.name.to_string();
-        let tried = [
-            MANIFEST_FILE.to_owned(),
-            format!("current/{MANIFEST_FILE}"),
-            format!("bundle/current/{MANIFEST_FILE}"),
-            format!("opt/{project}/{MANIFEST_FILE}"),
-        ];
+        let installed = format!("{INSTALLED_DIRECTORY}/{project}/");
+        let directories = BUNDLE_DIRECTORIES.into_iter().chain([installed.as_str()]);
+        let tried: Vec<String> = directories
+            .map(|directory| format!("{directory}{MANIFEST_FILE}"))
+            .collect();
         let found = tried.iter().map(|path| contents.placed(path.as_bytes()));
         let is_there = |path: &Vec<u8>| contents.get(path).is_some();
         let Some(manifest_path) = found.clone().find(is_there) else {
             return Err(RunError::Published(PublishedError::None {
                 name: name.to_owned(),
-                tried: tried.to_vec(),
+                tried,
             }));
         };
         let read = contents.read(&manifest_path, MANIFEST_LIMIT_BYTES);
