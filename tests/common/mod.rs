@@ -23,6 +23,7 @@ use lockstep::engine::sweep::{sweep, sweep_images};
 use lockstep::engine::{
     ByteStream, ContainerSpec, Engine, EngineError, ImageId, Labels, MachineView, Mount, Network, ResourceLimits,
 };
+use lockstep::owner::Owner;
 
 /// The label that everything made by a test carries, with a value of the test's own.
 pub(crate) const TEST_LABEL: &str = "dev.lockstep.test";
@@ -175,6 +176,11 @@ fn architecture() -> &'static str {
 
 /// A tar of these files; a path that ends with a slash is a directory. They belong to 1000:1000.
 pub(crate) fn archive(files: &[(&str, u32, &[u8])]) -> std::io::Result<Vec<u8>> {
+    archive_of(Owner { uid: 1000, gid: 1000 }, files)
+}
+
+/// The same with files of somebody else.
+pub(crate) fn archive_of(owner: Owner, files: &[(&str, u32, &[u8])]) -> std::io::Result<Vec<u8>> {
     let mut archive = tar::Builder::new(Vec::new());
     for (path, mode, content) in files {
         let mut header = tar::Header::new_gnu();
@@ -186,8 +192,8 @@ pub(crate) fn archive(files: &[(&str, u32, &[u8])]) -> std::io::Result<Vec<u8>> 
         });
         header.set_size(content.len() as u64);
         header.set_mode(*mode);
-        header.set_uid(1000);
-        header.set_gid(1000);
+        header.set_uid(owner.uid.into());
+        header.set_gid(owner.gid.into());
         header.set_mtime(1_735_689_600);
         archive.append_data(&mut header, path, *content)?;
     }

@@ -19,7 +19,7 @@ use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
 use crate::common::batch::{Failure, builtin_image};
-use crate::common::{Ground, archive, bytes_stream, on_engine, read, unpack};
+use crate::common::{Ground, archive, archive_of, bytes_stream, on_engine, read, unpack};
 
 /// How many units one container compiles at most: its command has 128 KiB at most (execve(2), MAX_ARG_STRLEN).
 const STEPS_AT_ONCE_COUNT: usize = 8;
@@ -229,23 +229,13 @@ async fn some(
     let directories = [
         "home/", "out/", "target/", "deps/", "cache/", "varied/", "staged/", "src/",
     ];
-    let mut made = tar::Builder::new(Vec::new());
-    for directory in directories {
-        let mut header = tar::Header::new_gnu();
-        header.set_entry_type(tar::EntryType::Directory);
-        header.set_mode(0o755);
-        header.set_uid(owner.uid.into());
-        header.set_gid(owner.gid.into());
-        header.set_size(0);
-        header.set_mtime(EPOCH_SECONDS);
-        made.append_data(&mut header, directory, std::io::empty())?;
-    }
+    let directories = directories.map(|directory| (directory, 0o755, &b""[..]));
     let job = Job {
         spec: &spec,
         uploads: vec![
             Upload {
                 path: root.to_owned(),
-                archive: bytes_stream(made.into_inner()?),
+                archive: bytes_stream(archive_of(owner, &directories)?),
             },
             Upload {
                 path: root.to_owned(),
