@@ -2,15 +2,14 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::time::Duration;
 
 use docker_credential::{CredentialRetrievalError, DockerCredential, get_credential_from_reader};
 
+use crate::docker_client::{CONFIG_LIMIT_BYTES, client_directory, config_file};
 use crate::regular_file;
 
-/// The largest configuration of a client that is read.
-const CONFIG_LIMIT_BYTES: u64 = 4 * 1024 * 1024;
 /// How long a credential helper may take; some ask a person.
 const HELPER_TIMEOUT_SECONDS: u64 = 120;
 /// The registry of names without a host, as the client's configuration calls it (docker-login).
@@ -80,11 +79,8 @@ impl ClientConfig {
     /// `$DOCKER_CONFIG/config.json`, else `~/.docker/config.json`.
     #[must_use]
     pub fn of(variables: &BTreeMap<String, String>) -> Self {
-        let set = |name: &str| variables.get(name).filter(|value| !value.is_empty()).map(Path::new);
-        let directory = set("DOCKER_CONFIG").map(Path::to_owned);
-        let directory = directory.or_else(|| set("HOME").map(|home| home.join(".docker")));
         Self {
-            file: directory.map(|directory| directory.join("config.json")),
+            file: client_directory(variables).map(|directory| config_file(&directory)),
         }
     }
 
@@ -149,6 +145,8 @@ fn host_of(reference: &str) -> &str {
 
 #[cfg(test)]
 mod tests {
+    use std::path::Path;
+
     use super::*;
 
     #[test]

@@ -15,6 +15,7 @@ pub mod context;
 pub mod counted;
 pub mod credentials;
 pub mod digest;
+pub mod docker_client;
 pub mod doctor;
 pub mod engine;
 pub mod event;

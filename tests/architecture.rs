@@ -180,6 +180,7 @@ const ABSENCES: &[Absence] = &[
             "src/rootfs",
             "src/oci_registry",
             "src/credentials.rs",
+            "src/docker_client.rs",
         ],
         words: &[
             "crate::run",

@@ -1,20 +1,18 @@
 //! The docker client's contexts, as it keeps them below its own directory (docker context): which is the current one is in
 //! `config.json`, where its engine is in `contexts/meta`, with which certificates in `contexts/tls`.
 
-use std::collections::BTreeMap;
 use std::io;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use serde_json::{Map, Value};
 
 use super::endpoint::HTTPS;
 use super::tls::{CERTIFICATE_FILES, TlsFiles};
 use crate::digest::Digest;
+use crate::docker_client::{CONFIG_LIMIT_BYTES, config_file};
 use crate::engine::EngineError;
 use crate::regular_file;
 
-/// The largest configuration of a client that is read.
-const CONFIG_LIMIT_BYTES: u64 = 4 * 1024 * 1024;
 /// The largest description of a context that is read; it has some hundred bytes.
 const META_LIMIT_BYTES: u64 = 1024 * 1024;
 /// What the client calls an engine among what a context may lead to.
@@ -27,18 +25,6 @@ pub(super) struct ClientContext {
     pub(super) address: Option<String>,
     /// With which certificates it is spoken to; none where it is without.
     pub(super) tls: Option<TlsFiles>,
-}
-
-/// `$DOCKER_CONFIG`, else `~/.docker`; none where nothing says where the user is at home.
-pub(super) fn client_directory(variables: &BTreeMap<String, String>) -> Option<PathBuf> {
-    let set = |name: &str| variables.get(name).filter(|value| !value.is_empty()).map(Path::new);
-    let directory = set("DOCKER_CONFIG").map(Path::to_owned);
-    directory.or_else(|| set("HOME").map(|home| home.join(".docker")))
-}
-
-/// Where the client says which context is the current one.
-pub(super) fn config_file(directory: &Path) -> PathBuf {
-    directory.join("config.json")
 }
 
 /// The name of the current context; none where the client has none.

@@ -4,9 +4,10 @@
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
-use super::client_context::{self, client_directory};
+use super::client_context;
 use super::endpoint::HTTPS;
 use super::tls::TlsFiles;
+use crate::docker_client::{client_directory, config_file};
 use crate::engine::{Choice, EngineError};
 
 /// Where an engine is when nothing says otherwise.
@@ -44,8 +45,9 @@ pub(super) fn select(variables: &BTreeMap<String, String>) -> Result<Selection, 
     let directory = client_directory(variables);
     let named = match (value("DOCKER_CONTEXT"), &directory) {
         (Some(name), _) => Some((name.clone(), "DOCKER_CONTEXT".to_owned())),
-        (None, Some(directory)) => client_context::current(directory)?
-            .map(|name| (name, client_context::config_file(directory).display().to_string())),
+        (None, Some(directory)) => {
+            client_context::current(directory)?.map(|name| (name, config_file(directory).display().to_string()))
+        }
         (None, None) => None,
     };
     let Some((name, named_by)) = named.filter(|(name, _)| name != DEFAULT_CONTEXT) else {
@@ -114,7 +116,7 @@ mod tests {
     fn variables_come_first_then_the_current_context_then_the_default() {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().display().to_string();
-        let config = client_context::config_file(directory.path());
+        let config = config_file(directory.path());
         std::fs::write(&config, r#"{"currentContext": "current"}"#).unwrap();
         for name in ["current", "named"] {
             let id = crate::digest::Digest::of(name.as_bytes()).hex();
