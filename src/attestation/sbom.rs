@@ -79,7 +79,7 @@ fn files<'a>(subject: &Subject<'a>) -> Vec<(&'a ArtifactRecord, &'static str)> {
     let manifest = subject.manifest;
     let host = manifest.host.iter().filter_map(|host| host.file.as_ref());
     let units = manifest.units.iter().flat_map(|unit| {
-        let purpose = if unit.role == "host" { "APPLICATION" } else { "LIBRARY" };
+        let purpose = if unit.is_host() { "APPLICATION" } else { "LIBRARY" };
         let artifacts = unit.artifacts.iter().map(move |artifact| (artifact, purpose));
         artifacts.chain(unit.files.iter().map(|file| (file, "FILE")))
     });

@@ -18,6 +18,8 @@ use crate::place::{Place, directories_of};
 
 /// The manifest's name in the bundle.
 pub const MANIFEST_FILE: &str = "manifest.json";
+/// How the host's role is spelled.
+const HOST_ROLE: &str = "host";
 /// Where a bundle is in what holds it: in its own directory, a shared volume, a matched image.
 pub const BUNDLE_DIRECTORIES: [&str; 3] = ["", "current/", "bundle/current/"];
 /// Where bundles are that somebody put into an image, each in a directory of its project's name.
@@ -475,11 +477,17 @@ impl UnitRecord {
         self.artifacts.iter().chain(&self.files)
     }
 
+    /// Whether it is the host, and no plugin.
+    #[must_use]
+    pub fn is_host(&self) -> bool {
+        self.role == HOST_ROLE
+    }
+
     /// `role` and `language` as the manifest spells them.
     #[must_use]
     pub fn words(role: UnitRole, language: LanguageName) -> (String, String) {
         let role = match role {
-            UnitRole::Host => "host",
+            UnitRole::Host => HOST_ROLE,
             UnitRole::Plugin => "plugin",
         };
         let language = match language {

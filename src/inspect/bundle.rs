@@ -9,9 +9,6 @@ use crate::digest::Digest;
 use crate::name::{EnvironmentName, ProjectName, UnitName};
 use crate::rootfs::{FileKind, RootFs};
 
-/// The role of plugins in a manifest.
-const PLUGIN_ROLE: &str = "plugin";
-
 /// What a bundle's manifest says.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct BundleFacts {
@@ -47,8 +44,7 @@ pub(super) fn bundle(root: &dyn RootFs) -> Option<BundleFacts> {
         let found = root.look(&path).ok().filter(|found| found.kind == FileKind::File)?;
         let bytes = root.bytes(&found, MANIFEST_LIMIT_BYTES)?;
         let manifest = Manifest::from_json(&bytes).ok()?;
-        let is_plugin = |role: &str| role == PLUGIN_ROLE;
-        let host = manifest.units.iter().find(|unit| !is_plugin(&unit.role));
+        let host = manifest.units.iter().find(|unit| unit.is_host());
         let taken = manifest.host.map(|host| host.path);
         Some(BundleFacts {
             manifest: path,
@@ -59,7 +55,7 @@ pub(super) fn bundle(root: &dyn RootFs) -> Option<BundleFacts> {
             plugins: manifest
                 .units
                 .iter()
-                .filter(|unit| is_plugin(&unit.role))
+                .filter(|unit| !unit.is_host())
                 .map(|unit| unit.name.clone())
                 .collect(),
             build_image: manifest.build_image.config,
